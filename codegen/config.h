@@ -1,0 +1,61 @@
+// Config: the choices that shape and target leave open, which of them are legal, and why not.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "codegen/shape.h"
+#include "codegen/target.h"
+
+namespace marlin {
+
+// Where a group's scale is applied: on the FP16 weights as they are dequantised, or on FP32
+// accumulators at the end of each group (fewer instructions at few tokens, twice the registers).
+enum class ScaleOn { weights, accumulators };
+
+// How output slices (one tile_m x tile_n tile over all of K) go to thread blocks.
+//   split s   each slice is cut along K into s equal parts, one block each
+//   span t    each block does t whole slices of one row of tiles, one after the other
+//   stripes b the slices, laid end to end along K, are cut into b stripes of equal length (+-1
+//             tile); a stripe may begin and end inside a slice
+struct Partition {
+  enum class Kind { split, span, stripes };
+  Kind kind = Kind::split;
+  int count = 1;
+
+  friend bool operator==(const Partition&, const Partition&) = default;
+};
+
+struct Config {
+  int tile_m = 16;   // tokens of a block's tile, a multiple of 8
+  int tile_n = 256;  // columns of a block's tile, a multiple of 64
+  int warps_n = 4;   // warps side by side along n; each has tile_n / warps_n columns
+  int warps_k = 2;   // warps that share those columns and split the k of each stage
+  int warp_k = 32;   // k that one warp takes from one stage
+  int stages = 4;    // depth of the asynchronous copy pipeline
+  ScaleOn scale_on = ScaleOn::weights;
+  Partition partition;
+  int blocks_per_sm = 1;  // blocks meant to share one SM; bounds registers and shared memory
+
+  int warps() const { return warps_n * warps_k; }
+  int threads() const { return warps() * 32; }
+  int tile_k() const { return warps_k * warp_k; }  // k of one stage
+
+  friend bool operator==(const Config&, const Config&) = default;
+};
+
+// "m16 n256 w4x2 k32 s4 weights split1 b1"; parse_config reads it back and throws
+// Error{invalid_config} naming the field it cannot read.
+std::string to_string(const Config& config);
+Config parse_config(std::string_view text);
+
+// The rule that makes this config illegal here, or nothing when it is legal.
+std::optional<std::string> why_illegal(const Shape& shape, const Target& target,
+                                       const Config& config);
+
+// Every legal config of the search space for this shape and target, in a fixed order.
+std::vector<Config> legal_configs(const Shape& shape, const Target& target);
+
+}  // namespace marlin

@@ -1,0 +1,41 @@
+// Shape: the matrix product a kernel is written for, and the rules every shape must keep.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace marlin {
+
+// C[m, n] = A[m, k] * dequantised(B)[k, n]: A and C are FP16 row-major, B is 4-bit codes in the
+// Marlin format with one FP16 scale for each `group` weights along k (-1: one for the whole k).
+struct Shape {
+  std::int64_t m = 0;
+  std::int64_t n = 0;
+  std::int64_t k = 0;
+  int group = 128;
+  // true: the kernel serves exactly m rows and m is a constant in it. false: it serves 1..m rows,
+  // and the true row count is its one run-time bound.
+  bool exact_m = false;
+
+  friend bool operator==(const Shape&, const Shape&) = default;
+};
+
+inline constexpr std::int64_t kMaxM = 65536;
+inline constexpr std::int64_t kMaxN = std::int64_t{1} << 20;
+inline constexpr std::int64_t kMaxK = std::int64_t{1} << 20;
+
+// The rule a shape breaks ("n = 4100 is not a multiple of 64"), or nothing when it keeps them all.
+std::optional<std::string> broken_rule(const Shape& shape);
+
+// Throws Error{invalid_shape} with the broken rule.
+void require_valid(const Shape& shape);
+
+// The smallest rung of the ladder that is >= m; m must be in 1..kMaxM. A kernel that is not exact
+// is written for a rung and serves every smaller m.
+std::int64_t rung_for(std::int64_t m);
+
+// "16x28672x4096 g128", with " exact" where m is exact.
+std::string to_string(const Shape& shape);
+
+}  // namespace marlin

@@ -1,0 +1,4 @@
+// Public name for codegen/error.h, where the type is defined.
+#pragma once
+
+#include "codegen/error.h"

@@ -1,0 +1,4 @@
+// Public name for codegen/shape.h, where the type is defined.
+#pragma once
+
+#include "codegen/shape.h"
