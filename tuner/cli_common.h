@@ -1,0 +1,107 @@
+// What the verbs share: shapes, targets and configs from options, JSON, progress, interrupts.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "codegen/config.h"
+#include "codegen/shape.h"
+#include "codegen/target.h"
+
+namespace marlin {
+
+// One product to work on, and its layer ("8B.qkv"; empty when the shape came without a name).
+// shape.m is as asked: the kernel that serves it is kernel_shape(shape).
+struct NamedShape {
+  std::string layer;
+  Shape shape;
+};
+
+// --shape, --shapes, --m, --group, --exact.
+struct ShapeOptions {
+  std::vector<std::string> shapes;  // MxNxK or NxK
+  std::vector<std::string> sets;    // preset names or files
+  std::vector<std::int64_t> m;      // for what comes without an M of its own
+  std::vector<int> groups;          // 128 when empty
+  bool exact = false;
+
+  void add_to(CLI::App& verb);
+
+  // All shapes in the order given, each once and each valid; at least one. Throws
+  // Error{invalid_shape} with the broken rule and Error{invalid_argument} for what cannot be read.
+  std::vector<NamedShape> resolve() const;
+};
+
+// --arch, --sms.
+struct TargetOptions {
+  std::vector<std::string> archs;
+  std::vector<int> sms;
+
+  void add_to(CLI::App& verb);
+
+  // Lists of equal length pair up; a single arch or a single count goes with every entry of the
+  // other list. What is left out comes from the GPU here: no --arch means its architecture, no
+  // --sms its SM count when the architecture is its own. Throws Error{invalid_target}.
+  std::vector<Target> resolve() const;
+  // The same for a verb that works on one target.
+  Target resolve_one() const;
+};
+
+// The architecture and SM count of GPU 0, or nothing without a driver or a GPU.
+std::optional<Target> gpu_target();
+
+// The shape a kernel is written for: m goes up to its rung unless it is exact.
+Shape kernel_shape(const Shape& asked);
+
+// The config of this text, checked against shape and target, or the chosen one when it is empty.
+// Throws Error{invalid_config}.
+Config config_for(const std::string& text, const Shape& shape, const Target& target);
+
+// Begins every JSON result: {"schema_version": 1, "verb": verb}.
+inline constexpr int kJsonSchema = 1;
+nlohmann::ordered_json json_result(std::string_view verb);
+nlohmann::ordered_json to_json(const Shape& shape);    // m, n, k, group, exact_m
+nlohmann::ordered_json to_json(const Target& target);  // arch, sms
+
+// Writes to stdout and flushes; throws Error{io} when stdout cannot take it.
+void print(std::string_view text);
+void print(const nlohmann::ordered_json& json);
+// One line on stderr, whatever stderr is: for warnings and refusals.
+void warn(std::string_view line);
+
+// Rows of text in columns two blanks apart; the first row is the head. Columns whose cells below
+// the head are all numbers are aligned right.
+std::string table(const std::vector<std::vector<std::string>>& rows);
+
+// A counter line on stderr, rewritten in place, and nothing at all unless stderr is a terminal.
+// Thread safe. The line is wiped at the end.
+class Progress {
+ public:
+  Progress(std::string label, std::size_t total);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  // One more item is finished; `what` names the latest.
+  void step(std::string_view what);
+
+ private:
+  std::mutex mutex_;
+  std::string label_;
+  std::size_t total_, done_ = 0;
+  bool terminal_;
+};
+
+// For verbs with long work: from here on the first SIGINT or SIGTERM only sets interrupted(), a
+// second one ends the process. A verb that stops early for it sets Exit::interrupted.
+void catch_interrupts();
+bool interrupted();
+
+}  // namespace marlin
