@@ -61,7 +61,8 @@ namespace marlin {
   X(cuMemcpyDtoHAsync, 3020)                         \
   X(cuMemcpyDtoDAsync, 3020)                         \
   X(cuMemsetD8, 3020)                                \
-  X(cuMemsetD8Async, 3020)
+  X(cuMemsetD8Async, 3020)                            \
+  X(cuMemsetD16Async, 3020)
 
 struct Driver {
 #define MARLIN_DECLARE(name, version) PFN_##name##_v##version name = nullptr;
