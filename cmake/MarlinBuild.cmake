@@ -22,10 +22,16 @@ endif()
 
 if(MARLIN_PORTABLE)
   set(OPENSSL_USE_STATIC_LIBS TRUE)
-  set(MARLIN_FMT fmt::fmt-header-only)
-  add_link_options(-static-libstdc++ -static-libgcc)
+  set(MARLIN_FMT $<BUILD_INTERFACE:fmt::fmt-header-only>)
+  add_link_options(-static-libstdc++ -static-libgcc $<$<CONFIG:Release>:-s>)
 else()
   set(MARLIN_FMT fmt::fmt)
+endif()
+
+if(MARLIN_SANITIZE)
+  add_compile_options(-fsanitize=${MARLIN_SANITIZE} -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${MARLIN_SANITIZE})
 endif()
 
 # Warnings for our own code; never part of what users of the library inherit.

@@ -1,0 +1,20 @@
+# How lit runs the *.test files below this folder. CTest passes the parameters:
+#   marlin_dir, filecheck_dir: where the programs are; exec_root: where tests may write.
+import os
+
+import lit.formats
+
+config.name = "marlin"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".test"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = lit_config.params["exec_root"]
+
+config.environment["PATH"] = os.pathsep.join(
+    [lit_config.params["marlin_dir"], lit_config.params["filecheck_dir"], os.environ["PATH"]]
+)
+# A private user cache: no test may depend on what an earlier run left in the user's own.
+config.environment["MARLIN_CACHE_DIR"] = os.path.join(config.test_exec_root, "cache")
+for name in ("CUDA_HOME", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"):
+    if name in os.environ:
+        config.environment[name] = os.environ[name]

@@ -1,0 +1,22 @@
+# Builds and runs the consumer project in WORK_DIR against the install tree of BUILD_DIR (MODE
+# install) or against SOURCE_DIR as a subdirectory (MODE subdirectory).
+function(run)
+  execute_process(COMMAND ${ARGN} COMMAND_ECHO STDOUT COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+
+file(REMOVE_RECURSE ${WORK_DIR}/prefix)
+if(MODE STREQUAL "install")
+  run(${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${WORK_DIR}/prefix)
+  # A tree that still works after a move names no path of this build.
+  file(REMOVE_RECURSE ${WORK_DIR}/moved)
+  file(RENAME ${WORK_DIR}/prefix ${WORK_DIR}/moved)
+  set(how -DCMAKE_PREFIX_PATH=${WORK_DIR}/moved)
+else()
+  set(how -DMARLIN_SOURCE_DIR=${SOURCE_DIR})
+endif()
+
+run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR} -B ${WORK_DIR}/build -G ${GENERATOR}
+    -DCMAKE_BUILD_TYPE=${BUILD_TYPE} -DCMAKE_CXX_COMPILER=${COMPILER}
+    -DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER} -DCMAKE_CXX_FLAGS=${FLAGS} ${how})
+run(${CMAKE_COMMAND} --build ${WORK_DIR}/build --target consumer -j 2)
+run(${WORK_DIR}/build/consumer)

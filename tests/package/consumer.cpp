@@ -1,0 +1,36 @@
+// A user's program: asks for one good and one bad kernel and exits 0 when both answers are right.
+// Entry point: main().
+#include <marlin/compiled.h>
+
+#include <cstdio>
+#include <string>
+
+namespace {
+
+// With no GPU the answer to a good shape is an error that says so; anything else is wrong.
+bool good_shape_is_served_or_lacks_a_device() {
+  try {
+    const auto kernel = marlin::Compiled::get({.m = 16, .n = 256, .k = 256, .group = 128});
+    return kernel.shape().n == 256;
+  } catch (const marlin::Error& error) {
+    std::printf("%s: %s\n", marlin::to_string(error.code()), error.what());
+    return error.code() == marlin::ErrorCode::no_driver ||
+           error.code() == marlin::ErrorCode::no_device;
+  }
+}
+
+bool bad_shape_is_refused_with_its_rule() {
+  try {
+    marlin::Compiled::get({.m = 16, .n = 4100, .k = 4096, .group = 128});
+    return false;
+  } catch (const marlin::Error& error) {
+    return error.code() == marlin::ErrorCode::invalid_shape &&
+           std::string(error.what()).find("4100") != std::string::npos;
+  }
+}
+
+}  // namespace
+
+int main() {
+  return good_shape_is_served_or_lacks_a_device() && bad_shape_is_refused_with_its_rule() ? 0 : 1;
+}
