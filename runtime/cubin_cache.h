@@ -92,15 +92,20 @@ struct ImportResult {
   int present = 0;  // were there already, and sound
 };
 
-// Held while one process compiles one key. The kernel drops it when its holder dies.
+// Held while one process compiles one key. The kernel drops it when its holder dies (a child that
+// was forked meanwhile and still lives counts as a holder).
 class KeyLock {
  public:
-  KeyLock() = default;
-  explicit KeyLock(UniqueFd fd) : fd_(std::move(fd)) {}
-  // false: somebody else kept it for the whole wait, or locking does not work here. Compile anyway.
-  bool held() const { return fd_.valid(); }
+  enum class State {
+    held,
+    busy,         // somebody else has it
+    unavailable,  // locking does not work here: do without
+  };
+  explicit KeyLock(State state, UniqueFd fd = {}) : state_(state), fd_(std::move(fd)) {}
+  State state() const { return state_; }
 
  private:
+  State state_;
   UniqueFd fd_;
 };
 
@@ -122,7 +127,8 @@ class CubinCache {
   // could not; never throws.
   bool store(const CacheEntry& entry, std::string* why = nullptr) noexcept;
 
-  KeyLock lock(std::string_view key, std::chrono::milliseconds wait = kDefaultLockWait) const;
+  // Never waits and never throws.
+  KeyLock try_lock(std::string_view key) const noexcept;
 
   // Every file in the shards, sorted by path, each read and checked in full.
   std::vector<ListedEntry> list() const;
