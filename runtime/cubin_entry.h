@@ -23,7 +23,8 @@ struct CubinMeta {
   int cluster = 1;           // blocks of a cluster
   int shared_bytes = 0;      // dynamic shared memory of a block
   int registers = 0;         // of a thread
-  int local_bytes = 0;       // local memory of a thread; not 0 means spills
+  int stack_bytes = 0;       // of a thread
+  int spill_bytes = 0;       // stored and loaded by a thread
   double compile_ms = 0;
 
   friend bool operator==(const CubinMeta&, const CubinMeta&) = default;
