@@ -41,6 +41,7 @@ namespace marlin {
   X(cuStreamCreate, 2000)                            \
   X(cuStreamDestroy, 4000)                           \
   X(cuStreamSynchronize, 2000)                       \
+  X(cuStreamQuery, 2000)                             \
   X(cuStreamWaitEvent, 3020)                         \
   X(cuEventCreate, 2000)                             \
   X(cuEventDestroy, 4000)                            \
@@ -61,7 +62,7 @@ namespace marlin {
   X(cuMemcpyDtoHAsync, 3020)                         \
   X(cuMemcpyDtoDAsync, 3020)                         \
   X(cuMemsetD8, 3020)                                \
-  X(cuMemsetD8Async, 3020)                            \
+  X(cuMemsetD8Async, 3020)                           \
   X(cuMemsetD16Async, 3020)
 
 struct Driver {
