@@ -11,8 +11,8 @@ namespace marlin {
 inline constexpr int kKernelSchema = 1;
 
 // The same plan gives the same bytes. The kernel's signature is
-//   extern "C" __global__ void <plan.entry>(const uint4* a, const uint4* b, const uint4* scales,
-//                                           uint2* c, uint4* workspace, int m)
+//   extern "C" __global__ void <plan.entry>(const char* a, const char* b, const char* scales,
+//                                           char* c, char* workspace, int m)
 // with a: FP16 [m, k] row-major; b: packed codes; scales: FP16 [k / group, n] permuted; c: FP16
 // [m, n] row-major; workspace: plan.workspace_bytes, zeroed once before its first use and left
 // zeroed where it counts; m: the row count (1..shape.m; equal to shape.m when that is exact).

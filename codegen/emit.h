@@ -1,0 +1,29 @@
+// The emit functions, one file for each memory hop: each turns a Plan into the lines of one part of
+// the kernel. They print numbers of the Plan and compute none.
+#pragma once
+
+#include <string>
+
+#include "codegen/plan.h"
+
+namespace marlin {
+
+// emit_work.cpp: block -> tiles.
+std::string emit_stripe_table(const Plan& plan);
+std::string emit_warp_place(const Plan& plan);
+std::string emit_work(const Plan& plan);
+
+// emit_copies.cpp: global -> shared memory.
+std::string emit_copy_addresses(const Plan& plan);
+std::string emit_fetch(const Plan& plan);
+std::string emit_fill(const Plan& plan);
+
+// emit_product.cpp: shared memory -> fragments -> sums.
+std::string emit_fragment_addresses(const Plan& plan);
+std::string emit_product(const Plan& plan);
+
+// emit_output.cpp: sums -> shared memory -> C, through the workspace where a slice is shared.
+std::string emit_output_addresses(const Plan& plan);
+std::string emit_finish(const Plan& plan);
+
+}  // namespace marlin

@@ -1,0 +1,161 @@
+// Plan -> the asynchronous copies of one stage and the fetch cursor that walks through the tiles.
+// Entry points: emit_copy_addresses, emit_fetch, emit_fill.
+#include <bit>
+
+#include "codegen/emit.h"
+#include "codegen/text.h"
+
+namespace marlin {
+
+namespace {
+
+bool many_slices(const Plan& plan) {
+  return plan.config.partition.kind != Partition::Kind::split;
+}
+
+int log2_of(std::int64_t power) { return std::countr_zero(static_cast<std::uint64_t>(power)); }
+
+void weight_addresses(const Plan& plan, Text& text) {
+  text.line("const char* from_weights = b + slice * {}ll + first_k_tile * {}ll +", plan.weights_slice,
+            plan.weights_k_tile);
+  text.line("    warp_k * {}ll + warp_n * {} + lane * 16;", plan.k_steps * plan.weights_row,
+            plan.weights_unit_row);
+  text.line("const unsigned words_at = shared + warp * {} + lane * 16;", plan.weights_unit);
+}
+
+void token_addresses(const Plan& plan, Text& text) {
+  text.line("const unsigned copier = {};", plan.private_rings ? "lane" : "threadIdx.x");
+  text.line("const unsigned copy_row = copier / {}, copy_chunk = copier & {};",
+            plan.token_chunks_row, plan.token_chunks_row - 1);
+  text.line("const char* from_tokens = a + m_tile * {}ll + first_k_tile * {}ll +",
+            plan.tokens_m_tile, plan.tokens_k_tile);
+  text.line("    copy_row * {}ll + copy_chunk * 16{};", plan.tokens_row,
+            plan.private_rings ? fmt::format(" + warp * {}", plan.tokens_pitch) : "");
+  text.line("const unsigned copy_place = copy_row * {} + copy_chunk * 16;", plan.tokens_pitch);
+  text.line("const unsigned to_tokens = shared + {}{} +", plan.tokens_offset,
+            plan.private_rings ? fmt::format(" + warp * {}", plan.tokens_unit) : "");
+  text.line("    (copy_place ^ ((copy_place >> {} & {}) << 4));", plan.swizzle_shift,
+            plan.swizzle_mask);
+}
+
+void scale_addresses(const Plan& plan, Text& text) {
+  const int units_of_group = plan.shape.group / plan.config.warp_k;
+  text.line("const char* from_scales = scales + slice * {}ll + first_k_tile * {}ll +",
+            plan.scales_slice, plan.scales_k_tile);
+  text.line("    (warp_k >> {}) * {}ll + warp_n * {} + lane * 16;", log2_of(units_of_group),
+            plan.scales_row, plan.scales_unit);
+  text.line("const unsigned to_scales = shared + {} + warp * {} + lane * 16;", plan.scales_offset,
+            plan.scales_unit);
+}
+
+// The condition under which a pass over the token rows copies, or "" when it always does.
+std::string token_guard(const Plan& plan, int pass) {
+  if (plan.guard_rows) {
+    return fmt::format("static_cast<int>(copy_row) + {} < {}", pass * plan.token_rows_pass,
+                       plan.stripes.empty() ? "rows" : "fetch_rows");
+  }
+  const bool last = pass + 1 == plan.token_passes;
+  if (last && plan.token_last_copiers < plan.token_copiers) {
+    return fmt::format("copier < {}", plan.token_last_copiers);
+  }
+  return "";
+}
+
+void copy_tokens(const Plan& plan, Text& text) {
+  for (int pass = 0; pass < plan.token_passes; ++pass) {
+    const int row = pass * plan.token_rows_pass;
+    const int place = row * plan.tokens_pitch;
+    const int twist = (place >> plan.swizzle_shift & plan.swizzle_mask) << 4;
+    const std::string guard = token_guard(plan, pass);
+    const std::string to = twist == 0 ? "to_tokens + stage"
+                                      : fmt::format("(to_tokens + stage ^ {})", twist);
+    text.line("{}copy16({} + {}, from_tokens + {}ll);", guard.empty() ? "" : "if (" + guard + ") ",
+              to, place, row * plan.tokens_row);
+  }
+}
+
+void copy_scales(const Plan& plan, Text& text) {
+  const std::string guard =
+      plan.scale_chunks < 32 ? fmt::format("if (lane < {}) ", plan.scale_chunks) : "";
+  text.line("{}copy16(to_scales + stage, from_scales);", guard);
+}
+
+// From the end of one slice's column to the start of the next slice.
+void next_slice(const Plan& plan, Text& text) {
+  const bool rows_too = !plan.stripes.empty() && plan.m_tiles > 1;
+  text.open("if (--fetch_left == 0) {{  // on to the next slice");
+  text.line("fetch_left = {};", plan.k_tiles);
+  text.line("from_weights -= {}ll;", plan.weights_column);
+  text.line("from_tokens -= {}ll;", plan.tokens_column);
+  if (plan.group_scales) text.line("from_scales -= {}ll;", plan.scales_column);
+  if (rows_too) {
+    text.line("from_tokens += {}ll;", plan.tokens_m_tile);
+    text.open("if (++fetch_m_tile == {}) {{", plan.m_tiles);
+    text.line("fetch_m_tile = 0;");
+    text.line("from_tokens -= {}ll;", plan.m_tiles * plan.tokens_m_tile);
+  }
+  text.line("from_weights += {}ll;", plan.weights_slice);
+  if (plan.group_scales) text.line("from_scales += {}ll;", plan.scales_slice);
+  if (rows_too) {
+    text.close();
+    if (plan.guard_rows) {
+      text.line("fetch_rows = {} - fetch_m_tile * {};",
+                plan.dynamic_m ? "m" : std::to_string(plan.shape.m), plan.config.tile_m);
+    }
+  }
+  text.close();
+}
+
+}  // namespace
+
+std::string emit_copy_addresses(const Plan& plan) {
+  Text text(2);
+  weight_addresses(plan, text);
+  token_addresses(plan, text);
+  if (plan.group_scales) scale_addresses(plan, text);
+  if (many_slices(plan)) {
+    text.line("int fetch_left = {} - first_k_tile;  // k tiles of the slice being fetched",
+              plan.k_tiles);
+  }
+  if (!plan.stripes.empty()) {
+    text.line("int to_fetch = block_k_tiles;");
+    if (plan.guard_rows) text.line("int fetch_rows = rows;");
+    if (plan.m_tiles > 1) text.line("int fetch_m_tile = m_tile;");
+  }
+  return text.str();
+}
+
+std::string emit_fetch(const Plan& plan) {
+  Text text(4);
+  for (int step = 0; step < plan.k_steps; ++step) {
+    for (int block = 0; block < plan.blocks64; ++block) {
+      text.line("copy16(words_at + stage + {}, from_weights + {}ll);",
+                step * plan.weights_unit_row + block * 512,
+                step * plan.weights_row + block * 512);
+    }
+  }
+  copy_tokens(plan, text);
+  if (plan.group_scales) copy_scales(plan, text);
+  text.line("from_weights += {}ll;", plan.weights_k_tile);
+  text.line("from_tokens += {}ll;", plan.tokens_k_tile);
+  if (plan.group_scales) text.line("from_scales += {}ll;", plan.scales_k_tile);
+  if (many_slices(plan)) next_slice(plan, text);
+  return text.str();
+}
+
+std::string emit_fill(const Plan& plan) {
+  const int stages = plan.config.stages;
+  Text text(2);
+  for (int stage = 0; stage < stages; ++stage) {
+    const int at = stage * plan.stage_bytes;
+    if (!plan.stripes.empty()) {
+      text.line("if (to_fetch-- > 0) fetch({});", at);
+    } else if (stage < plan.block_k_tiles) {
+      text.line("fetch({});", at);
+    }
+    text.line("close_stage();");
+  }
+  return text.str();
+}
+
+}  // namespace marlin

@@ -1,0 +1,211 @@
+// Plan -> fragment loads, dequantisation, tensor core products and the loop over k tiles.
+// Entry points: emit_fragment_addresses, emit_product.
+#include "codegen/emit.h"
+#include "codegen/text.h"
+
+namespace marlin {
+
+namespace {
+
+constexpr char kComponents[] = "xyzw";
+
+bool scales_accumulators(const Plan& plan) {
+  return plan.group_scales && plan.config.scale_on == ScaleOn::accumulators;
+}
+bool scales_weights(const Plan& plan) {
+  return plan.group_scales && plan.config.scale_on == ScaleOn::weights;
+}
+
+const char* barrier(const Plan& plan) {
+  return plan.private_rings ? "__syncwarp();" : "__syncthreads();";
+}
+
+// Loads the fragments of one k16 step of the stage into one of the two buffers.
+void load_step(const Plan& plan, Text& text, int step) {
+  const int buffer = step & 1;
+  for (int block = 0; block < plan.blocks64; ++block) {
+    text.line("load_words(words[{}][{}], words_at + stage + {});", buffer, block,
+              step * plan.weights_unit_row + block * 512);
+  }
+  const int twist = step * 32 & 127, ahead = step * 32 & ~127;
+  const std::string at = twist == 0 ? "tokens_at + stage"
+                                    : fmt::format("(tokens_at + stage ^ {})", twist);
+  for (int tile = 0; tile < plan.token_tiles; tile += 2) {
+    const int offset = tile * 8 * plan.tokens_pitch + ahead;
+    if (tile + 1 < plan.token_tiles) {
+      text.line("load_tokens(tokens[{}][{}], tokens[{}][{}], {} + {});", buffer, tile, buffer,
+                tile + 1, at, offset);
+    } else {
+      text.line("load_tokens(tokens[{}][{}], {} + {});", buffer, tile, at, offset);
+    }
+  }
+}
+
+void load_scales(const Plan& plan, Text& text) {
+  for (int block = 0; block < plan.blocks64; ++block) {
+    text.line("load_words(scale_pairs[{}], scales_at + stage + {});", block, block * 128);
+  }
+}
+
+void multiply_step(const Plan& plan, Text& text, int step) {
+  const int buffer = step & 1;
+  const bool first = scales_accumulators(plan) && step == 0;
+  for (int block = 0; block < plan.blocks64; ++block) {
+    for (int j = 0; j < 4; ++j) {
+      text.line("dequantise(weights, words[{}][{}].{});", buffer, block, kComponents[j]);
+      if (scales_weights(plan)) {
+        text.line("scale_weights(weights, scale_low[{0}][{1}], scale_high[{0}][{1}]);", block, j);
+      }
+      for (int tile = 0; tile < plan.token_tiles; ++tile) {
+        text.line("{}({}[{}][{}][{}], weights, tokens[{}][{}]);", first ? "mma_first" : "mma",
+                  scales_accumulators(plan) ? "group_sums" : "sums", block, j, tile, buffer, tile);
+      }
+    }
+  }
+}
+
+void spread_all(const Plan& plan, Text& text) {
+  for (int block = 0; block < plan.blocks64; ++block) {
+    for (int j = 0; j < 4; ++j) {
+      text.line("spread_scales(scale_low[{0}][{1}], scale_high[{0}][{1}], scale_pairs[{0}].{2});",
+                block, j, kComponents[j]);
+    }
+  }
+}
+
+void add_group(const Plan& plan, Text& text) {
+  text.line("// The group's sums, scaled, join the running sums.");
+  for (int block = 0; block < plan.blocks64; ++block) {
+    for (int j = 0; j < 4; ++j) {
+      for (int tile = 0; tile < plan.token_tiles; ++tile) {
+        text.line("add_scaled(sums[{0}][{1}][{2}], group_sums[{0}][{1}][{2}], "
+                  "widen(scale_pairs[{0}].{3}));",
+                  block, j, tile, kComponents[j]);
+      }
+    }
+  }
+}
+
+// The slot just read is free: fetch into it what comes `stages` tiles later.
+void refill(const Plan& plan, Text& text) {
+  if (!plan.stripes.empty()) {
+    text.line("if (to_fetch-- > 0) fetch(stage);");
+  } else if (plan.block_k_tiles > plan.config.stages) {
+    text.line("if (k_tile < {}) fetch(stage);", plan.block_k_tiles - plan.config.stages);
+  }
+  text.line("close_stage();");
+}
+
+void next_stage(const Plan& plan, Text& text) {
+  text.line("// This stage is in registers. Wait for the next one, give the slot back and turn to it.");
+  text.line("wait_for_stage<{}>();", plan.config.stages - 2);
+  text.line("{}", barrier(plan));
+  refill(plan, text);
+  text.line("stage = stage == {} ? 0 : stage + {};", plan.ring_bytes - plan.stage_bytes,
+            plan.stage_bytes);
+  load_step(plan, text, 0);
+  if (scales_weights(plan)) load_scales(plan, text);
+}
+
+// What happens when the last k tile of a slice is done and another slice may follow.
+void slice_end(const Plan& plan, Text& text) {
+  const bool stripes = !plan.stripes.empty();
+  text.open("if (--slice_left == 0) {{");
+  text.line("finish();");
+  text.line("clear(sums);");
+  if (stripes && plan.m_tiles > 1) {
+    text.line("if (++m_tile == {}) m_tile = 0, ++slice;", plan.m_tiles);
+    if (plan.guard_rows) {
+      text.line("rows = {} - static_cast<int>(m_tile) * {};",
+                plan.dynamic_m ? "m" : std::to_string(plan.shape.m), plan.config.tile_m);
+    }
+  } else {
+    text.line("++slice;");
+  }
+  if (stripes) {
+    text.line("slice_left = min({}, block_k_tiles - k_tile - 1);", plan.k_tiles);
+    text.line("share = slice_left == {} ? Share{{1, 0, -1, -1}} : stripe.last;", plan.k_tiles);
+  } else {
+    text.line("slice_left = {};", plan.k_tiles);
+  }
+  if (!plan.group_scales) {
+    text.line("if (k_tile + 1 < {}) load_channel_scales();",
+              stripes ? "block_k_tiles" : std::to_string(plan.block_k_tiles));
+  }
+  text.close();
+}
+
+void declare_registers(const Plan& plan, Text& text) {
+  text.line("uint4 words[2][{}];", plan.blocks64);
+  text.line("unsigned tokens[2][{}][2];", plan.token_tiles);
+  text.line("unsigned weights[4];");
+  if (plan.group_scales) text.line("uint4 scale_pairs[{}];", plan.blocks64);
+  if (scales_weights(plan)) {
+    text.line("unsigned scale_low[{0}][4], scale_high[{0}][4];", plan.blocks64);
+  }
+  if (scales_accumulators(plan)) {
+    text.line("float group_sums[{}][4][{}][4];", plan.blocks64, plan.token_tiles);
+  }
+}
+
+}  // namespace
+
+std::string emit_fragment_addresses(const Plan& plan) {
+  Text text(2);
+  text.line("const unsigned token_row = {};",
+            plan.token_tiles > 1 ? "(lane & 7) + (lane >> 4) * 8" : "lane & 7");
+  text.line("const unsigned token_place = token_row * {} + (lane >> 3 & 1) * 16{};",
+            plan.tokens_pitch,
+            plan.private_rings ? "" : fmt::format(" + warp_k * {}", plan.tokens_warp_k));
+  text.line("const unsigned tokens_at = shared + {}{} +", plan.tokens_offset,
+            plan.private_rings ? fmt::format(" + warp * {}", plan.tokens_unit) : "");
+  text.line("    (token_place ^ ((token_place >> {} & {}) << 4));", plan.swizzle_shift,
+            plan.swizzle_mask);
+  if (plan.group_scales) {
+    text.line("const unsigned scales_at = shared + {} + warp * {} + lane / 4 * 16;",
+              plan.scales_offset, plan.scales_unit);
+  }
+  text.line("float sums[{}][4][{}][4];  // [64 columns][16 of them][8 tokens][fragment]",
+            plan.blocks64, plan.token_tiles);
+  text.line("clear(sums);");
+  return text.str();
+}
+
+std::string emit_product(const Plan& plan) {
+  const bool many_slices = plan.config.partition.kind != Partition::Kind::split;
+  const bool stripes = !plan.stripes.empty();
+  Text text(2);
+  declare_registers(plan, text);
+  text.line("unsigned stage = 0;");
+  if (stripes) {
+    text.line("int slice_left = min({} - static_cast<int>(first_k_tile), block_k_tiles);",
+              plan.k_tiles);
+  } else if (many_slices) {
+    text.line("int slice_left = {};", plan.k_tiles);
+  }
+  text.line("wait_for_stage<{}>();", plan.config.stages - 1);
+  text.line("{}", barrier(plan));
+  load_step(plan, text, 0);
+  if (scales_weights(plan)) load_scales(plan, text);
+  text.line("#pragma unroll 1");
+  text.open("for (int k_tile = 0; k_tile < {}; ++k_tile) {{",
+            stripes ? "block_k_tiles" : std::to_string(plan.block_k_tiles));
+  if (scales_accumulators(plan)) load_scales(plan, text);
+  if (scales_weights(plan)) spread_all(plan, text);
+  for (int step = 0; step < plan.k_steps; ++step) {
+    text.line("// k16 step {} of {}.", step + 1, plan.k_steps);
+    if (step + 1 < plan.k_steps) {
+      load_step(plan, text, step + 1);
+    } else {
+      next_stage(plan, text);
+    }
+    multiply_step(plan, text, step);
+  }
+  if (scales_accumulators(plan)) add_group(plan, text);
+  if (many_slices) slice_end(plan, text);
+  text.close();
+  if (!many_slices) text.line("finish();");
+  return text.str();
+}
+
+}  // namespace marlin

@@ -1,0 +1,96 @@
+// Plan -> the lines that tell a block its tiles and a warp its place in them.
+// Entry points: emit_warp_place, emit_work, emit_stripe_table.
+#include "codegen/emit.h"
+#include "codegen/text.h"
+
+namespace marlin {
+
+namespace {
+
+std::string share_text(const Segment& segment) {
+  return fmt::format("{{{}, {}, {}, {}}}", segment.owners, segment.rank, segment.counter,
+                     segment.slot);
+}
+
+void split_or_span(const Plan& plan, Text& text) {
+  const Partition& partition = plan.config.partition;
+  text.line("const unsigned m_tile = {};", plan.m_tiles > 1 ? "blockIdx.x" : "0");
+  if (partition.kind == Partition::Kind::span) {
+    text.line("unsigned slice = blockIdx.y * {};", partition.count);
+    text.line("const unsigned first_k_tile = 0;");
+    return;
+  }
+  text.line("const unsigned slice = {};", plan.n_slices > 1 ? "blockIdx.y" : "0");
+  if (partition.count == 1) {
+    text.line("const unsigned first_k_tile = 0;");
+  } else {
+    text.line("const unsigned first_k_tile = blockIdx.z * {};", plan.block_k_tiles);
+  }
+}
+
+void stripes(const Plan& plan, Text& text) {
+  text.line("const Stripe& stripe = kStripes[blockIdx.x];");
+  if (plan.m_tiles > 1) {
+    text.line("unsigned m_tile = stripe.m_tile;");
+  } else {
+    text.line("const unsigned m_tile = 0;");
+  }
+  text.line("unsigned slice = stripe.slice;");
+  text.line("const unsigned first_k_tile = stripe.k_tile;");
+  text.line("const int block_k_tiles = stripe.k_tiles;");
+}
+
+}  // namespace
+
+std::string emit_stripe_table(const Plan& plan) {
+  if (plan.stripes.empty()) return "";
+  Text text(0);
+  text.line("// Where each block's stripe begins, how long it is, and with whom it shares its first");
+  text.line("// and its last slice.");
+  text.open("struct Share {{");
+  text.line("int owners, rank, counter, slot;");
+  text.close("};");
+  text.open("struct Stripe {{");
+  text.line("int m_tile, slice, k_tile, k_tiles;");
+  text.line("Share first, last;");
+  text.close("};");
+  text.open("__constant__ Stripe kStripes[{}] = {{", plan.stripes.size());
+  for (const auto& stripe : plan.stripes) {
+    int k_tiles = 0;
+    for (const Segment& segment : stripe) k_tiles += segment.k_tiles;
+    const Segment& first = stripe.front();
+    text.line("{{{}, {}, {}, {}, {}, {}}},", first.slice % plan.m_tiles,
+              first.slice / plan.m_tiles, first.k_begin, k_tiles, share_text(first),
+              share_text(stripe.back()));
+  }
+  text.close("};");
+  return text.str() + "\n";
+}
+
+std::string emit_warp_place(const Plan& plan) {
+  Text text(2);
+  if (plan.private_rings) {
+    text.line("const unsigned warp_n = 0, warp_k = warp;");
+  } else {
+    text.line("const unsigned warp_n = warp & {}, warp_k = warp / {};", plan.config.warps_n - 1,
+              plan.config.warps_n);
+  }
+  return text.str();
+}
+
+std::string emit_work(const Plan& plan) {
+  Text text(2);
+  if (plan.stripes.empty()) {
+    split_or_span(plan, text);
+  } else {
+    stripes(plan, text);
+  }
+  if (plan.guard_rows) {
+    const std::string m = plan.dynamic_m ? "m" : std::to_string(plan.shape.m);
+    text.line("{}int rows = {} - static_cast<int>(m_tile) * {};  // of this token tile on",
+              plan.stripes.empty() ? "const " : "", m, plan.config.tile_m);
+  }
+  return text.str();
+}
+
+}  // namespace marlin

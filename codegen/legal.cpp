@@ -1,0 +1,221 @@
+// Config -> the rule that forbids it here; and the list of all configs worth considering.
+// Entry points: why_illegal, legal_configs.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "codegen/config.h"
+#include "codegen/plan.h"
+
+namespace marlin {
+
+namespace {
+
+using Rule = std::optional<std::string>;
+
+bool power_of_two(int value) { return value > 0 && std::has_single_bit(unsigned(value)); }
+
+Rule tile_rule(const Config& config) {
+  if (config.tile_m < 8 || config.tile_m > 64 || config.tile_m % 8 != 0) {
+    return fmt::format("tile_m = {} is not a multiple of 8 in 8..64", config.tile_m);
+  }
+  if (!power_of_two(config.tile_n) || config.tile_n < 64 || config.tile_n > 256) {
+    return fmt::format("tile_n = {} is none of 64, 128, 256", config.tile_n);
+  }
+  if (!power_of_two(config.warps_n) || !power_of_two(config.warps_k) || config.warps() > 16) {
+    return fmt::format("warps = {}x{} are not powers of two with a product up to 16",
+                       config.warps_n, config.warps_k);
+  }
+  if (config.warps_n * 64 > config.tile_n) {
+    return fmt::format("warps_n = {} leaves a warp fewer than 64 of the {} columns",
+                       config.warps_n, config.tile_n);
+  }
+  if (config.warp_k != 32 && config.warp_k != 64 && config.warp_k != 128) {
+    return fmt::format("warp_k = {} is none of 32, 64, 128", config.warp_k);
+  }
+  if (config.stages < 2 || config.stages > 8) {
+    return fmt::format("stages = {} is not in 2..8", config.stages);
+  }
+  if (config.blocks_per_sm < 1 || config.blocks_per_sm > 4) {
+    return fmt::format("blocks_per_sm = {} is not in 1..4", config.blocks_per_sm);
+  }
+  return std::nullopt;
+}
+
+Rule shape_rule(const Shape& shape, const Config& config) {
+  if (shape.n % config.tile_n != 0) {
+    return fmt::format("n = {} is not a multiple of tile_n = {}", shape.n, config.tile_n);
+  }
+  if (shape.k % config.tile_k() != 0) {
+    return fmt::format("k = {} is not a multiple of warps_k x warp_k = {}", shape.k,
+                       config.tile_k());
+  }
+  if (shape.group > 0 && config.tile_k() % shape.group != 0) {
+    return fmt::format("warps_k x warp_k = {} is not a multiple of the group, {}", config.tile_k(),
+                       shape.group);
+  }
+  if (config.tile_m > 8 && config.tile_m >= shape.m + 8) {
+    return fmt::format("tile_m = {} has a whole MMA tile beyond m = {}", config.tile_m, shape.m);
+  }
+  if (shape.group < 0 && config.scale_on != ScaleOn::accumulators) {
+    return "group = -1 scales accumulators, not weights";
+  }
+  return std::nullopt;
+}
+
+Rule partition_rule(const Shape& shape, const Target& target, const Config& config) {
+  const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
+  const std::int64_t n_slices = shape.n / config.tile_n, k_tiles = shape.k / config.tile_k();
+  const auto [kind, count] = config.partition;
+  if (kind == Partition::Kind::split && (k_tiles % count != 0 || count > 16)) {
+    return fmt::format("split{} does not cut {} k tiles into at most 16 equal parts", count,
+                       k_tiles);
+  }
+  if (kind == Partition::Kind::span && (count < 2 || n_slices % count != 0)) {
+    return fmt::format("span{} does not group {} slices evenly by two or more", count, n_slices);
+  }
+  if (kind == Partition::Kind::stripes) {
+    const int room = target.sms * config.blocks_per_sm;
+    if (count > room) return fmt::format("stripes{} exceeds the {} blocks that fit", count, room);
+    if (count > m_tiles * n_slices * k_tiles) {
+      return fmt::format("stripes{} exceeds the {} tiles there are", count,
+                         m_tiles * n_slices * k_tiles);
+    }
+  }
+  if (m_tiles * n_slices * k_tiles > (std::int64_t{1} << 31) - 1) {
+    return fmt::format("{} tiles exceed 2^31 - 1", m_tiles * n_slices * k_tiles);
+  }
+  if (m_tiles * n_slices * std::min(count, 16) > (std::int64_t{1} << 28) &&
+      (kind != Partition::Kind::span)) {
+    return fmt::format("{} slices exceed 2^24", m_tiles * n_slices);
+  }
+  return std::nullopt;
+}
+
+// What one block and the blocks that share an SM may take.
+Rule resource_rule(const Plan& plan, const ArchLimits& limits) {
+  constexpr int kReservedShared = 1024;
+  const Config& config = plan.config;
+  const int blocks = config.blocks_per_sm;
+  if (plan.threads < plan.quads) {
+    return fmt::format("{} threads are fewer than the {} column quads", plan.threads, plan.quads);
+  }
+  if (plan.token_copiers < plan.token_chunks_row) {
+    return fmt::format("a token row of {} chunks exceeds its {} copying threads",
+                       plan.token_chunks_row, plan.token_copiers);
+  }
+  if (plan.threads * blocks > limits.threads_per_sm) {
+    return fmt::format("{} threads x {} blocks exceed the {} of an SM", plan.threads, blocks,
+                       limits.threads_per_sm);
+  }
+  if (plan.shared_bytes > limits.shared_per_block) {
+    return fmt::format("{} bytes of shared memory exceed a block's {}", plan.shared_bytes,
+                       limits.shared_per_block);
+  }
+  if ((plan.shared_bytes + kReservedShared) * blocks > limits.shared_per_sm) {
+    return fmt::format("{} bytes of shared memory x {} blocks exceed an SM's {}",
+                       plan.shared_bytes, blocks, limits.shared_per_sm);
+  }
+  const int registers = std::min(255, limits.registers_per_sm / (plan.threads * blocks) / 8 * 8);
+  if (register_estimate(plan) > registers) {
+    return fmt::format("about {} registers a thread exceed the {} there are",
+                       register_estimate(plan), registers);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> why_illegal(const Shape& shape, const Target& target,
+                                       const Config& config) {
+  if (Rule rule = broken_rule(shape)) return rule;
+  const ArchLimits& limits = limits_of(target);
+  if (Rule rule = tile_rule(config)) return rule;
+  if (Rule rule = shape_rule(shape, config)) return rule;
+  if (Rule rule = partition_rule(shape, target, config)) return rule;
+  return resource_rule(lay_out(shape, target, config), limits);
+}
+
+namespace {
+
+// The ways to cut a tile among warps that are worth having. One warp along n means private rings,
+// which win where memory is the limit; several share the tokens, which pays where tokens are many.
+struct Tiling {
+  int tile_n, warps_n, warps_k, warp_k;
+};
+constexpr Tiling kTilings[] = {
+    {64, 1, 8, 128},  {64, 1, 8, 64},  {64, 1, 16, 64}, {64, 1, 4, 64},  {64, 1, 2, 64},
+    {64, 1, 2, 32},   {128, 1, 4, 128}, {128, 1, 8, 64}, {128, 1, 4, 64}, {128, 2, 4, 64},
+    {128, 2, 4, 32},  {256, 4, 2, 64}, {256, 4, 2, 32}, {256, 4, 4, 32},
+};
+
+std::vector<int> tile_ms(const Shape& shape) {
+  if (shape.m <= 64) return {static_cast<int>((shape.m + 7) / 8 * 8)};
+  return {64, 48};
+}
+
+std::vector<ScaleOn> scale_places(const Shape& shape, int tile_m) {
+  if (shape.group < 0 || tile_m <= 16) return {ScaleOn::accumulators};
+  if (tile_m <= 32) return {ScaleOn::accumulators, ScaleOn::weights};
+  return {ScaleOn::weights};
+}
+
+// Splits and spans that leave between about half a wave and six waves of blocks, and one stripe
+// for each place a block has on the GPU.
+std::vector<Partition> partitions(const Shape& shape, const Target& target, const Config& config) {
+  using Kind = Partition::Kind;
+  const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
+  const std::int64_t n_slices = shape.n / config.tile_n, slices = m_tiles * n_slices;
+  const int places = target.sms * config.blocks_per_sm;
+  std::vector<Partition> found;
+  for (int split : {1, 2, 3, 4, 6, 7, 8, 16}) {
+    const bool enough = slices * split * 2 >= places || split == 1;
+    if (enough && (split == 1 || slices * split <= 2 * places)) found.push_back({Kind::split, split});
+  }
+  for (int span = 2; span <= 16; ++span) {
+    const std::int64_t blocks = n_slices / span * m_tiles;
+    if (blocks <= places && blocks * 4 >= places * 3) found.push_back({Kind::span, span});
+  }
+  found.push_back({Kind::stripes, places});
+  return found;
+}
+
+void add_legal(const Shape& shape, const Target& target, Config config,
+               std::vector<Config>& configs) {
+  for (const Partition& partition : partitions(shape, target, config)) {
+    config.partition = partition;
+    if (!why_illegal(shape, target, config)) configs.push_back(config);
+  }
+}
+
+}  // namespace
+
+std::vector<Config> legal_configs(const Shape& shape, const Target& target) {
+  require_valid(shape);
+  require_valid(target);
+  std::vector<Config> configs;
+  Config config;
+  for (const Tiling& tiling : kTilings) {
+    config.tile_n = tiling.tile_n;
+    config.warps_n = tiling.warps_n;
+    config.warps_k = tiling.warps_k;
+    config.warp_k = tiling.warp_k;
+    for (int tile_m : tile_ms(shape)) {
+      config.tile_m = tile_m;
+      for (ScaleOn scale_on : scale_places(shape, tile_m)) {
+        config.scale_on = scale_on;
+        for (int stages : {2, 3, 4, 6}) {
+          config.stages = stages;
+          for (int blocks : {1, 2}) {
+            config.blocks_per_sm = blocks;
+            add_legal(shape, target, config, configs);
+          }
+        }
+      }
+    }
+  }
+  return configs;
+}
+
+}  // namespace marlin

@@ -1,0 +1,60 @@
+// Text: the lines of emitted code, and the strict expander of ${name} holes.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <iterator>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace marlin {
+
+// Lines of code at one indentation, built one fmt call each.
+class Text {
+ public:
+  explicit Text(int indent) : indent_(indent) {}
+
+  template <typename... Args>
+  Text& line(fmt::format_string<Args...> format, Args&&... args) {
+    text_.append(static_cast<std::size_t>(indent_), ' ');
+    fmt::format_to(std::back_inserter(text_), format, std::forward<Args>(args)...);
+    text_ += '\n';
+    return *this;
+  }
+
+  // A line that opens a block; close() ends it.
+  template <typename... Args>
+  Text& open(fmt::format_string<Args...> format, Args&&... args) {
+    line(format, std::forward<Args>(args)...);
+    indent_ += 2;
+    return *this;
+  }
+  Text& close(std::string_view end = "}") {
+    indent_ -= 2;
+    return line("{}", end);
+  }
+
+  // Ends the block and opens its alternative.
+  Text& otherwise() {
+    close("} else {");
+    indent_ += 2;
+    return *this;
+  }
+
+  // The lines without the last line end, ready for a hole that stands on a line of its own.
+  std::string str() const { return text_.empty() ? text_ : text_.substr(0, text_.size() - 1); }
+
+ private:
+  int indent_;
+  std::string text_;
+};
+
+using Holes = std::map<std::string, std::string, std::less<>>;
+
+// Replaces every ${name} of the template by its text. A hole whose text is empty and that stands
+// alone on its line takes the line with it. Throws std::logic_error on an unknown or unused name.
+std::string expand(std::string_view text, const Holes& holes);
+
+}  // namespace marlin
