@@ -1,7 +1,8 @@
 // CubinCache: a folder of cubins, one checked file for each, that any number of processes share.
 //
 //   DIR/CACHEDIR.TAG         tells back-up tools to pass by (bford.info/cachedir)
-//   DIR/manifest.json        of a prebuilt folder: what is in it
+//   DIR/manifest.json        of a prebuilt folder: the metadata of what is in it
+//   DIR/built_with.json      of a prebuilt folder: the NVRTC identities in the keys of its entries
 //   DIR/v1/ab/<key>.mcb      one entry (cubin_entry.h); ab is the key's first two digits
 //   DIR/v1/lock              byte ranges of it are locked, one for each key being compiled
 //   DIR/v1/nvrtc.json        identities of the NVRTC libraries seen
@@ -24,6 +25,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/cache_folder.h"
 #include "runtime/cubin_entry.h"
 #include "runtime/unique_fd.h"
 
@@ -45,33 +47,31 @@ std::uint64_t parse_byte_count(std::string_view text);
 // How long another process's compile of the same kernel is waited for before compiling anyway.
 inline constexpr std::chrono::milliseconds kDefaultLockWait{20000};
 
-// The moments of publishing a file, in order, as fault-injection tests see them.
-enum class PublishStep { created, half_written, written, synced, closed, renamed, folder_synced };
-
 struct CacheSettings {
   std::string dir;         // "" is a cache that holds nothing and takes nothing
   bool read_only = false;  // never writes, locks or touches anything: prebuilt folders
   std::uint64_t cap_bytes = kDefaultCacheCap;
-  std::function<void(PublishStep)> on_publish;  // for tests; called while an entry is published
+  PublishHook on_publish =
+      nullptr;  // for fault-injection tests; called while an entry is published
 };
 
-// One .mcb file found in the folder.
+// What list() found: a .mcb file, or something else that is not as it should be.
 struct ListedEntry {
-  std::string key;   // by its file name; empty when the name is not a key
-  std::string path;  // relative to the cache folder
+  std::string key = {};   // by its file name; empty when the name is not a key
+  std::string path = {};  // relative to the cache folder
   std::uint64_t bytes = 0;
-  std::int64_t used_s = 0;        // last stored or read, seconds since 1970
-  std::optional<CubinMeta> meta;  // nothing when the file is damaged or refused
-  std::string why;                // what is wrong with it; empty when it is sound
+  std::int64_t used_s = 0;             // last stored or read, seconds since 1970
+  std::optional<CubinMeta> meta = {};  // nothing when the file is damaged or refused
+  std::string why = {};                // what is wrong with it; empty when it is sound
 };
 
 struct Manifest {
-  std::vector<std::string> nvrtc;   // the identities its entries were built with, sorted
-  std::vector<CubinMeta> entries;   // sorted by key
+  std::vector<std::string> nvrtc;  // the identities its entries were built with, sorted
+  std::vector<CubinMeta> entries;  // sorted by key
 };
 
 struct NvrtcMemo {
-  std::string path;           // of the library, resolved
+  std::string path;  // of the library, resolved
   std::uint64_t size = 0;
   std::int64_t mtime_ns = 0;
   std::string identity;
@@ -120,7 +120,7 @@ class CubinCache {
   std::string path_of(std::string_view key) const;  // where the entry is or would be
 
   // The entry whose key fields hash to this key, or nothing. `why` is set to what is wrong when a
-  // file is there and refused, and to nothing when there is none. Throws only std::bad_alloc.
+  // file is there and refused, and to nothing when there is none. Never throws.
   std::optional<CacheEntry> load(std::string_view key, std::string* why = nullptr) const;
 
   // Publishes the entry under cache_key(entry.meta.key). False, with the reason in `why`, when it
@@ -130,7 +130,8 @@ class CubinCache {
   // Never waits and never throws.
   KeyLock try_lock(std::string_view key) const noexcept;
 
-  // Every file in the shards, sorted by path, each read and checked in full.
+  // Every .mcb file, sorted by path, each read and checked in full, and what the manifest names and
+  // is not there. Throws Error{io} when the folder is refused.
   std::vector<ListedEntry> list() const;
 
   // Removes least recently used entries until the rest is within the cap, and temporaries that
@@ -149,7 +150,10 @@ class CubinCache {
 
   // A prebuilt folder's manifest; nothing when there is none or it is damaged or refused.
   std::optional<Manifest> manifest(std::string* why = nullptr) const;
-  // Writes manifest.json from the sound entries that are here. Throws Error{io}.
+  // The same as manifest()->nvrtc from a small file of its own: a process with no NVRTC computes
+  // the keys of a prebuilt folder with these. Empty when there is none. Never throws.
+  std::vector<std::string> built_with() const;
+  // Writes both from the sound entries that are here. Throws Error{io}.
   void write_manifest() const;
 
   // The identity remembered for a library file that has not changed since.
@@ -159,6 +163,10 @@ class CubinCache {
   bool remember_nvrtc(const NvrtcMemo& memo) const noexcept;
 
  private:
+  using Visit = std::function<void(ListedEntry&& listed, std::string_view file)>;
+  void visit_entries(const Visit& visit) const;
+  void require_writable() const;
+
   CacheSettings settings_;
   std::atomic<unsigned> stores_{0};
 };
@@ -167,7 +175,7 @@ class CubinCache {
 struct BuiltEntry {
   CacheEntry entry;
   bool from_cache = false;
-  std::string store_error;  // why a built entry could not be kept; empty when it was
+  std::string store_error = {};  // why a built entry could not be kept; empty when it was
 };
 
 // The cached entry, else what build() returns, which is then published. While one process builds a

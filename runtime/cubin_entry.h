@@ -16,15 +16,15 @@ namespace marlin {
 
 struct CubinMeta {
   CacheKeyFields key;
-  std::string shape;         // to_string(Shape)
-  std::string config;        // to_string(Config)
-  int sms = 0;               // streaming multiprocessors the kernel was written for
-  int threads = 0;           // of a block
-  int cluster = 1;           // blocks of a cluster
-  int shared_bytes = 0;      // dynamic shared memory of a block
-  int registers = 0;         // of a thread
-  int stack_bytes = 0;       // of a thread
-  int spill_bytes = 0;       // stored and loaded by a thread
+  std::string shape;     // to_string(Shape)
+  std::string config;    // to_string(Config)
+  int sms = 0;           // streaming multiprocessors the kernel was written for
+  int threads = 0;       // of a block
+  int cluster = 1;       // blocks of a cluster
+  int shared_bytes = 0;  // dynamic shared memory of a block
+  int registers = 0;     // of a thread
+  int stack_bytes = 0;   // of a thread
+  int spill_bytes = 0;   // stored and loaded by a thread
   double compile_ms = 0;
 
   friend bool operator==(const CubinMeta&, const CubinMeta&) = default;
@@ -37,9 +37,10 @@ struct CacheEntry {
   friend bool operator==(const CacheEntry&, const CacheEntry&) = default;
 };
 
-// Found by nlohmann::json for printing; the names are those of the struct, with the key's fields
-// and "key" (their hash) at the same level.
-void to_json(nlohmann::json& json, const CubinMeta& meta);
+// Found by nlohmann::json. The names are those of the struct, with the key's fields and "key"
+// (their hash) at the same level. from_json throws Error{io} that names the field at fault.
+void to_json(nlohmann::json& object, const CubinMeta& meta);
+void from_json(const nlohmann::json& object, CubinMeta& meta);
 
 inline constexpr std::size_t kMaxMetaBytes = std::size_t{1} << 20;
 inline constexpr std::size_t kMaxCubinBytes = std::size_t{64} << 20;
