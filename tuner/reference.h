@@ -1,0 +1,85 @@
+// Checks kernels on fresh random data against an FP64 product made from the logical weights.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "marlin/compiled.h"
+#include "marlin/shape.h"
+#include "tuner/gpu.h"
+
+namespace marlin {
+
+// What one launch wrote, against the reference.
+struct Check {
+  std::int64_t m = 0;
+  double relative_error = 0;  // ||out - ref|| / ||ref||
+  double max_error = 0;       // max |out - ref|
+  std::uint64_t not_finite = 0;         // results that are NaN or infinite, as unwritten ones are
+  std::uint64_t written_outside = 0;    // 16-bit words changed before or after C's m rows
+  std::uint64_t workspace_outside = 0;  // and after the workspace
+  std::uint64_t not_repeated = 0;       // results that a second launch gave other bits
+
+  bool ok(double tolerance) const;
+  // What is wrong, or empty: "relative error 0.013, 64 results not finite".
+  std::string findings(double tolerance) const;
+};
+
+// From the sums that compare (templates/reference.cu) leaves, four for each block.
+Check check_from(const std::vector<double>& partial);
+
+// The kernels that checks are made with, compiled once.
+class Checker {
+ public:
+  explicit Checker(const Gpu& gpu);
+
+  const Gpu& gpu() const { return gpu_; }
+  const Stream& stream() const { return stream_; }
+  const Filler& filler() const { return filler_; }
+  const KernelFile& kernels() const { return kernels_; }
+
+ private:
+  Gpu gpu_;
+  Stream stream_;
+  Filler filler_;
+  KernelFile kernels_;
+};
+
+// One set of weights and up to max_m rows of activations, their packed form and their FP64 product.
+// Everything is drawn from the seed: codes uniform in 0..15, scales uniform in 0.002..0.005,
+// activations normal with deviation 1.
+class Problem {
+ public:
+  // Takes n, k and group from the shape, and its m as the most rows; a kernel for more rows than
+  // these may be run with fewer. Throws Error{invalid_shape} and Error{driver_failed}.
+  Problem(const Checker& checker, const Shape& shape, std::uint64_t seed);
+
+  // Two launches of m rows into poisoned memory; the second must repeat the first bit for bit.
+  // The workspace is zeroed before the first only. Throws GpuStuck when a launch does not end.
+  Check run(const Compiled& kernel, std::int64_t m);
+
+  // So many launches, replayed from one CUDA graph of one launch, each into poisoned C; how many
+  // 16-bit words of all results differ from the first one's.
+  std::uint64_t replay(const Compiled& kernel, std::int64_t m, int replays);
+
+ private:
+  LaunchArgs arguments(std::int64_t m) const;
+  void poison() const;
+  std::size_t prepare_workspace(const Compiled& kernel);  // bytes before its guard
+  std::uint64_t counted(const std::function<void()>& enqueue) const;
+  void add_other(CUdeviceptr words, std::uint64_t count) const;
+  void add_changed(std::uint64_t count) const;
+  void keep_first(std::uint64_t count) const;
+  std::uint64_t outside(std::int64_t m) const;
+  Check compare_with_reference(std::int64_t m) const;
+
+  const Checker& checker_;
+  Shape shape_;
+  std::uint64_t guard_;  // 16-bit words of poison before and after C
+  DeviceBuffer a_, packed_, packed_scales_, reference_, c_, first_c_, workspace_, counter_;
+};
+
+}  // namespace marlin
