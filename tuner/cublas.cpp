@@ -80,7 +80,7 @@ std::unique_ptr<Cublas> Cublas::open(const Stream& stream, std::string* why) {
   }
   const Functions& functions = *cublas->functions_;
   if (!cublas->functions_->resolve(library)) {
-    *why = file + " lacks functions of cuBLAS 11.2 and later";
+    *why = file + " lacks functions that cuBLAS 12 has";
     return nullptr;
   }
   if (const int status = functions.create(&cublas->handle_); status != 0) {

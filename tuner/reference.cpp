@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <random>
 
 #include "marlin/pack.h"
 
@@ -43,6 +44,22 @@ std::string Check::findings(double tolerance) const {
   return text;
 }
 
+std::vector<std::int64_t> rows_to_check(const Shape& kernel, std::vector<std::int64_t> asked,
+                                        std::uint64_t seed) {
+  if (!kernel.exact_m) {
+    std::int64_t fewest = kernel.m;
+    while (fewest > 1 && rung_for(fewest - 1) == kernel.m) --fewest;
+    std::mt19937_64 random(seed + static_cast<std::uint64_t>(kernel.m));
+    const auto range = static_cast<std::uint64_t>(kernel.m - fewest) + 1;
+    asked.push_back(1);
+    asked.push_back(fewest);
+    asked.push_back(fewest + static_cast<std::int64_t>(random() % range));
+  }
+  std::sort(asked.begin(), asked.end());
+  asked.erase(std::unique(asked.begin(), asked.end()), asked.end());
+  return asked;
+}
+
 Check check_from(const std::vector<double>& partial) {
   double error2 = 0, reference2 = 0, strange = 0;
   Check check;
@@ -58,8 +75,7 @@ Check check_from(const std::vector<double>& partial) {
 }
 
 Checker::Checker(const Gpu& gpu)
-    : gpu_(gpu),
-      filler_(gpu),
+    : filler_(gpu),
       kernels_(gpu, "reference.cu",
                {"reference_gemm", "compare", "count_other", "count_different"}) {}
 

@@ -28,6 +28,12 @@ struct Check {
   std::string findings(double tolerance) const;
 };
 
+// The row counts worth running a kernel of this shape with: those asked for, and for one that
+// serves fewer rows than its rung also 1, the fewest its rung is chosen for, and one from there to
+// the rung drawn by the seed. Ascending, each once.
+std::vector<std::int64_t> rows_to_check(const Shape& kernel, std::vector<std::int64_t> asked,
+                                        std::uint64_t seed);
+
 // From the sums that compare (templates/reference.cu) leaves, four for each block.
 Check check_from(const std::vector<double>& partial);
 
@@ -36,13 +42,11 @@ class Checker {
  public:
   explicit Checker(const Gpu& gpu);
 
-  const Gpu& gpu() const { return gpu_; }
   const Stream& stream() const { return stream_; }
   const Filler& filler() const { return filler_; }
   const KernelFile& kernels() const { return kernels_; }
 
  private:
-  Gpu gpu_;
   Stream stream_;
   Filler filler_;
   KernelFile kernels_;

@@ -1,0 +1,107 @@
+// One layer's operands and a kernel -> microseconds by the protocol. Entry point: LayerBench.
+#include "tuner/bench_layer.h"
+
+#include <algorithm>
+
+#include "marlin/pack.h"
+
+namespace marlin {
+namespace {
+
+std::size_t half_bytes(std::int64_t rows, std::int64_t columns) {
+  return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns) * 2;
+}
+
+}  // namespace
+
+BenchTools::BenchTools(const Gpu& on, bool with_cublas)
+    : gpu(on), filler(on), floor(on), cublas_name("not asked for") {
+  if (!with_cublas) return;
+  cublas = Cublas::open(timer.stream(), &cublas_name);
+  if (cublas) cublas_name = cublas->name();
+}
+
+double BenchTools::measure_peak() {
+  constexpr std::int64_t kSize = 8192;
+  if (!cublas) return 0;
+  const DeviceBuffer a(half_bytes(kSize, kSize)), b(a.bytes()), c(a.bytes());
+  filler.normal(timer.stream(), a.address(), a.bytes() / 2, 1, 1.0F);
+  filler.normal(timer.stream(), b.address(), b.bytes() / 2, 2, 0.02F);
+  double best_us = 1e30;
+  for (const Cublas::Layout layout : {Cublas::Layout::nn, Cublas::Layout::tn}) {
+    const Timing timing = timer.time(1, [&](int) {
+      cublas->multiply(layout, kSize, kSize, kSize, a.address(), b.address(), c.address());
+    });
+    best_us = std::min(best_us, timing.median_us);
+  }
+  return 2.0 * kSize * kSize * kSize / best_us / 1e6;
+}
+
+LayerBench::LayerBench(BenchTools& tools, const Shape& shape, std::uint64_t seed)
+    : tools_(tools),
+      shape_(shape),
+      weight_bytes_(packed_bytes(shape)),
+      weights_(weight_bytes_, distinct_buffers(weight_bytes_),
+               [&](CUdeviceptr out, std::size_t bytes) {
+                 tools.filler.bytes(tools.timer.stream(), out, bytes, 4 * seed);
+               }),
+      scales_(scales_bytes(shape), weights_.count(),
+              [&](CUdeviceptr out, std::size_t bytes) {
+                tools.filler.uniform(tools.timer.stream(), out, bytes / 2, 4 * seed + 1, 0.002F,
+                                     0.005F);
+              }),
+      a_(half_bytes(shape.m, shape.k)),
+      c_(half_bytes(shape.m, shape.n)) {
+  const Stream& stream = tools.timer.stream();
+  tools.filler.normal(stream, a_.address(), a_.bytes() / 2, 4 * seed + 2, 1.0F);
+  if (tools.cublas) {
+    const std::size_t bytes = half_bytes(shape.k, shape.n);
+    fp16_weights_.emplace(bytes, distinct_buffers(bytes), [&](CUdeviceptr out, std::size_t size) {
+      tools.filler.normal(stream, out, size / 2, 4 * seed + 3, 0.02F);
+    });
+  }
+  stream.finish();
+}
+
+// Ready to launch: the workspace is large enough and zeroed.
+Timer::Launch LayerBench::launcher(const Compiled& kernel, std::int64_t m) {
+  if (workspace_.bytes() < kernel.workspace_bytes()) {
+    workspace_ = DeviceBuffer(kernel.workspace_bytes());
+  }
+  if (workspace_.bytes() > 0) {
+    check(driver().cuMemsetD8Async(workspace_.address(), 0, workspace_.bytes(),
+                                   tools_.timer.stream().handle()),
+          "cuMemsetD8Async");
+  }
+  return [this, kernel, m](int i) {
+    kernel.launch(tools_.timer.stream().handle(), {.a = a_.pointer(),
+                                                   .b = weights_.pointer(i),
+                                                   .scales = scales_.pointer(i),
+                                                   .c = c_.pointer(),
+                                                   .workspace = workspace_.pointer(),
+                                                   .m = m});
+  };
+}
+
+Timing LayerBench::time(const Compiled& kernel, std::int64_t m) {
+  return tools_.timer.time(weights_.count(), launcher(kernel, m));
+}
+
+Timing LayerBench::screen(const Compiled& kernel, std::int64_t m) {
+  return tools_.timer.screen(weights_.count(), launcher(kernel, m));
+}
+
+std::optional<LayerBench::Fp16> LayerBench::cublas(std::int64_t m) {
+  if (!fp16_weights_) return std::nullopt;
+  const auto time_layout = [&](Cublas::Layout layout) {
+    return tools_.timer.time(fp16_weights_->count(), [&](int i) {
+      tools_.cublas->multiply(layout, m, shape_.n, shape_.k, a_.address(),
+                              fp16_weights_->address(i), c_.address());
+    });
+  };
+  const Timing nn = time_layout(Cublas::Layout::nn), tn = time_layout(Cublas::Layout::tn);
+  if (nn.median_us <= tn.median_us) return Fp16{nn, "NN"};
+  return Fp16{tn, "TN"};
+}
+
+}  // namespace marlin

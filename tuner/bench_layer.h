@@ -1,0 +1,57 @@
+// Times kernels on one layer: cold weights, scales, activations and everything else they need.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "marlin/compiled.h"
+#include "tuner/cublas.h"
+#include "tuner/measure.h"
+
+namespace marlin {
+
+// What is set up once for all layers.
+struct BenchTools {
+  explicit BenchTools(const Gpu& on, bool with_cublas);
+
+  Gpu gpu;
+  Timer timer;
+  Filler filler;
+  ReadFloor floor;
+  std::string cublas_name;  // or why there is none
+  std::unique_ptr<Cublas> cublas;
+
+  // TFLOP/s of the fastest FP16 cuBLAS product of 8192^3; 0 without cuBLAS.
+  double measure_peak();
+};
+
+class LayerBench {
+ public:
+  // Takes n, k and group from the shape and its m as the most rows.
+  LayerBench(BenchTools& tools, const Shape& shape, std::uint64_t seed);
+
+  Timing floor() { return tools_.floor.measure(tools_.timer, weights_, weight_bytes_); }
+  Timing time(const Compiled& kernel, std::int64_t m);
+  Timing screen(const Compiled& kernel, std::int64_t m);
+
+  struct Fp16 {
+    Timing timing;
+    std::string layout;  // "NN" or "TN", the faster one
+  };
+  // Nothing without cuBLAS.
+  std::optional<Fp16> cublas(std::int64_t m);
+
+ private:
+  Timer::Launch launcher(const Compiled& kernel, std::int64_t m);
+
+  BenchTools& tools_;
+  Shape shape_;
+  std::size_t weight_bytes_;
+  Rotation weights_, scales_;
+  DeviceBuffer a_, c_, workspace_;
+  std::optional<Rotation> fp16_weights_;
+};
+
+}  // namespace marlin
