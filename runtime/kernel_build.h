@@ -1,6 +1,7 @@
 // Shape + Target + Config -> source -> cache key -> CacheEntry: what get() and prebuilding share.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,8 +33,10 @@ CacheEntry compile_kernel(const KernelText& kernel, const std::string& failed_di
 // Where a cache keeps the sources that failed; empty for a cache without a folder.
 std::string failed_dir_of(const CubinCache& cache);
 
-// nvrtc_identity() without opening the library when this cache remembers it; remembers it else.
-// Throws Error{no_nvrtc}.
+// nvrtc_identity() as this cache remembers it for the library that is there now, which is not
+// opened; nothing when the cache does not know it.
+std::optional<std::string> recalled_nvrtc_identity(const CubinCache& cache);
+// The same, else nvrtc_identity(), which the cache then remembers. Throws Error{no_nvrtc}.
 std::string remembered_nvrtc_identity(const CubinCache& cache);
 
 // "marlin prebuild ..." with the arguments that put this kernel into that folder.

@@ -60,8 +60,8 @@ const Nvrtc& nvrtc();
 CompileOutput nvrtc_compile(const CompileRequest& request);
 std::string nvrtc_identity();
 
-// The file that nvrtc() would open, found without opening it; empty when there is none or only the
-// dynamic loader can tell.
+// The file that nvrtc() would open (links followed), found without opening it; empty when there is
+// none or only the dynamic loader can tell.
 std::string find_nvrtc();
 
 // The options every emitted kernel is compiled with, in their fixed order (part of the cache key).

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,38 +15,81 @@ struct CUstream_st;
 
 namespace marlin {
 
-// Where and how kernels are found. The defaults read the environment once per process:
-// MARLIN_CACHE_DIR, MARLIN_SYSTEM_CACHE_DIRS (colon separated), MARLIN_DISABLE_JIT.
+// Where and how kernels are found. What is left out comes from the environment, which is read once
+// per process when the first three are all left out. The first four matter only while a kernel is
+// not in memory yet.
 struct Options {
-  std::optional<std::string> cache_dir;                 // user cache; "" keeps kernels in memory only
-  std::optional<std::vector<std::string>> system_dirs;  // read-only prebuilt caches, tried in order
-  std::optional<bool> disable_jit;                      // a miss is an error, NVRTC is never opened
-  std::optional<std::string> config;                    // a config by its text instead of our choice
-  std::optional<Target> target;                         // emit for this target on the current device
+  // The user's cache folder, written and read; "" keeps kernels in memory only.
+  // MARLIN_CACHE_DIR, else $XDG_CACHE_HOME/marlin, else ~/.cache/marlin, else "".
+  std::optional<std::string> cache_dir;
+  // Prebuilt cache folders, only read, in this order. MARLIN_SYSTEM_CACHE_DIRS, colon separated.
+  std::optional<std::vector<std::string>> system_dirs;
+  // A kernel that no cache has is Error{jit_disabled}, and NVRTC is never opened.
+  // MARLIN_DISABLE_JIT: 1, true, yes or on; 0, false, no, off or nothing.
+  std::optional<bool> disable_jit;
+  // The stream of the launches to come, asked whether it is being captured.
+  CUstream_st* stream = nullptr;
+
+  // A config by its text, as `marlin inspect` prints it, in place of our choice.
+  std::optional<std::string> config;
+  // Emit for this target instead of the current device's own: fewer SMs, say. The device must be
+  // able to run that architecture.
+  std::optional<Target> target;
 };
 
-// Device pointers of one launch. All must be 16-byte aligned.
+// Device pointers of one launch, each aligned to 16 bytes and none null.
 struct LaunchArgs {
   const void* a = nullptr;       // FP16 [m, k], row-major
   const void* b = nullptr;       // packed codes, k * n / 2 bytes (see pack.h)
   const void* scales = nullptr;  // FP16 [k / group, n] ([1, n] for group -1), permuted (see pack.h)
   void* c = nullptr;             // FP16 [m, n], row-major
-  void* workspace = nullptr;     // workspace_bytes(); may be null when that is 0
-  std::int64_t m = 0;            // rows; 0 means the shape's m
+  void* workspace = nullptr;     // workspace_bytes() of them; may be null when that is 0
+  std::int64_t m = 0;            // rows; 0 means the m of the shape given to get()
 };
 
+// What a kernel takes from its device. Sizes in bytes.
+struct Resources {
+  int threads = 0;  // of a block
+  int grid_x = 0, grid_y = 0, grid_z = 0;
+  int registers = 0;     // of a thread
+  int spill_bytes = 0;   // stored and loaded by a thread
+  int shared_bytes = 0;  // of a block, dynamic
+  std::size_t cubin_bytes = 0;
+};
+
+// Where a kernel came from when it was first asked for in this process.
+enum class Origin { user_cache, system_cache, compiled };
+const char* to_string(Origin origin);  // "user cache", "system cache", "compiled"
+
 class Kernel;  // what stands behind a Compiled; never freed before the process ends
+struct Result;
 
 // A cheap copyable handle. All members are safe to call from many threads at once.
 class Compiled {
  public:
-  // The kernel for this shape on the current CUDA context's device: from memory, else from the disk
-  // caches, else from NVRTC. A hit in memory is a look-up and nothing else. Throws Error.
+  // The kernel for this shape on the device of the CUDA context that is current on this thread:
+  // from memory, else from the user's cache, else from the prebuilt caches, else from NVRTC. A hit
+  // in memory is a look-up and nothing else. Of the threads of a process that want a kernel which
+  // is not there yet, one makes it; when that fails each gets the error, and the next call tries
+  // again. Shapes whose m goes up to the same rung share a kernel unless exact_m is set.
+  //
+  // While a stream is captured into a CUDA graph a hit in memory works and everything else is
+  // Error{capturing}; the graph is left intact. Seen are a capture of options.stream and any
+  // capture of a blocking stream of the context. A capture of a stream made with
+  // CU_STREAM_NON_BLOCKING that the call is not told of cannot be seen: then the kernel is built
+  // and loaded beside the capture, which stays intact too.
+  //
+  // Throws Error with any code but `io`: a cache that cannot be read or written is a miss.
   static Compiled get(const Shape& shape);
   static Compiled get(const Shape& shape, const Options& options);
 
-  // Enqueues one product on the stream. Never allocates or synchronises; can be captured in a
-  // CUDA graph. Throws Error{invalid_argument} or Error{driver_failed}.
+  // The same, with the error as a value.
+  static Result try_get(const Shape& shape);
+  static Result try_get(const Shape& shape, const Options& options);
+
+  // Enqueues one product on the stream (null: the legacy default stream) of the current context,
+  // which must be one of the device the kernel was got for. Never allocates or synchronises; can be
+  // captured in a CUDA graph. Throws Error{invalid_argument} or Error{driver_failed}.
   void launch(CUstream_st* stream, const LaunchArgs& args) const;
 
   // Bytes of device memory that launches on one stream may share (launches that can run at the
@@ -55,14 +97,25 @@ class Compiled {
   // next.
   std::size_t workspace_bytes() const;
 
-  const Shape& shape() const;    // m is the rung when it is not exact
+  const Shape& shape() const;  // m is the rung, the most rows it serves, when it is not exact
   const Target& target() const;
-  const std::string& config() const;
+  const std::string& config() const;  // as Options::config takes it
   const std::string& source() const;  // the emitted CUDA text
+  const Resources& resources() const;
+  Origin origin() const;
 
  private:
-  explicit Compiled(const Kernel* kernel) : kernel_(kernel) {}
+  Compiled(const Kernel* kernel, std::int64_t m) : kernel_(kernel), m_(m) {}
   const Kernel* kernel_;
+  std::int64_t m_;  // as given to get()
+};
+
+// A kernel, or the error that get() would have thrown.
+struct Result {
+  std::optional<Compiled> kernel;
+  std::optional<Error> error;  // set exactly when there is no kernel
+
+  explicit operator bool() const { return kernel.has_value(); }
 };
 
 }  // namespace marlin

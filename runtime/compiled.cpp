@@ -1,0 +1,144 @@
+// Shape -> Target -> Config -> Plan -> Source -> Cubin -> Kernel, each looked up before it is made.
+// Entry points: Compiled::get, KernelStore::get.
+#include "marlin/compiled.h"
+
+#include <fmt/format.h>
+
+#include "codegen/config.h"
+#include "runtime/device.h"
+#include "runtime/driver.h"
+#include "runtime/kernel_store.h"
+#include "runtime/select.h"
+
+namespace marlin {
+namespace {
+
+// m goes up to its rung where the kernel is to serve fewer rows as well; a shape that breaks a rule
+// stays as it is and is refused when its kernel is not found.
+Shape kernel_shape_of(Shape shape) {
+  if (!shape.exact_m && shape.m >= 1 && shape.m <= kMaxM) shape.m = rung_for(shape.m);
+  return shape;
+}
+
+bool is_capturing(CUstream stream) {
+  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+  const CUresult result = driver().cuStreamIsCapturing(stream, &status);
+  // What the legacy stream answers while some blocking stream of the context is captured.
+  if (result == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT) return true;
+  check(result, "cuStreamIsCapturing");
+  return status != CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
+void refuse_while_capturing(CUstream stream, const Shape& shape) {
+  if (!is_capturing(nullptr) && (stream == nullptr || !is_capturing(stream))) return;
+  throw Error(ErrorCode::capturing,
+              fmt::format("the kernel for {} is not in memory, and a stream capture is under way: "
+                          "call Compiled::get() for it once before the capture",
+                          to_string(shape)));
+}
+
+[[noreturn]] void refuse_jit(const Plan& plan, const Options& options, const Settings& settings) {
+  std::string dir = settings.cache_dir;
+  if (dir.empty() && !settings.system_dirs.empty()) dir = settings.system_dirs.front();
+  throw Error(ErrorCode::jit_disabled,
+              fmt::format("no cache has the kernel for {} on {}, and compiling is disabled; this "
+                          "command makes it: {}",
+                          to_string(plan.shape), to_string(plan.target),
+                          prebuild_command(plan, options.config.value_or(""), dir)));
+}
+
+KernelStore& process_store() {
+  static auto& store = *new KernelStore;  // outlives threads that end after main()
+  return store;
+}
+
+}  // namespace
+
+const Kernel* KernelStore::get(const Shape& shape, const Options& options) {
+  const TableKey key = {current_device(), variant_of(options), kernel_shape_of(shape)};
+  if (const Kernel* kernel = table_.find(key)) return kernel;
+  require_valid(key.shape);
+  refuse_while_capturing(options.stream, key.shape);
+  return flights_.run(key, [&] {
+    const Kernel* kernel = table_.find(key);  // made since the look above
+    return kernel != nullptr ? kernel : table_.insert(key, make(key, options));
+  });
+}
+
+const Kernel* KernelStore::make(const TableKey& key, const Options& options) {
+  const Target target = options.target ? *options.target : target_of_device(key.device);
+  const Config config =
+      options.config ? parse_config(*options.config) : choose_config(key.shape, target);
+  KernelText text = write_kernel(key.shape, target, config);
+
+  const std::shared_ptr<KernelCaches> caches = caches_for(options);
+  std::optional<FoundKernel> found = caches->find(text);
+  if (!found && caches->settings().disable_jit) refuse_jit(text.plan, options, caches->settings());
+  if (!found) found = caches->build(text, compile_);
+  return new Kernel(std::move(text), *found, key.device);
+}
+
+int KernelStore::variant_of(const Options& options) {
+  if (!options.config && !options.target) return 0;
+  const std::string name = fmt::format("{}|{}", options.config.value_or(""),
+                                       options.target ? to_string(*options.target) : std::string());
+  const std::lock_guard lock(mutex_);
+  return variants_.emplace(name, static_cast<int>(variants_.size()) + 1).first->second;
+}
+
+std::shared_ptr<KernelCaches> KernelStore::caches_for(const Options& options) {
+  if (options.cache_dir || options.system_dirs || options.disable_jit) {
+    return std::make_shared<KernelCaches>(settings_from(options));
+  }
+  const std::lock_guard lock(mutex_);
+  if (!default_caches_) default_caches_ = std::make_shared<KernelCaches>(settings_from({}));
+  return default_caches_;
+}
+
+Compiled Compiled::get(const Shape& shape, const Options& options) {
+  return {process_store().get(shape, options), shape.m};
+}
+
+Compiled Compiled::get(const Shape& shape) {
+  static const Options defaults;
+  return get(shape, defaults);
+}
+
+Result Compiled::try_get(const Shape& shape, const Options& options) {
+  try {
+    return {get(shape, options), std::nullopt};
+  } catch (const Error& error) {
+    return {std::nullopt, error};
+  }
+}
+
+Result Compiled::try_get(const Shape& shape) {
+  static const Options defaults;
+  return try_get(shape, defaults);
+}
+
+void Compiled::launch(CUstream_st* stream, const LaunchArgs& args) const {
+  kernel_->launch(stream, args, m_);
+}
+
+std::size_t Compiled::workspace_bytes() const {
+  return static_cast<std::size_t>(kernel_->plan().workspace_bytes);
+}
+
+const Shape& Compiled::shape() const { return kernel_->plan().shape; }
+const Target& Compiled::target() const { return kernel_->plan().target; }
+const std::string& Compiled::config() const { return kernel_->config(); }
+const std::string& Compiled::source() const { return kernel_->source(); }
+const Resources& Compiled::resources() const { return kernel_->resources(); }
+Origin Compiled::origin() const { return kernel_->origin(); }
+
+const char* to_string(Origin origin) {
+  switch (origin) {
+    case Origin::user_cache: return "user cache";
+    case Origin::system_cache: return "system cache";
+    case Origin::compiled: return "compiled";
+  }
+  return "unknown";
+}
+
+}  // namespace marlin

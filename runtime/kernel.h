@@ -1,0 +1,45 @@
+// Kernel: one loaded cubin with what its launches need. Stands behind Compiled.
+#pragma once
+
+#include <cuda.h>
+
+#include <cstdint>
+#include <string>
+
+#include "codegen/plan.h"
+#include "marlin/compiled.h"
+#include "runtime/kernel_build.h"
+#include "runtime/kernel_caches.h"
+
+namespace marlin {
+
+class Kernel {
+ public:
+  // Loads the cubin on the device and into the current context, so that no launch loads anything.
+  // Throws Error{driver_failed}.
+  Kernel(KernelText text, const FoundKernel& found, CUdevice device);
+  Kernel(const Kernel&) = delete;
+  Kernel& operator=(const Kernel&) = delete;
+
+  // `rows` stands in for args.m where that is 0. As Compiled::launch().
+  void launch(CUstream stream, const LaunchArgs& args, std::int64_t rows) const;
+
+  const Plan& plan() const { return text_.plan; }
+  const std::string& source() const { return text_.source; }
+  const std::string& config() const { return config_; }
+  const Resources& resources() const { return resources_; }
+  Origin origin() const { return origin_; }
+
+ private:
+  void load(const std::string& cubin, CUdevice device);
+  unsigned grid_z(std::int64_t rows) const;
+
+  KernelText text_;
+  std::string config_;
+  Resources resources_;
+  Origin origin_;
+  CUlibrary library_ = nullptr;  // never unloaded: launches of it may sit in graphs
+  CUkernel kernel_ = nullptr;
+};
+
+}  // namespace marlin

@@ -1,0 +1,40 @@
+// KernelStore: every kernel this process has, and the making of those it does not have yet.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "marlin/compiled.h"
+#include "runtime/kernel.h"
+#include "runtime/kernel_caches.h"
+#include "runtime/kernel_table.h"
+#include "runtime/single_flight.h"
+
+namespace marlin {
+
+// Compiled::get() asks the one store of the process; tests make their own. All members are safe to
+// call from many threads at once.
+class KernelStore {
+ public:
+  explicit KernelStore(CompileStep compile = compile_kernel) : compile_(std::move(compile)) {}
+
+  // As Compiled::get(). The kernel is never freed, also not with the store.
+  const Kernel* get(const Shape& shape, const Options& options);
+
+ private:
+  const Kernel* make(const TableKey& key, const Options& options);
+  int variant_of(const Options& options);
+  std::shared_ptr<KernelCaches> caches_for(const Options& options);
+
+  CompileStep compile_;
+  KernelTable table_;
+  SingleFlight<TableKey, const Kernel*, TableKeyHash> flights_;
+
+  std::mutex mutex_;
+  std::map<std::string, int> variants_;  // config and target asked for -> TableKey::variant
+  std::shared_ptr<KernelCaches> default_caches_;  // those of the environment
+};
+
+}  // namespace marlin

@@ -1,0 +1,21 @@
+// Options and environment -> the settings kernels are found by.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "marlin/compiled.h"
+
+namespace marlin {
+
+struct Settings {
+  std::string cache_dir;  // "": none
+  std::vector<std::string> system_dirs;
+  bool disable_jit = false;
+};
+
+// What the options leave out comes from the environment as it is now. Throws
+// Error{invalid_argument} for a MARLIN_DISABLE_JIT that is neither a yes nor a no.
+Settings settings_from(const Options& options);
+
+}  // namespace marlin
