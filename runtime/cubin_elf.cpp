@@ -17,6 +17,7 @@ namespace {
 // found in cubins that NVRTC 12.6 and 13.0 made for sm_75 to sm_121.
 constexpr int kOsAbiCuda12 = 0x33;
 constexpr int kOsAbiCuda13 = 0x41;
+constexpr Elf64_Word kCuda12ArchSpecific = 0x800;  // set for sm_90a, not for sm_90
 
 // A T at an offset, or nothing when it does not lie wholly inside the bytes.
 template <typename T>
@@ -99,6 +100,10 @@ std::optional<std::string> why_not_cubin_for(std::string_view cubin, std::string
     return fmt::format("the cubin has the unknown ABI {:#x}", header->e_ident[EI_OSABI]);
   }
   if (*number != *wanted) return fmt::format("the cubin is for sm_{}, not {}", *number, arch);
+  if (header->e_ident[EI_OSABI] == kOsAbiCuda12 &&
+      ((header->e_flags & kCuda12ArchSpecific) != 0) != (arch.back() == 'a')) {
+    return fmt::format("the cubin is for another variant of sm_{} than {}", *number, arch);
+  }
   const std::string_view noted = noted_arch(cubin, *header);
   if (!noted.empty() && noted != arch) {
     return fmt::format("the cubin is for {}, not {}", noted, arch);
