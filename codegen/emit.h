@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "codegen/plan.h"
 
@@ -12,6 +13,8 @@ namespace marlin {
 std::string emit_stripe_table(const Plan& plan);
 std::string emit_warp_place(const Plan& plan);
 std::string emit_work(const Plan& plan);
+// The expression for the rows that the matrix has in the token tile of this name.
+std::string rows_of(const Plan& plan, std::string_view m_tile);
 
 // emit_copies.cpp: global -> shared memory.
 std::string emit_copy_addresses(const Plan& plan);

@@ -99,8 +99,7 @@ void next_slice(const Plan& plan, Text& text) {
   if (rows_too) {
     text.close();
     if (plan.guard_rows) {
-      text.line("fetch_rows = {} - fetch_m_tile * {};",
-                plan.dynamic_m ? "m" : std::to_string(plan.shape.m), plan.config.tile_m);
+      text.line("fetch_rows = {};", rows_of(plan, "fetch_m_tile"));
     }
   }
   text.close();

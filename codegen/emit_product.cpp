@@ -116,8 +116,7 @@ void slice_end(const Plan& plan, Text& text) {
   if (stripes && plan.m_tiles > 1) {
     text.line("if (++m_tile == {}) m_tile = 0, ++slice;", plan.m_tiles);
     if (plan.guard_rows) {
-      text.line("rows = {} - static_cast<int>(m_tile) * {};",
-                plan.dynamic_m ? "m" : std::to_string(plan.shape.m), plan.config.tile_m);
+      text.line("rows = {};", rows_of(plan, "m_tile"));
     }
   } else {
     text.line("++slice;");

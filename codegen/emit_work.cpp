@@ -42,6 +42,13 @@ void stripes(const Plan& plan, Text& text) {
 
 }  // namespace
 
+std::string rows_of(const Plan& plan, std::string_view m_tile) {
+  const std::string m = plan.dynamic_m ? "m" : std::to_string(plan.shape.m);
+  if (plan.m_tiles == 1) return m;
+  return fmt::format("min({} - static_cast<int>({}) * {}, {})", m, m_tile, plan.config.tile_m,
+                     plan.rows);
+}
+
 std::string emit_stripe_table(const Plan& plan) {
   if (plan.stripes.empty()) return "";
   Text text(0);
@@ -86,9 +93,7 @@ std::string emit_work(const Plan& plan) {
     stripes(plan, text);
   }
   if (plan.guard_rows) {
-    const std::string m = plan.dynamic_m ? "m" : std::to_string(plan.shape.m);
-    text.line("{}int rows = {} - static_cast<int>(m_tile) * {};  // of this token tile on",
-              plan.stripes.empty() ? "const " : "", m, plan.config.tile_m);
+    text.line("{}int rows = {};", plan.stripes.empty() ? "const " : "", rows_of(plan, "m_tile"));
   }
   return text.str();
 }

@@ -32,7 +32,7 @@ void set_tiles(Plan& plan) {
   plan.rows = static_cast<int>(std::min<std::int64_t>(config.tile_m, shape.m));
   plan.dynamic_m = !shape.exact_m && shape.m > 1;
   plan.guard_rows = plan.dynamic_m || shape.m % plan.rows != 0;
-  plan.group_scales = shape.group > 0;
+  plan.group_scales = !one_group(shape);
 }
 
 void set_grid(Plan& plan) {
@@ -147,7 +147,7 @@ void set_workspace(Plan& plan) {
   if (partition.kind == Partition::Kind::stripes) {
     shared = count_shared(plan.stripes);
   } else if (partition.kind == Partition::Kind::split && partition.count > 1) {
-    shared.counters = plan.m_tiles * plan.n_slices;
+    shared.counters = std::int64_t{plan.m_tiles} * plan.n_slices;
     shared.slots = shared.counters * partition.count;
   }
   plan.shares_slices = shared.counters > 0;
@@ -156,7 +156,7 @@ void set_workspace(Plan& plan) {
     plan.shared_bytes += 16;
   }
   plan.partial_tile = std::int64_t{4} * plan.rows * plan.config.tile_n;
-  plan.partials_offset = round_up(4 * shared.counters, kCounterAlign);
+  plan.partials_offset = (4 * shared.counters + kCounterAlign - 1) / kCounterAlign * kCounterAlign;
   plan.workspace_bytes =
       plan.shares_slices ? plan.partials_offset + shared.slots * plan.partial_tile : 0;
 }

@@ -28,6 +28,8 @@ void require_valid(const Shape& shape) {
   if (auto rule = broken_rule(shape)) throw Error(ErrorCode::invalid_shape, *rule);
 }
 
+bool one_group(const Shape& shape) { return shape.group < 0 || shape.group == shape.k; }
+
 std::int64_t rung_for(std::int64_t m) {
   if (m < 1 || m > kMaxM) {
     throw Error(ErrorCode::invalid_shape, fmt::format("m = {} is not in 1..{}", m, kMaxM));

@@ -31,6 +31,10 @@ std::optional<std::string> broken_rule(const Shape& shape);
 // Throws Error{invalid_shape} with the broken rule.
 void require_valid(const Shape& shape);
 
+// Whether one scale serves the whole k of a column. Then the Marlin format stores scales in another
+// order than for several groups.
+bool one_group(const Shape& shape);
+
 // The smallest rung of the ladder that is >= m; m must be in 1..kMaxM. A kernel that is not exact
 // is written for a rung and serves every smaller m.
 std::int64_t rung_for(std::int64_t m);

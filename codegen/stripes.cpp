@@ -63,7 +63,7 @@ SharedSlices count_shared(const std::vector<std::vector<Segment>>& stripes) {
   for (const auto& stripe : stripes) {
     for (const Segment& segment : stripe) {
       if (segment.owners < 2) continue;
-      shared.counters = std::max(shared.counters, segment.counter + 1);
+      shared.counters = std::max<std::int64_t>(shared.counters, segment.counter + 1);
       shared.slots += 1;
     }
   }

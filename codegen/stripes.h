@@ -29,8 +29,8 @@ std::vector<std::vector<Segment>> cut_stripes(int slices, int k_tiles, int block
 
 // What the workspace must hold for these segments.
 struct SharedSlices {
-  int counters = 0;  // slices with several owners
-  int slots = 0;     // partial tiles over all of them
+  std::int64_t counters = 0;  // slices with several owners
+  std::int64_t slots = 0;     // partial tiles over all of them
 };
 SharedSlices count_shared(const std::vector<std::vector<Segment>>& stripes);
 
