@@ -40,18 +40,18 @@ void for_ranges(std::int64_t count, std::int64_t cost, const Work& work) {
   for (std::thread& thread : threads) thread.join();
 }
 
-// The first element whose bits under the mask exceed the limit, or -1.
+// The first element whose bits under the mask exceed the limit, or -1. Every array here is a whole
+// number of blocks, as n is: a constant count lets the compiler use vector instructions.
 template <typename T>
 std::int64_t first_above(std::span<const T> values, T mask, T limit) {
-  constexpr std::int64_t kBlock = 1024;
-  const auto size = static_cast<std::int64_t>(values.size());
-  const std::int64_t blocks = (size + kBlock - 1) / kBlock;
+  constexpr std::int64_t kBlock = 64;
+  const auto blocks = static_cast<std::int64_t>(values.size()) / kBlock;
   std::vector<std::uint8_t> bad(static_cast<std::size_t>(blocks), 0);
   for_ranges(blocks, kBlock, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {
       T worst = 0;
-      for (std::int64_t i = b * kBlock; i < std::min(size, (b + 1) * kBlock); ++i) {
-        worst = std::max<T>(worst, values[i] & mask);
+      for (std::int64_t i = 0; i < kBlock; ++i) {
+        worst = std::max<T>(worst, values[b * kBlock + i] & mask);
       }
       bad[b] = worst > limit;
     }
@@ -61,10 +61,6 @@ std::int64_t first_above(std::span<const T> values, T mask, T limit) {
   std::int64_t i = (block - bad.begin()) * kBlock;
   while ((values[i] & mask) <= limit) ++i;
   return i;
-}
-
-void require_packable(const Shape& shape) {
-  if (auto rule = broken_packing_rule(shape)) throw Error(ErrorCode::invalid_shape, *rule);
 }
 
 std::size_t code_count(const Shape& shape) { return static_cast<std::size_t>(shape.k * shape.n); }
@@ -139,32 +135,33 @@ void for_tiles(const Shape& shape, const One& one) {
   });
 }
 
-// The codes of one group of 64 columns from `first` on, and their scales.
-constexpr int kColumns = 64;
+// One group of at most kColumns columns -> their codes and scales. Many columns at a time, so that
+// rows are read in long pieces also where the group is the whole k.
+constexpr std::int64_t kColumns = 1024;
 
-void quantize_group(const std::uint16_t* weights, std::int64_t rows, std::int64_t size_n,
-                    std::uint8_t* codes, std::uint16_t* scales) {
+void quantize_group(const std::uint16_t* weights, std::int64_t rows, std::int64_t columns,
+                    std::int64_t size_n, std::uint8_t* codes, std::uint16_t* scales) {
   std::array<std::uint16_t, kColumns> largest{};
   for (std::int64_t k = 0; k < rows; ++k) {
-    for (int c = 0; c < kColumns; ++c) {
+    for (std::int64_t c = 0; c < columns; ++c) {
       const std::uint16_t magnitude = weights[k * size_n + c] & kHalfMagnitude;
       largest[c] = std::max(largest[c], magnitude);
     }
   }
-  std::array<float, kColumns> scale;
-  for (int c = 0; c < kColumns; ++c) {
+  std::array<float, kColumns> divisor;
+  for (std::int64_t c = 0; c < columns; ++c) {
     scales[c] = float_to_half(half_to_float(largest[c]) * (2.0f / 15.0f));
-    scale[c] = half_to_float(scales[c]);
+    // Where the scale is zero, dividing by infinity gives code 8.
+    divisor[c] = scales[c] == 0 ? std::numeric_limits<float>::infinity() : half_to_float(scales[c]);
   }
   for (std::int64_t k = 0; k < rows; ++k) {
-    for (int c = 0; c < kColumns; ++c) {
-      // A group of scale zero divides by infinity, which gives code 8. |quotient| is at most 15:
-      // adding 1.5 * 2^23 leaves no room for a fraction, so it rounds to nearest even.
-      const float divisor = scale[c] == 0.0f ? std::numeric_limits<float>::infinity() : scale[c];
-      const float quotient = half_to_float(weights[k * size_n + c]) / divisor;
-      const float rounded = (quotient + 0x1.8p23f) - 0x1.8p23f;
+    for (std::int64_t c = 0; c < columns; ++c) {
+      // |quotient| is at most 15: adding 1.5 * 2^23 leaves no room for a fraction, so it rounds to
+      // nearest even.
+      const float quotient = half_to_float(weights[k * size_n + c]) / divisor[c];
+      const int rounded = static_cast<int>((quotient + 0x1.8p23f) - 0x1.8p23f);
       codes[k * size_n + c] =
-          static_cast<std::uint8_t>(std::clamp(static_cast<int>(rounded) + kCodeBias, 0, kMaxCode));
+          static_cast<std::uint8_t>(std::clamp(rounded + kCodeBias, 0, kMaxCode));
     }
   }
 }
@@ -201,6 +198,10 @@ std::optional<std::string> broken_packing_rule(const Shape& shape) {
   }
   if (shape.k % group == 0) return std::nullopt;
   return fmt::format("k = {} is not a multiple of the group, {}", shape.k, group);
+}
+
+void require_packable(const Shape& shape) {
+  if (auto rule = broken_packing_rule(shape)) throw Error(ErrorCode::invalid_shape, *rule);
 }
 
 std::size_t packed_bytes(const Shape& shape) {
@@ -260,13 +261,14 @@ void quantize_rtn(const Shape& shape, std::span<const std::uint16_t> weights,
   require_size("scales", scales.size(), scale_count(shape));
   require_finite("weight", "k", shape, weights);
   const std::int64_t rows = group_size(shape.k, shape.group);
-  const std::int64_t across = shape.n / kColumns;
+  const std::int64_t across = (shape.n + kColumns - 1) / kColumns;
   const std::int64_t items = scale_rows(shape.k, shape.group) * across;
-  for_ranges(items, rows * kColumns, [&](std::int64_t begin, std::int64_t end) {
+  for_ranges(items, rows * std::min(shape.n, kColumns), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t g = i / across, n = i % across * kColumns;
       const std::int64_t first = g * rows * shape.n + n;
-      quantize_group(&weights[first], rows, shape.n, &codes[first], &scales[g * shape.n + n]);
+      quantize_group(&weights[first], rows, std::min(kColumns, shape.n - n), shape.n, &codes[first],
+                     &scales[g * shape.n + n]);
     }
   });
 }

@@ -69,7 +69,10 @@ TEST(Pack, ManyThreadsGiveTheSame) {
 
 TEST(Rtn, EqualsTheIndependentModel) {
   unsigned seed = 300;
-  for (const Shape& shape : random_shapes(2, 16)) {
+  std::vector<Shape> shapes = random_shapes(2, 16);
+  shapes.push_back({.n = 2112, .k = 256, .group = 128});  // many columns, some left over
+  shapes.push_back({.n = 2112, .k = 256, .group = -1});
+  for (const Shape& shape : shapes) {
     const auto matrix = reference::random_halves(shape.k * shape.n, ++seed);
     const auto w = reference::quantize(shape.k, shape.n, shape.group, matrix);
     std::vector<std::uint8_t> codes(w.codes.size());

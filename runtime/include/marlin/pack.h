@@ -32,6 +32,9 @@ namespace marlin {
 // for groups that no kernel serves yet.
 std::optional<std::string> broken_packing_rule(const Shape& shape);
 
+// Throws Error{invalid_shape} with the broken rule.
+void require_packable(const Shape& shape);
+
 // Bytes of the packed codes and of the packed scales. Throw Error{invalid_shape}.
 std::size_t packed_bytes(const Shape& shape);
 std::size_t scales_bytes(const Shape& shape);
@@ -81,8 +84,8 @@ PackedWeights pack_rtn(const Shape& shape, std::span<const std::uint16_t> weight
 
 // ---- On the GPU --------------------------------------------------------------------------------
 // The same with device pointers of the current context, 16-byte aligned, bit-equal to the CPU; the
-// work is enqueued on the stream and never synchronised. The first call on a kind of device
-// compiles or loads the kernels; later calls can be captured in a CUDA graph. Throw
+// work is enqueued on the stream and never synchronised. The first call on a device compiles
+// or loads the kernels; later calls can be captured in a CUDA graph. Throw
 // Error{invalid_shape}, Error{invalid_argument} for a null or misaligned pointer, Error{capturing}
 // for a first call while the stream is capturing, or what compiling and launching can throw.
 //
