@@ -12,9 +12,7 @@ if(PROJECT_IS_TOP_LEVEL)
   endif()
   find_program(MARLIN_CCACHE ccache)
   if(MARLIN_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
-    # Without these ccache leaves alone whatever uses a precompiled header.
-    set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
-                                    CCACHE_SLOPPINESS=pch_defines,time_macros ${MARLIN_CCACHE})
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${MARLIN_CCACHE})
   endif()
   # CUDAToolkit's search knows CUDAToolkit_ROOT, CUDA_PATH and nvcc on the PATH, not CUDA_HOME.
   if(NOT CUDAToolkit_ROOT AND DEFINED ENV{CUDA_HOME})
@@ -39,12 +37,6 @@ endif()
 # Warnings for our own code; never part of what users of the library inherit.
 function(marlin_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra $<$<BOOL:${MARLIN_WERROR}>:-Werror>)
-endfunction()
-
-# Headers that every file of the target reads first, read once.
-function(marlin_precompile target)
-  target_precompile_headers(${target} PRIVATE ${ARGN})
-  target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 endfunction()
 
 # An object library whose objects become part of the one library users link.
