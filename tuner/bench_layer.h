@@ -36,6 +36,8 @@ class LayerBench {
   Timing time(const Compiled& kernel, std::int64_t m);
   Timing screen(const Compiled& kernel, std::int64_t m);
 
+  bool usable() const noexcept { return tools_.timer.stream().usable(); }
+
   struct Fp16 {
     Timing timing;
     std::string layout;  // "NN" or "TN", the faster one

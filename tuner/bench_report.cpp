@@ -154,16 +154,15 @@ std::string BenchReport::text() const {
                     number(cell.published_scaled_us(), 2), number(cell.over_published(), 2),
                     cell.config});
   }
-  std::vector<std::vector<std::string>> means{{"M", "layers", "time/floor", "time/roof",
-                                               "x cuBLAS", "x published", "x published, unscaled"}};
+  std::vector<std::vector<std::string>> means{{"M", "layers", "time/floor", "time/roof", "x cuBLAS",
+                                               "x published", "x published, unscaled"}};
   for (const BenchSummary& summary : summaries()) {
     means.push_back({std::to_string(summary.m), std::to_string(summary.layers),
                      mean_text(summary.over_floor), mean_text(summary.over_roof),
                      mean_text(summary.over_cublas), mean_text(summary.over_published),
                      mean_text(summary.over_published_plain)});
   }
-  const std::string peak =
-      peak_tflops > 0 ? fmt::format("{:.0f} TFLOP/s", peak_tflops) : "unknown";
+  const std::string peak = peak_tflops > 0 ? fmt::format("{:.0f} TFLOP/s", peak_tflops) : "unknown";
   return fmt::format("{} ({}), peak {}, cuBLAS: {}\n{}\n\n{}\nGeometric means over the layers\n{}",
                      gpu, target, peak, cublas, protocol_text(), table(rows), table(means));
 }
@@ -183,6 +182,34 @@ nlohmann::ordered_json BenchReport::json() const {
     json["geometric_means"].push_back(to_json(summary));
   }
   return json;
+}
+
+Plot BenchReport::plot() const {
+  std::map<std::int64_t, std::vector<double>> ours, published, roof;
+  for (const BenchCell& cell : cells) {
+    if (!cell.cublas) continue;
+    const std::int64_t m = cell.shape.m;
+    ours[m].push_back(*cell.over_cublas());
+    roof[m].push_back(cell.cublas->median_us / cell.roof_us(peak_tflops));
+    if (cell.published_us) {
+      published[m].push_back(cell.cublas->median_us / *cell.published_scaled_us());
+    }
+  }
+  Plot plot{.title = "Speed-up over cuBLAS FP16, " + gpu,
+            .x_label = "M (tokens)",
+            .y_label = "cuBLAS time / time, geometric mean over the layers",
+            .series = {}};
+  const auto add = [&](const char* name, const auto& by_m) {
+    PlotSeries& series = plot.series.emplace_back();
+    series.name = name;
+    for (const auto& [m, ratios] : by_m) {
+      series.points.emplace_back(static_cast<double>(m), geometric_mean(ratios));
+    }
+  };
+  add("this compiler", ours);
+  add("published Marlin", published);
+  add("roof", roof);
+  return plot;
 }
 
 }  // namespace marlin

@@ -9,25 +9,26 @@
 
 #include "codegen/shape.h"
 #include "tuner/measure.h"
+#include "tuner/plot.h"
 
 namespace marlin {
 
 // One layer at one M.
 struct BenchCell {
-  std::string layer;  // its name, or "KxN"
-  Shape shape;        // as asked
+  std::string layer;      // its name, or "KxN"
+  Shape shape;            // as asked
   std::int64_t rung = 0;  // the m its kernel is written for
   std::string config;
   Timing ours;
   Timing floor;
   std::optional<Timing> cublas;
-  std::string cublas_layout;           // "NN" or "TN", the faster one
-  std::optional<double> published_us;  // the published kernel, as it was measured
+  std::string cublas_layout;                 // "NN" or "TN", the faster one
+  std::optional<double> published_us;        // the published kernel, as it was measured
   std::optional<double> published_floor_us;  // the read floor of that measurement
 
-  double flops() const;         // 2 m n k
-  double bytes() const;         // weights, scales and activations read, results written
-  double gb_per_s() const;      // bytes() over our time
+  double flops() const;     // 2 m n k
+  double bytes() const;     // weights, scales and activations read, results written
+  double gb_per_s() const;  // bytes() over our time
   double tflop_per_s() const;
   double roof_us(double peak_tflops) const;  // max(floor, flops at the peak); the floor for peak 0
   double over_roof(double peak_tflops) const { return ours.median_us / roof_us(peak_tflops); }
@@ -41,11 +42,11 @@ struct BenchCell {
 struct BenchSummary {
   std::int64_t m = 0;
   int layers = 0;
-  double over_floor = 0;   // time / read floor
-  double over_roof = 0;    // time / roof
-  double over_cublas = 0;  // speed-up
-  double over_published = 0;         // speed-up over the re-scaled published kernel
-  double over_published_plain = 0;   // and over its time as it was measured
+  double over_floor = 0;            // time / read floor
+  double over_roof = 0;             // time / roof
+  double over_cublas = 0;           // speed-up
+  double over_published = 0;        // speed-up over the re-scaled published kernel
+  double over_published_plain = 0;  // and over its time as it was measured
 };
 
 struct BenchReport {
@@ -58,6 +59,9 @@ struct BenchReport {
   std::vector<BenchSummary> summaries() const;  // in ascending M
   std::string text() const;
   nlohmann::ordered_json json() const;
+  // Speed-up over cuBLAS against M, geometric means over the layers: ours, the published kernel's
+  // where there are anchors, and what the roof allows. Without cuBLAS it has no points.
+  Plot plot() const;
 };
 
 }  // namespace marlin

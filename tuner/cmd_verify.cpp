@@ -118,16 +118,6 @@ void add_check(Outcome& outcome, const std::string& config, const Check& check, 
   if (!findings.empty()) outcome.failures.push_back({config, check.m, findings});
 }
 
-// Whether launches still work after a failure: an illegal address, say, ends the whole context.
-bool usable(const Stream& stream) {
-  try {
-    stream.finish();
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
-}
-
 // Runs one kernel with each of the case's row counts; false when the GPU can no longer be used.
 bool check_kernel(Problem& problem, const Checker& checker, const Case& one,
                   const std::string& config, const CompileResult& compiled, double tolerance,
@@ -145,7 +135,7 @@ bool check_kernel(Problem& problem, const Checker& checker, const Case& one,
       return false;
     } catch (const Error& error) {
       outcome.failures.push_back({config, m, error.what()});
-      if (!usable(checker.stream())) return false;
+      if (!checker.stream().usable()) return false;
     }
   }
   return true;

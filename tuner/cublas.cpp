@@ -12,8 +12,8 @@ namespace {
 
 // From cublas_api.h and library_types.h, which need not be installed.
 constexpr int kOpN = 0, kOpT = 1;
-constexpr int kR16F = 2;             // CUDA_R_16F
-constexpr int kCompute32F = 68;      // CUBLAS_COMPUTE_32F
+constexpr int kR16F = 2;               // CUDA_R_16F
+constexpr int kCompute32F = 68;        // CUBLAS_COMPUTE_32F
 constexpr int kDefaultAlgorithm = -1;  // CUBLAS_GEMM_DEFAULT
 // What cuBLAS advises on Hopper; without a workspace of ours it would allocate in a capture.
 constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
@@ -53,8 +53,8 @@ struct Cublas::Functions {
   // Whether the library has all of them.
   bool resolve(void* library) {
     const auto find = [&](auto& function, const char* name) {
-      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(
-          dlsym(library, name));
+      function =
+          reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
       return function != nullptr;
     };
     return find(create, "cublasCreate_v2") && find(destroy, "cublasDestroy_v2") &&
@@ -94,9 +94,9 @@ std::unique_ptr<Cublas> Cublas::open(const Stream& stream, std::string* why) {
   // Setting the stream resets the workspace, so the stream comes first.
   check_status(functions.set_stream(cublas->handle_, stream.handle()), "cublasSetStream");
   cublas->workspace_ = DeviceBuffer(kWorkspaceBytes);
-  check_status(functions.set_workspace(cublas->handle_, cublas->workspace_.pointer(),
-                                       kWorkspaceBytes),
-               "cublasSetWorkspace");
+  check_status(
+      functions.set_workspace(cublas->handle_, cublas->workspace_.pointer(), kWorkspaceBytes),
+      "cublasSetWorkspace");
   return cublas;
 }
 
@@ -113,11 +113,11 @@ void Cublas::multiply(Layout layout, std::int64_t m, std::int64_t n, std::int64_
     return reinterpret_cast<void*>(address);  // NOLINT(performance-no-int-to-ptr)
   };
   const int rows = static_cast<int>(n), columns = static_cast<int>(m), depth = static_cast<int>(k);
-  check_status(functions_->gemm(handle_, transposed ? kOpT : kOpN, kOpN, rows, columns, depth,
-                                &alpha, pointer(weights), kR16F, transposed ? depth : rows,
-                                pointer(a), kR16F, depth, &beta, pointer(c), kR16F, rows,
-                                kCompute32F, kDefaultAlgorithm),
-               "cublasGemmEx");
+  check_status(
+      functions_->gemm(handle_, transposed ? kOpT : kOpN, kOpN, rows, columns, depth, &alpha,
+                       pointer(weights), kR16F, transposed ? depth : rows, pointer(a), kR16F, depth,
+                       &beta, pointer(c), kR16F, rows, kCompute32F, kDefaultAlgorithm),
+      "cublasGemmEx");
 }
 
 }  // namespace marlin

@@ -89,6 +89,11 @@ void Stream::finish(double seconds) const {
   }
 }
 
+bool Stream::usable() const noexcept {
+  const CUresult result = driver().cuStreamQuery(handle_);
+  return result == CUDA_SUCCESS || result == CUDA_ERROR_NOT_READY;
+}
+
 Event::Event() { check(driver().cuEventCreate(&handle_, CU_EVENT_DEFAULT), "cuEventCreate"); }
 
 Event::~Event() {
@@ -101,8 +106,7 @@ void Event::record(const Stream& stream) const {
 
 double Event::microseconds_since(const Event& earlier) const {
   float milliseconds = 0;
-  check(driver().cuEventElapsedTime(&milliseconds, earlier.handle_, handle_),
-        "cuEventElapsedTime");
+  check(driver().cuEventElapsedTime(&milliseconds, earlier.handle_, handle_), "cuEventElapsedTime");
   return milliseconds * 1e3;
 }
 
@@ -135,11 +139,10 @@ void Graph::launch(const Stream& stream) const {
 }
 
 KernelFile::KernelFile(const Gpu& gpu, const std::string& name, std::vector<std::string> entries) {
-  const CompileOutput compiled =
-      nvrtc_compile({.source = std::string(template_text(name)),
-                     .name = name,
-                     .arch = gpu.target().arch,
-                     .options = kernel_compile_options()});
+  const CompileOutput compiled = nvrtc_compile({.source = std::string(template_text(name)),
+                                                .name = name,
+                                                .arch = gpu.target().arch,
+                                                .options = kernel_compile_options()});
   check(driver().cuLibraryLoadData(&library_, compiled.cubin.data(), nullptr, nullptr, 0, nullptr,
                                    nullptr, 0),
         "cuLibraryLoadData");
@@ -188,8 +191,8 @@ void Filler::bytes(const Stream& stream, CUdeviceptr out, std::uint64_t count,
   kernels_.launch("fill_bytes", kFillGrid, stream, out, count, seed);
 }
 
-void Filler::uniform(const Stream& stream, CUdeviceptr out, std::uint64_t count,
-                     std::uint64_t seed, float low, float high) const {
+void Filler::uniform(const Stream& stream, CUdeviceptr out, std::uint64_t count, std::uint64_t seed,
+                     float low, float high) const {
   kernels_.launch("fill_uniform", kFillGrid, stream, out, count, seed, low, high);
 }
 

@@ -67,6 +67,9 @@ class Stream {
   // Waits for everything enqueued. Throws GpuStuck when that takes longer, Error{driver_failed}
   // when a kernel failed.
   void finish(double seconds = 60.0) const;
+  // Whether launches still work: false after a failure that ends the whole context, such as an
+  // illegal address.
+  bool usable() const noexcept;
 
  private:
   CUstream handle_ = nullptr;
@@ -130,7 +133,8 @@ class KernelFile {
 
   // The arguments must have exactly the kernel's parameter types.
   template <class... Arguments>
-  void launch(std::string_view entry, Grid grid, const Stream& stream, Arguments... arguments) const {
+  void launch(std::string_view entry, Grid grid, const Stream& stream,
+              Arguments... arguments) const {
     static_assert((std::is_trivially_copyable_v<Arguments> && ...));
     void* pointers[] = {&arguments...};
     enqueue(entry, grid, stream, pointers);

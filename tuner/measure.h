@@ -48,7 +48,9 @@ class Rotation {
   int count() const { return count_; }
 
  private:
-  std::size_t offset(int launch) const { return stride_ * static_cast<std::size_t>(launch % count_); }
+  std::size_t offset(int launch) const {
+    return stride_ * static_cast<std::size_t>(launch % count_);
+  }
 
   std::size_t stride_;
   int count_;

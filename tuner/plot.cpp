@@ -56,7 +56,9 @@ std::string short_number(double value) { return fmt::format("{:g}", value); }
 class Canvas {
  public:
   Canvas(int columns, int rows)
-      : columns_(columns), rows_(rows), dots_(static_cast<std::size_t>(columns * rows), 0),
+      : columns_(columns),
+        rows_(rows),
+        dots_(static_cast<std::size_t>(columns * rows), 0),
         letters_(dots_.size(), 0) {}
 
   // Fractions of the canvas, from the left and from the bottom.
@@ -102,8 +104,8 @@ class Canvas {
     return static_cast<std::size_t>(dot_row(y) / 4 * columns_ + dot_column(x) / 2);
   }
   unsigned char bit(double x, double y) const {
-    static constexpr unsigned char kBits[4][2] = {{0x01, 0x08}, {0x02, 0x10}, {0x04, 0x20},
-                                                  {0x40, 0x80}};
+    static constexpr unsigned char kBits[4][2] = {
+        {0x01, 0x08}, {0x02, 0x10}, {0x04, 0x20}, {0x40, 0x80}};
     return kBits[dot_row(y) % 4][dot_column(x) % 2];
   }
 
@@ -196,7 +198,8 @@ std::string svg_series(const Frame& frame, const PlotSeries& series, std::size_t
   for (const auto& [m, ratio] : series.points) {
     const double x = pixel_x(frame, m), y = pixel_y(frame, ratio);
     points += fmt::format("{:.1f},{:.1f} ", x, y);
-    marks += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\" fill=\"{}\"/>\n", x, y, colour);
+    marks +=
+        fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\" fill=\"{}\"/>\n", x, y, colour);
   }
   const double legend_y = kTop + 10 + 20 * static_cast<double>(index);
   return fmt::format(

@@ -115,9 +115,9 @@ LaunchArgs Problem::arguments(std::int64_t m) const {
 }
 
 void Problem::poison() const {
-  check(driver().cuMemsetD16Async(c_.address(), kPoison, c_.bytes() / 2,
-                                  checker_.stream().handle()),
-        "cuMemsetD16Async");
+  check(
+      driver().cuMemsetD16Async(c_.address(), kPoison, c_.bytes() / 2, checker_.stream().handle()),
+      "cuMemsetD16Async");
 }
 
 std::size_t Problem::prepare_workspace(const Compiled& kernel) {
@@ -151,8 +151,8 @@ void Problem::add_other(CUdeviceptr words, std::uint64_t count) const {
 }
 
 void Problem::add_changed(std::uint64_t count) const {
-  checker_.kernels().launch("count_different", kScanGrid, checker_.stream(),
-                            c_.address(guard_ * 2), first_c_.address(), count, counter_.address());
+  checker_.kernels().launch("count_different", kScanGrid, checker_.stream(), c_.address(guard_ * 2),
+                            first_c_.address(), count, counter_.address());
 }
 
 void Problem::keep_first(std::uint64_t count) const {
@@ -195,8 +195,8 @@ Check Problem::run(const Compiled& kernel, std::int64_t m) {
   kernel.launch(stream.handle(), arguments(m));
   check.not_repeated = counted([&] { add_changed(count); });
   check.written_outside += outside(m);
-  check.workspace_outside = counted(
-      [&] { add_other(workspace_.address(workspace_bytes), kWorkspaceGuardBytes / 2); });
+  check.workspace_outside =
+      counted([&] { add_other(workspace_.address(workspace_bytes), kWorkspaceGuardBytes / 2); });
   return check;
 }
 

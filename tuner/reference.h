@@ -16,8 +16,8 @@ namespace marlin {
 // What one launch wrote, against the reference.
 struct Check {
   std::int64_t m = 0;
-  double relative_error = 0;  // ||out - ref|| / ||ref||
-  double max_error = 0;       // max |out - ref|
+  double relative_error = 0;            // ||out - ref|| / ||ref||
+  double max_error = 0;                 // max |out - ref|
   std::uint64_t not_finite = 0;         // results that are NaN or infinite, as unwritten ones are
   std::uint64_t written_outside = 0;    // 16-bit words changed before or after C's m rows
   std::uint64_t workspace_outside = 0;  // and after the workspace

@@ -7,15 +7,17 @@
 namespace marlin {
 namespace {
 
-// Runs a measurement; what it throws names the config.
+// Runs a measurement. A failure becomes the entry's error while the GPU can go on, and is thrown
+// with the config's name when it cannot.
 template <class Measure>
-auto naming(const std::string& config, const Measure& measure) {
+void attempt(SweepEntry& entry, const LayerBench& bench, const Measure& measure) {
   try {
-    return measure();
+    measure();
   } catch (const GpuStuck& error) {
-    throw GpuStuck(config + ": " + error.what());
+    throw GpuStuck(entry.config + ": " + error.what());
   } catch (const Error& error) {
-    throw Error(error.code(), config + ": " + error.what());
+    if (!bench.usable()) throw Error(error.code(), entry.config + ": " + error.what());
+    entry.error = error.what();
   }
 }
 
@@ -44,9 +46,8 @@ void rank(std::vector<SweepEntry>& entries) {
     const int kind = !entry.error.empty() ? 3 : entry.timed() ? 0 : entry.screen_us > 0 ? 1 : 2;
     return std::make_tuple(kind, kind == 0 ? entry.timing.median_us : entry.screen_us);
   };
-  std::stable_sort(entries.begin(), entries.end(), [&](const SweepEntry& x, const SweepEntry& y) {
-    return key(x) < key(y);
-  });
+  std::stable_sort(entries.begin(), entries.end(),
+                   [&](const SweepEntry& x, const SweepEntry& y) { return key(x) < key(y); });
 }
 
 std::vector<SweepEntry> sweep(LayerBench& bench, CompileQueue& queue, std::size_t first,
@@ -60,16 +61,12 @@ std::vector<SweepEntry> sweep(LayerBench& bench, CompileQueue& queue, std::size_
     entry.config = queue.job(first + i).config;
     entry.error = compiled.error;
     if (!compiled.kernel) continue;
-    entry.screen_us = naming(entry.config, [&] {
-      return bench.screen(*compiled.kernel, m).median_us;
-    });
+    attempt(entry, bench, [&] { entry.screen_us = bench.screen(*compiled.kernel, m).median_us; });
   }
   for (std::size_t index : finalists(entries, rules, chosen)) {
     if (stop()) break;
     SweepEntry& entry = entries[index];
-    entry.timing = naming(entry.config, [&] {
-      return bench.time(*queue.wait(first + index).kernel, m);
-    });
+    attempt(entry, bench, [&] { entry.timing = bench.time(*queue.wait(first + index).kernel, m); });
   }
   rank(entries);
   return entries;

@@ -30,10 +30,10 @@ struct SweepRules {
 std::vector<std::size_t> finalists(const std::vector<SweepEntry>& entries, const SweepRules& rules,
                                    const std::string& always);
 
-// Jobs first..first+count of the queue at m rows, ranked: those timed properly by their median, then
-// the others by their screening, then the failed. `chosen` is always timed properly. Stops early,
-// with what there is, when `stop` says so. Throws GpuStuck and Error{driver_failed}, with the config
-// named, when a kernel fails.
+// Jobs first..first+count of the queue at m rows, ranked: those timed properly by their median,
+// then the others by their screening, then the failed. `chosen` is always timed properly. Stops
+// early, with what there is, when `stop` says so. Throws GpuStuck and Error{driver_failed}, with
+// the config named, when a kernel leaves the GPU unusable.
 std::vector<SweepEntry> sweep(LayerBench& bench, CompileQueue& queue, std::size_t first,
                               std::size_t count, std::int64_t m, const std::string& chosen,
                               const SweepRules& rules, bool (*stop)());
