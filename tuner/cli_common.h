@@ -37,6 +37,8 @@ struct ShapeOptions {
   // All shapes in the order given, each once and each valid; at least one. Throws
   // Error{invalid_shape} with the broken rule and Error{invalid_argument} for what cannot be read.
   std::vector<NamedShape> resolve() const;
+  // The same for a verb that works on one shape.
+  NamedShape resolve_one() const;
 };
 
 // --arch, --sms.
@@ -70,9 +72,14 @@ nlohmann::ordered_json json_result(std::string_view verb);
 nlohmann::ordered_json to_json(const Shape& shape);    // m, n, k, group, exact_m
 nlohmann::ordered_json to_json(const Target& target);  // arch, sms
 
+// As it is printed: indented, ending in a newline, what is no UTF-8 replaced.
+std::string text_of(const nlohmann::ordered_json& json);
+
 // Writes to stdout and flushes; throws Error{io} when stdout cannot take it.
 void print(std::string_view text);
-void print(const nlohmann::ordered_json& json);
+// Writes the file in one piece, or to stdout when the path is empty. Throws Error{io} and leaves no
+// part of a file.
+void print_or_write(std::string_view bytes, const std::string& path);
 // One line on stderr, whatever stderr is: for warnings and refusals.
 void warn(std::string_view line);
 
