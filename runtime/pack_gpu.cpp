@@ -22,6 +22,15 @@ struct PackKernels {
   CUkernel quantize_rtn = nullptr;
 };
 
+CUkernel kernel_of(CUlibrary library, const char* name) {
+  CUkernel kernel = nullptr;
+  check(driver().cuLibraryGetKernel(&kernel, library, name), "cuLibraryGetKernel");
+  // Loads it into the current context, which a launch under capture must not have to do.
+  CUfunction function = nullptr;
+  check(driver().cuKernelGetFunction(&function, kernel), "cuKernelGetFunction");
+  return kernel;
+}
+
 PackKernels load(const std::string& arch) {
   const std::string cubin = pack_cubin(arch);
   const RelaxedCapture relaxed;  // another thread's capture is no concern of this load
@@ -29,16 +38,23 @@ PackKernels load(const std::string& arch) {
   check(
       driver().cuLibraryLoadData(&library, cubin.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
       "cuLibraryLoadData");
-  const auto kernel = [library](const char* name) {
-    CUkernel found = nullptr;
-    CUfunction function = nullptr;
-    check(driver().cuLibraryGetKernel(&found, library, name), "cuLibraryGetKernel");
-    // Loads it into the current context, which a launch under capture must not have to do.
-    check(driver().cuKernelGetFunction(&function, found), "cuKernelGetFunction");
-    return found;
-  };
-  return {kernel("marlin_pack_codes"), kernel("marlin_unpack_codes"), kernel("marlin_pack_scales"),
-          kernel("marlin_unpack_scales"), kernel("marlin_quantize_rtn")};
+  try {
+    return {kernel_of(library, "marlin_pack_codes"), kernel_of(library, "marlin_unpack_codes"),
+            kernel_of(library, "marlin_pack_scales"), kernel_of(library, "marlin_unpack_scales"),
+            kernel_of(library, "marlin_quantize_rtn")};
+  } catch (const Error&) {
+    driver().cuLibraryUnload(library);
+    throw;
+  }
+}
+
+bool is_capturing(CUstream stream) {
+  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+  const CUresult result = driver().cuStreamIsCapturing(stream, &status);
+  // What the legacy stream answers while some blocking stream of the context is captured.
+  if (result == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT) return true;
+  check(result, "cuStreamIsCapturing");
+  return status != CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
 const PackKernels& kernels(CUstream stream) {
@@ -47,12 +63,10 @@ const PackKernels& kernels(CUstream stream) {
   const int device = current_device();
   const std::lock_guard lock(mutex);
   if (const auto found = loaded.find(device); found != loaded.end()) return found->second;
-  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
-  check(driver().cuStreamIsCapturing(stream, &status), "cuStreamIsCapturing");
-  if (status != CU_STREAM_CAPTURE_STATUS_NONE) {
+  if (is_capturing(nullptr) || is_capturing(stream)) {
     throw Error(ErrorCode::capturing,
                 "the first GPU packing call on a device loads its kernels, which cannot be done "
-                "while the stream is capturing: make one call before the capture");
+                "while a stream is being captured: make one call before the capture");
   }
   return loaded.emplace(device, load(target_of_device(device).arch)).first->second;
 }

@@ -5,9 +5,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <array>
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "codegen/error.h"
 #include "codegen/layout.h"
@@ -26,20 +26,21 @@ namespace {
 
 constexpr const char* kName = "marlin_pack";
 
-std::string tile_table() {
-  constexpr int kPerLine = 16;
-  const auto table = pack_tile_table();
-  Text text(4);
-  for (std::size_t i = 0; i < table.size(); i += kPerLine) {
-    text.line("{},", fmt::join(&table[i], &table[i] + kPerLine, ", "));
+// The elements of an initialiser, on lines of 16.
+template <typename Values>
+std::string listed(const Values& values, int indent) {
+  constexpr std::size_t kPerLine = 16;
+  Text text(indent);
+  for (std::size_t i = 0; i < values.size(); i += kPerLine) {
+    text.line("{},", fmt::join(values.data() + i, values.data() + i + kPerLine, ", "));
   }
   return text.str();
 }
 
 std::string scale_table(ScaleOrder order) {
-  std::vector<std::int64_t> columns;
-  for (int p = 0; p < kScaleBlock; ++p) columns.push_back(scale_column(order, p));
-  return fmt::format("{}", fmt::join(columns, ", "));
+  std::array<std::int64_t, kScaleBlock> columns{};
+  for (int p = 0; p < kScaleBlock; ++p) columns[p] = scale_column(order, p);
+  return listed(columns, 8);
 }
 
 CacheKeyFields key_fields(const std::string& source, const std::string& arch,
@@ -71,7 +72,7 @@ CacheEntry compile(const std::string& source, const std::string& arch) {
 }  // namespace
 
 std::string pack_source() {
-  return expand(template_text("pack.cu"), {{"tile_table", tile_table()},
+  return expand(template_text("pack.cu"), {{"tile_table", listed(pack_tile_table(), 4)},
                                            {"grouped_scales", scale_table(ScaleOrder::grouped)},
                                            {"single_scales", scale_table(ScaleOrder::single)},
                                            {"bad_code", std::to_string(kStatusBadCode)},

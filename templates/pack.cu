@@ -9,8 +9,12 @@ ${tile_table}
 
 // Entry p is the column within 64 whose scale lies at position p: grouped, then single.
 __device__ const unsigned short kScaleTable[2][64] = {
-    {${grouped_scales}},
-    {${single_scales}}};
+    {
+${grouped_scales}
+    },
+    {
+${single_scales}
+    }};
 
 // Bits of the caller's status word.
 const unsigned kStatusBadCode = ${bad_code};

@@ -60,12 +60,12 @@ void unpack_codes(const Shape& shape, std::span<const std::uint32_t> packed,
 //   15).
 // The quotient is not rounded to FP16 first, so a code is always the nearest one. A group whose
 // scale rounds to zero gets the codes 8. A group with max |w| above 61400 can hold code 0, whose
-// value -8 * scale is then infinite in FP16. Throws Error{invalid_argument} for a weight that is
-// not finite.
+// value -8 * scale is then infinite in FP16. Also throws Error{invalid_argument} for a weight that
+// is not finite.
 void quantize_rtn(const Shape& shape, std::span<const std::uint16_t> weights,
                   std::span<std::uint8_t> codes, std::span<std::uint16_t> scales);
 
-// (code - 8) * scale: exact in FP32, rounded to nearest even in FP16. Throws
+// (code - 8) * scale: exact in FP32, rounded to nearest even in FP16. Also throws
 // Error{invalid_argument} for a code above 15.
 void dequantize(const Shape& shape, std::span<const std::uint8_t> codes,
                 std::span<const std::uint16_t> scales, std::span<std::uint16_t> weights);
@@ -84,10 +84,12 @@ PackedWeights pack_rtn(const Shape& shape, std::span<const std::uint16_t> weight
 
 // ---- On the GPU --------------------------------------------------------------------------------
 // The same with device pointers of the current context, 16-byte aligned, bit-equal to the CPU; the
-// work is enqueued on the stream and never synchronised. The first call on a device compiles
-// or loads the kernels; later calls can be captured in a CUDA graph. Throw
-// Error{invalid_shape}, Error{invalid_argument} for a null or misaligned pointer, Error{capturing}
-// for a first call while the stream is capturing, or what compiling and launching can throw.
+// work is enqueued on the stream and never synchronised. The first call on a device compiles or
+// loads the kernels; later calls can be captured in a CUDA graph. Throw Error{invalid_shape},
+// Error{invalid_argument} for a null or misaligned pointer, Error{capturing} for a first call
+// during a capture, Error{jit_disabled} for one whose kernels would have to be compiled in no-JIT
+// mode, and what compiling and launching can throw: no_driver, no_device, no_nvrtc, compile_failed,
+// driver_failed.
 //
 // What the CPU refuses by its value cannot be refused here. Where the caller passes a status word
 // (a zeroed uint32 in device memory, 4-byte aligned, or null), the kernels set these bits in it;
