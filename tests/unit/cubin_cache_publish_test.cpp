@@ -108,10 +108,12 @@ TEST_F(CubinPublish, ReadersDuringPublishing) {
   EXPECT_EQ(status, 0);
 }
 
-// In a child that `prepare` has crippled: the caller gets its own build, the reason why it was not
-// kept, and no temporary stays. `prepare` returns 77 where this system cannot do what it needs.
+// In a child that `prepare` has crippled: the caller gets its own build and the reason why it was
+// not kept, in which `reason` stands, and no temporary stays. `prepare` returns 77 where this
+// system cannot do what it needs.
 template <typename Prepare>
-int build_in_crippled_child(const std::string& dir, std::size_t bytes, Prepare prepare) {
+int build_in_crippled_child(const std::string& dir, std::size_t bytes, const std::string& reason,
+                            Prepare prepare) {
   return in_child([&] {
     if (const int code = prepare()) return code;
     CubinCache cache(dir);
@@ -119,7 +121,10 @@ int build_in_crippled_child(const std::string& dir, std::size_t bytes, Prepare p
     const BuiltEntry built =
         load_or_build(cache, key_of(entry), [&] { return make_entry(1, bytes); });
     if (!(built.entry == entry) || built.from_cache) return 1;
-    if (built.store_error.empty()) return 2;
+    if (built.store_error.find(reason) == std::string::npos || built.store_error.empty()) {
+      dprintf(STDERR_FILENO, "\"%s\" lacks \"%s\"\n", built.store_error.c_str(), reason.c_str());
+      return 2;
+    }
     return temporaries_in(dir).empty() ? 0 : 3;
   });
 }
@@ -143,7 +148,8 @@ TEST_F(CubinPublish, EverySystemCallThatFails) {
 #endif
   };
   for (const auto& call : calls) {
-    const int code = build_in_crippled_child(scratch_ / call.name, 1000, [&] {
+    const std::string reason = call.number == SYS_getrandom ? "getrandom" : strerror(call.error);
+    const int code = build_in_crippled_child(scratch_ / call.name, 1000, reason, [&] {
       return fail_system_call(call.number, call.error) ? 0 : 77;
     });
     if (code == 77) GTEST_SKIP() << "needs seccomp filters";
@@ -152,33 +158,45 @@ TEST_F(CubinPublish, EverySystemCallThatFails) {
 }
 
 TEST_F(CubinPublish, FileSizeLimit) {
-  const int code = build_in_crippled_child(dir_, 10000, [] {
+  const int code = build_in_crippled_child(dir_, 10000, strerror(EFBIG), [] {
     const rlimit limit{4096, 4096};
     return setrlimit(RLIMIT_FSIZE, &limit) == 0 ? 0 : 77;
   });
   EXPECT_EQ(code, 0);  // 128 + SIGXFSZ would be the kernel's answer to a write beyond the limit
 }
 
-// A mount of our own on dir, seen by this process alone; also without root where user namespaces
-// are allowed.
-bool mount_tmpfs(const std::string& dir, unsigned long flags, const char* options) {
+// Lets this process mount what it alone sees; also without root where user namespaces are allowed,
+// as a user who stays the same.
+bool may_mount() {
+  const uid_t user = geteuid();
+  const gid_t group = getegid();
   if (unshare(CLONE_NEWNS | (is_root() ? 0 : CLONE_NEWUSER)) != 0) return false;
-  mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
-  return mount("tmpfs", dir.c_str(), "tmpfs", flags, options) == 0;
+  if (user != 0) {
+    std::ofstream("/proc/self/uid_map") << user << ' ' << user << " 1\n";
+    std::ofstream("/proc/self/setgroups") << "deny";
+    std::ofstream("/proc/self/gid_map") << group << ' ' << group << " 1\n";
+    if (geteuid() != user || getegid() != group) return false;
+  }
+  return mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+}
+
+int mount_tmpfs(const std::string& dir, unsigned long flags, const std::string& options) {
+  const std::string all = options + ",mode=755,uid=" + std::to_string(geteuid());
+  return may_mount() && mount("tmpfs", dir.c_str(), "tmpfs", flags, all.c_str()) == 0 ? 0 : 77;
 }
 
 TEST_F(CubinPublish, FullDisk) {
   fs::create_directory(dir_);
-  const int code = build_in_crippled_child(
-      dir_, 300000, [&] { return mount_tmpfs(dir_, 0, "size=64k,mode=755") ? 0 : 77; });
+  const int code = build_in_crippled_child(dir_, 300000, strerror(ENOSPC),
+                                           [&] { return mount_tmpfs(dir_, 0, "size=64k"); });
   if (code == 77) GTEST_SKIP() << "may not mount a file system here";
   EXPECT_EQ(code, 0);
 }
 
 TEST_F(CubinPublish, NoInodeLeft) {
   fs::create_directory(dir_);
-  const int code = build_in_crippled_child(
-      dir_, 1000, [&] { return mount_tmpfs(dir_, 0, "nr_inodes=4,mode=755") ? 0 : 77; });
+  const int code = build_in_crippled_child(dir_, 1000, strerror(ENOSPC),
+                                           [&] { return mount_tmpfs(dir_, 0, "nr_inodes=4"); });
   if (code == 77) GTEST_SKIP() << "may not mount a file system here";
   EXPECT_EQ(code, 0);
 }
@@ -186,7 +204,7 @@ TEST_F(CubinPublish, NoInodeLeft) {
 TEST_F(CubinPublish, ReadOnlyMount) {
   fs::create_directory(dir_);
   const int code = build_in_crippled_child(
-      dir_, 1000, [&] { return mount_tmpfs(dir_, MS_RDONLY, "mode=755") ? 0 : 77; });
+      dir_, 1000, strerror(EROFS), [&] { return mount_tmpfs(dir_, MS_RDONLY, "size=64k"); });
   if (code == 77) GTEST_SKIP() << "may not mount a file system here";
   EXPECT_EQ(code, 0);
 }
@@ -195,8 +213,7 @@ TEST_F(CubinPublish, HitOnAReadOnlyMount) {
   const CacheEntry entry = make_entry(1);
   ASSERT_TRUE(CubinCache(dir_).store(entry));
   const int code = in_child([&] {
-    if (unshare(CLONE_NEWNS | (is_root() ? 0 : CLONE_NEWUSER)) != 0) return 77;
-    mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+    if (!may_mount()) return 77;
     const char* dir = dir_.c_str();
     if (mount(dir, dir, nullptr, MS_BIND, nullptr) != 0) return 77;
     if (mount(nullptr, dir, nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) != 0) return 77;
@@ -209,8 +226,8 @@ TEST_F(CubinPublish, HitOnAReadOnlyMount) {
 TEST_F(CubinPublish, FolderThatMayNotBeWritten) {
   fs::create_directory(dir_);
   fs::permissions(dir_, fs::perms(is_root() ? 0555 : 0500));
-  const int code =
-      build_in_crippled_child(dir_, 1000, [] { return !is_root() || become(kNobody) ? 0 : 1; });
+  const int code = build_in_crippled_child(dir_, 1000, strerror(EACCES),
+                                           [] { return !is_root() || become(kNobody) ? 0 : 1; });
   EXPECT_EQ(code, 0);
 }
 
@@ -218,30 +235,32 @@ TEST_F(CubinPublish, FolderOfAnotherUser) {
   if (!is_root()) GTEST_SKIP() << "only root can become another user";
   fs::create_directory(dir_);
   fs::permissions(dir_, fs::perms(0500));
-  EXPECT_EQ(build_in_crippled_child(dir_, 1000, [] { return become(kNobody) ? 0 : 1; }), 0);
+  const int code =
+      build_in_crippled_child(dir_, 1000, strerror(EACCES), [] { return become(kNobody) ? 0 : 1; });
+  EXPECT_EQ(code, 0);
 }
 
 TEST_F(CubinPublish, FolderThatIsAFile) {
   write_file(dir_, "a file");
-  EXPECT_EQ(build_in_crippled_child(dir_, 1000, [] { return 0; }), 0);
-  EXPECT_EQ(build_in_crippled_child(dir_ + "/below", 1000, [] { return 0; }), 0);
+  EXPECT_EQ(build_in_crippled_child(dir_, 1000, strerror(ENOTDIR), [] { return 0; }), 0);
+  EXPECT_EQ(build_in_crippled_child(dir_ + "/below", 1000, strerror(ENOTDIR), [] { return 0; }), 0);
   EXPECT_EQ(read_file(dir_), "a file");
 }
 
 TEST_F(CubinPublish, EntryNameTakenByAFolder) {
   fs::create_directories(CubinCache(dir_).path_of(key_of(make_entry(1))));
-  EXPECT_EQ(build_in_crippled_child(dir_, 1000, [] { return 0; }), 0);
+  EXPECT_EQ(build_in_crippled_child(dir_, 1000, strerror(EISDIR), [] { return 0; }), 0);
 }
 
 TEST_F(CubinPublish, NoFolderAtAll) {
   const int code = build_in_crippled_child(
-      "", 1000, [&] { return chdir(dir_.substr(0, dir_.rfind('/')).c_str()) == 0 ? 0 : 1; });
+      "", 1000, "no cache folder", [&] { return chdir((scratch_ / "").c_str()) == 0 ? 0 : 1; });
   EXPECT_EQ(code, 0);
-  EXPECT_FALSE(fs::exists(dir_));
+  EXPECT_TRUE(fs::is_empty(scratch_ / ""));
 }
 
 TEST_F(CubinPublish, HomeUnsetKeepsKernelsInMemory) {
-  const int code = build_in_crippled_child("", 1000, [] {
+  const int code = build_in_crippled_child("", 1000, "no cache folder", [] {
     for (const char* name : {"MARLIN_CACHE_DIR", "XDG_CACHE_HOME", "HOME"}) unsetenv(name);
     return default_cache_dir().empty() && !CubinCache(default_cache_dir()).enabled() ? 0 : 1;
   });
