@@ -51,7 +51,8 @@ struct Config {
 std::string to_string(const Config& config);
 Config parse_config(std::string_view text);
 
-// The rule that makes this config illegal here, or nothing when it is legal.
+// The rule that makes this config illegal here, or nothing when it is legal. Throws
+// Error{invalid_target}.
 std::optional<std::string> why_illegal(const Shape& shape, const Target& target,
                                        const Config& config);
 

@@ -9,7 +9,10 @@
 
 namespace marlin {
 
-// emit_work.cpp: block -> tiles.
+// emit_work.cpp: block -> tiles. The names of a block's place, "0" where there is only one.
+std::string m_tile_name(const Plan& plan);
+std::string slice_name(const Plan& plan);
+std::string first_k_tile_name(const Plan& plan);
 std::string emit_stripe_table(const Plan& plan);
 std::string emit_warp_place(const Plan& plan);
 std::string emit_work(const Plan& plan);

@@ -1,7 +1,5 @@
 // Plan -> the asynchronous copies of one stage and the fetch cursor that walks through the tiles.
 // Entry points: emit_copy_addresses, emit_fetch, emit_fill.
-#include <bit>
-
 #include "codegen/emit.h"
 #include "codegen/text.h"
 
@@ -13,13 +11,16 @@ bool many_slices(const Plan& plan) {
   return plan.config.partition.kind != Partition::Kind::split;
 }
 
-int log2_of(std::int64_t power) { return std::countr_zero(static_cast<std::uint64_t>(power)); }
+std::string warp_n_name(const Plan& plan) { return plan.private_rings ? "0" : "warp_n"; }
 
 void weight_addresses(const Plan& plan, Text& text) {
-  text.line("const char* from_weights = b + slice * {}ll + first_k_tile * {}ll +", plan.weights_slice,
-            plan.weights_k_tile);
-  text.line("    warp_k * {}ll + warp_n * {} + lane * 16;", plan.k_steps * plan.weights_row,
-            plan.weights_unit_row);
+  Sum from("b");
+  from.far(slice_name(plan), plan.weights_slice)
+      .far(first_k_tile_name(plan), plan.weights_k_tile)
+      .far("warp_k", plan.k_steps * plan.weights_row)
+      .near(warp_n_name(plan), plan.weights_unit_row)
+      .near("lane", 16);
+  text.line("const char* from_weights = {};", from.str());
   text.line("const unsigned words_at = shared + warp * {} + lane * 16;", plan.weights_unit);
 }
 
@@ -27,23 +28,34 @@ void token_addresses(const Plan& plan, Text& text) {
   text.line("const unsigned copier = {};", plan.private_rings ? "lane" : "threadIdx.x");
   text.line("const unsigned copy_row = copier / {}, copy_chunk = copier & {};",
             plan.token_chunks_row, plan.token_chunks_row - 1);
-  text.line("const char* from_tokens = a + m_tile * {}ll + first_k_tile * {}ll +",
-            plan.tokens_m_tile, plan.tokens_k_tile);
-  text.line("    copy_row * {}ll + copy_chunk * 16{};", plan.tokens_row,
-            plan.private_rings ? fmt::format(" + warp * {}", plan.tokens_pitch) : "");
+  Sum from("a");
+  from.far(m_tile_name(plan), plan.tokens_m_tile)
+      .far(first_k_tile_name(plan), plan.tokens_k_tile)
+      .far("copy_row", plan.tokens_row)
+      .near(plan.private_rings ? "warp" : "0", plan.tokens_pitch)
+      .near("copy_chunk", 16);
+  text.line("const char* from_tokens = {};", from.str());
+  if (plan.guard_rows) {
+    text.line("{}int copy_rows = rows - static_cast<int>(copy_row);  // of the tile, from copy_row on",
+              plan.stripes.empty() ? "const " : "");
+  }
   text.line("const unsigned copy_place = copy_row * {} + copy_chunk * 16;", plan.tokens_pitch);
-  text.line("const unsigned to_tokens = shared + {}{} +", plan.tokens_offset,
-            plan.private_rings ? fmt::format(" + warp * {}", plan.tokens_unit) : "");
-  text.line("    (copy_place ^ ((copy_place >> {} & {}) << 4));", plan.swizzle_shift,
-            plan.swizzle_mask);
+  text.line("const unsigned to_tokens = {} + (copy_place ^ ((copy_place >> {} & {}) << 4));",
+            Sum("shared").constant(plan.tokens_offset).near("warp", plan.tokens_unit).str(),
+            plan.swizzle_shift, plan.swizzle_mask);
 }
 
 void scale_addresses(const Plan& plan, Text& text) {
   const int units_of_group = plan.shape.group / plan.config.warp_k;
-  text.line("const char* from_scales = scales + slice * {}ll + first_k_tile * {}ll +",
-            plan.scales_slice, plan.scales_k_tile);
-  text.line("    (warp_k >> {}) * {}ll + warp_n * {} + lane * 16;", log2_of(units_of_group),
-            plan.scales_row, plan.scales_unit);
+  const std::string group =
+      units_of_group == 1 ? "warp_k" : fmt::format("(warp_k / {})", units_of_group);
+  Sum from("scales");
+  from.far(slice_name(plan), plan.scales_slice)
+      .far(first_k_tile_name(plan), plan.scales_k_tile)
+      .far(group, plan.scales_row)
+      .near(warp_n_name(plan), plan.scales_unit)
+      .near("lane", 16);
+  text.line("const char* from_scales = {};", from.str());
   text.line("const unsigned to_scales = shared + {} + warp * {} + lane * 16;", plan.scales_offset,
             plan.scales_unit);
 }
@@ -51,8 +63,7 @@ void scale_addresses(const Plan& plan, Text& text) {
 // The condition under which a pass over the token rows copies, or "" when it always does.
 std::string token_guard(const Plan& plan, int pass) {
   if (plan.guard_rows) {
-    return fmt::format("static_cast<int>(copy_row) + {} < {}", pass * plan.token_rows_pass,
-                       plan.stripes.empty() ? "rows" : "fetch_rows");
+    return fmt::format("copy_rows > {}", pass * plan.token_rows_pass);
   }
   const bool last = pass + 1 == plan.token_passes;
   if (last && plan.token_last_copiers < plan.token_copiers) {
@@ -69,8 +80,8 @@ void copy_tokens(const Plan& plan, Text& text) {
     const std::string guard = token_guard(plan, pass);
     const std::string to = twist == 0 ? "to_tokens + stage"
                                       : fmt::format("(to_tokens + stage ^ {})", twist);
-    text.line("{}copy16({} + {}, from_tokens + {}ll);", guard.empty() ? "" : "if (" + guard + ") ",
-              to, place, row * plan.tokens_row);
+    text.line("{}copy16({}, {});", guard.empty() ? "" : "if (" + guard + ") ", plus(to, place),
+              plus("from_tokens", row * plan.tokens_row));
   }
 }
 
@@ -99,7 +110,7 @@ void next_slice(const Plan& plan, Text& text) {
   if (rows_too) {
     text.close();
     if (plan.guard_rows) {
-      text.line("fetch_rows = {};", rows_of(plan, "fetch_m_tile"));
+      text.line("copy_rows = {} - static_cast<int>(copy_row);", rows_of(plan, "fetch_m_tile"));
     }
   }
   text.close();
@@ -113,12 +124,11 @@ std::string emit_copy_addresses(const Plan& plan) {
   token_addresses(plan, text);
   if (plan.group_scales) scale_addresses(plan, text);
   if (many_slices(plan)) {
-    text.line("int fetch_left = {} - first_k_tile;  // k tiles of the slice being fetched",
-              plan.k_tiles);
+    text.line("int fetch_left = {}{};  // k tiles of the slice being fetched", plan.k_tiles,
+              plan.stripes.empty() ? "" : " - first_k_tile");
   }
   if (!plan.stripes.empty()) {
     text.line("int to_fetch = block_k_tiles;");
-    if (plan.guard_rows) text.line("int fetch_rows = rows;");
     if (plan.m_tiles > 1) text.line("int fetch_m_tile = m_tile;");
   }
   return text.str();
@@ -128,9 +138,9 @@ std::string emit_fetch(const Plan& plan) {
   Text text(4);
   for (int step = 0; step < plan.k_steps; ++step) {
     for (int block = 0; block < plan.blocks64; ++block) {
-      text.line("copy16(words_at + stage + {}, from_weights + {}ll);",
-                step * plan.weights_unit_row + block * 512,
-                step * plan.weights_row + block * 512);
+      text.line("copy16({}, {});",
+                plus("words_at + stage", step * plan.weights_unit_row + block * 512),
+                plus("from_weights", step * plan.weights_row + block * 512));
     }
   }
   copy_tokens(plan, text);

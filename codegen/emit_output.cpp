@@ -38,8 +38,9 @@ void stage_pass(const Plan& plan, Text& text, int pass) {
   for (int block = 0; block < plan.blocks64; ++block) {
     for (int j = 0; j < 4; ++j) {
       for (int tile = first; tile < end; ++tile) {
-        text.line("stage_sums<{}>(sums_to + {}, sums[{}][{}][{}]);", plan.reduce_pitch,
-                  (tile - first) * 8 * plan.reduce_pitch + block * 256 + j * 64, block, j, tile);
+        const int place = (tile - first) * 8 * plan.reduce_pitch + block * 256 + j * 64;
+        text.line("stage_sums<{}>({}, sums[{}][{}][{}]);", plan.reduce_pitch,
+                  plus("sums_to", place), block, j, tile);
       }
     }
   }
@@ -55,7 +56,7 @@ void open_round(Text& text, const Round& round) {
 
 void store_output(const Plan& plan, Text& text, int token) {
   if (!plan.group_scales) text.line("scale_quad(quad, channel_scales);");
-  text.line("store_quad(output + {}ll, quad);", token * plan.output_row);
+  text.line("store_quad({}, quad);", plus("output", token * plan.output_row));
 }
 
 // Sums one pass over the warps and hands it on: to C, or to the workspace.
@@ -64,12 +65,13 @@ void sum_pass(const Plan& plan, Text& text, int pass, bool to_workspace) {
   for (const Round& round : rounds(plan, first, plan.reduce_tokens)) {
     const int at = (round.token - first) * plan.reduce_pitch;
     open_round(text, round);
-    text.line("float4 quad = load_quad(quads_at + {});", at);
+    text.line("float4 quad = load_quad({});", plus("quads_at", at));
     for (int warp_k = 1; warp_k < plan.config.warps_k; ++warp_k) {
       text.line("add_quad(quad, load_quad(quads_at + {}));", at + warp_k * plan.reduce_warp_k);
     }
     if (to_workspace) {
-      text.line("store_partial(partial + {}, quad);", round.token * 4 * plan.config.tile_n);
+      text.line("store_partial({}, quad);",
+                plus("partial", round.token * 4 * plan.config.tile_n));
     } else {
       store_output(plan, text, round.token);
     }
@@ -81,7 +83,7 @@ void all_passes(const Plan& plan, Text& text, bool to_workspace) {
   for (int pass = 0; pass < plan.reduce_passes; ++pass) {
     text.line("// Tokens {}..{} of the tile.", pass * plan.reduce_tokens,
               std::min((pass + 1) * plan.reduce_tokens, plan.token_tiles * 8) - 1);
-    text.line("__syncthreads();  // whoever still reads this memory");
+    text.line("__syncthreads();  // Nobody reads this memory any more.");
     stage_pass(plan, text, pass);
     text.line("__syncthreads();");
     sum_pass(plan, text, pass, to_workspace);
@@ -99,15 +101,15 @@ void add_partials(const Plan& plan, Text& text) {
   for (const Round& round : rounds(plan, 0, plan.rows)) {
     const int at = round.token * 4 * plan.config.tile_n;
     open_round(text, round);
-    text.line("float4 quad = load_partial(partials + {});", at);
+    text.line("float4 quad = load_partial({});", plus("partials", at));
     if (stripes) {
       text.open("for (int owner = 1; owner < share.owners; ++owner) {{");
-      text.line("add_quad(quad, load_partial(partials + owner * {}ll + {}));", plan.partial_tile,
-                at);
+      text.line("add_quad(quad, load_partial({}));",
+                Sum("partials").far("owner", plan.partial_tile).constant(at).str());
       text.close();
     } else {
       for (int owner = 1; owner < partition.count; ++owner) {
-        text.line("add_quad(quad, load_partial(partials + {}ll));", owner * plan.partial_tile + at);
+        text.line("add_quad(quad, load_partial(partials + {}));", owner * plan.partial_tile + at);
       }
     }
     store_output(plan, text, round.token);
@@ -118,19 +120,19 @@ void add_partials(const Plan& plan, Text& text) {
 
 void finish_shared(const Plan& plan, Text& text) {
   const bool stripes = !plan.stripes.empty();
-  const int owners = plan.config.partition.count;
   if (stripes) {
-    text.line("const unsigned counter = share.counter;");
-    text.line("const char* partials = workspace + {}ll + share.slot * {}ll +", plan.partials_offset,
-              plan.partial_tile);
+    text.line("const unsigned counter = share.counter, slot = share.slot, rank = share.rank;");
   } else {
-    text.line("const unsigned counter = slice * {} + m_tile;", plan.m_tiles);
-    text.line("const char* partials = workspace + {}ll + counter * {}ll +", plan.partials_offset,
-              owners * plan.partial_tile);
+    text.line("const unsigned counter = {}{};",
+              plan.m_tiles > 1 ? fmt::format("slice * {}", plan.m_tiles) : slice_name(plan),
+              plan.m_tiles > 1 ? " + m_tile" : "");
+    text.line("const unsigned slot = counter * {}, rank = blockIdx.z;",
+              plan.config.partition.count);
   }
-  text.line("    row * {} + column_quad * 16;", 4 * plan.config.tile_n);
-  text.line("char* partial = const_cast<char*>(partials) + {} * {}ll;",
-            stripes ? "share.rank" : "blockIdx.z", plan.partial_tile);
+  Sum from(fmt::format("workspace + {}", plan.partials_offset));
+  from.far("slot", plan.partial_tile).near("row", 4 * plan.config.tile_n).near("column_quad", 16);
+  text.line("char* partials = {};", from.str());
+  text.line("char* partial = partials + rank * {}ll;", plan.partial_tile);
   all_passes(plan, text, true);
   add_partials(plan, text);
 }
@@ -139,19 +141,24 @@ void finish_shared(const Plan& plan, Text& text) {
 
 std::string emit_output_addresses(const Plan& plan) {
   Text text(2);
-  text.line("const unsigned sums_to = shared + {} + warp_k * {} + warp_n * {} +", plan.reduce_offset,
-            plan.reduce_warp_k, plan.warp_columns * 4);
-  text.line("    (lane & 3) * {} + lane / 4 * 4;", 2 * plan.reduce_pitch);
+  Sum to("shared");
+  to.constant(plan.reduce_offset)
+      .near("warp_k", plan.reduce_warp_k)
+      .near(plan.private_rings ? "0" : "warp_n", plan.warp_columns * 4)
+      .near("(lane & 3)", 2 * plan.reduce_pitch)
+      .near("(lane / 4)", 4);
+  text.line("const unsigned sums_to = {};", to.str());
   text.line("const int row = threadIdx.x / {}, column_quad = threadIdx.x & {};", plan.quads,
             plan.quads - 1);
-  text.line("const unsigned quads_at = shared + {} + row * {} + column_quad * 16;",
-            plan.reduce_offset, plan.reduce_pitch);
+  Sum quads("shared");
+  quads.constant(plan.reduce_offset).near("row", plan.reduce_pitch).near("column_quad", 16);
+  text.line("const unsigned quads_at = {};", quads.str());
   if (!plan.stripes.empty()) text.line("Share share = stripe.first;");
   if (!plan.group_scales) {
     text.line("uint2 channel_scales;");
     text.open("auto load_channel_scales = [&]() {{");
-    text.line("channel_scales = channel_scales_of(scales + slice * {}ll, column_quad);",
-              plan.scales_slice);
+    text.line("channel_scales = channel_scales_of({}, column_quad);",
+              Sum("scales").far(slice_name(plan), plan.scales_slice).str());
     text.close("};");
     text.line("load_channel_scales();");
   }
@@ -160,8 +167,12 @@ std::string emit_output_addresses(const Plan& plan) {
 
 std::string emit_finish(const Plan& plan) {
   Text text(4);
-  text.line("char* output = c + m_tile * {}ll + slice * {}ll + row * {}ll + column_quad * 8;",
-            plan.output_m_tile, plan.output_slice, plan.output_row);
+  Sum to("c");
+  to.far(m_tile_name(plan), plan.output_m_tile)
+      .far(slice_name(plan), plan.output_slice)
+      .far("row", plan.output_row)
+      .near("column_quad", 8);
+  text.line("char* output = {};", to.str());
   const bool stripes = !plan.stripes.empty();
   if (!plan.shares_slices) {
     all_passes(plan, text, false);

@@ -24,8 +24,8 @@ const char* barrier(const Plan& plan) {
 void load_step(const Plan& plan, Text& text, int step) {
   const int buffer = step & 1;
   for (int block = 0; block < plan.blocks64; ++block) {
-    text.line("load_words(words[{}][{}], words_at + stage + {});", buffer, block,
-              step * plan.weights_unit_row + block * 512);
+    text.line("load_words(words[{}][{}], {});", buffer, block,
+              plus("words_at + stage", step * plan.weights_unit_row + block * 512));
   }
   const int twist = step * 32 & 127, ahead = step * 32 & ~127;
   const std::string at = twist == 0 ? "tokens_at + stage"
@@ -33,17 +33,17 @@ void load_step(const Plan& plan, Text& text, int step) {
   for (int tile = 0; tile < plan.token_tiles; tile += 2) {
     const int offset = tile * 8 * plan.tokens_pitch + ahead;
     if (tile + 1 < plan.token_tiles) {
-      text.line("load_tokens(tokens[{}][{}], tokens[{}][{}], {} + {});", buffer, tile, buffer,
-                tile + 1, at, offset);
+      text.line("load_tokens(tokens[{}][{}], tokens[{}][{}], {});", buffer, tile, buffer, tile + 1,
+                plus(at, offset));
     } else {
-      text.line("load_tokens(tokens[{}][{}], {} + {});", buffer, tile, at, offset);
+      text.line("load_tokens(tokens[{}][{}], {});", buffer, tile, plus(at, offset));
     }
   }
 }
 
 void load_scales(const Plan& plan, Text& text) {
   for (int block = 0; block < plan.blocks64; ++block) {
-    text.line("load_words(scale_pairs[{}], scales_at + stage + {});", block, block * 128);
+    text.line("load_words(scale_pairs[{}], {});", block, plus("scales_at + stage", block * 128));
   }
 }
 
@@ -152,14 +152,12 @@ void declare_registers(const Plan& plan, Text& text) {
 std::string emit_fragment_addresses(const Plan& plan) {
   Text text(2);
   text.line("const unsigned token_row = {};",
-            plan.token_tiles > 1 ? "(lane & 7) + (lane >> 4) * 8" : "lane & 7");
-  text.line("const unsigned token_place = token_row * {} + (lane >> 3 & 1) * 16{};",
-            plan.tokens_pitch,
-            plan.private_rings ? "" : fmt::format(" + warp_k * {}", plan.tokens_warp_k));
-  text.line("const unsigned tokens_at = shared + {}{} +", plan.tokens_offset,
-            plan.private_rings ? fmt::format(" + warp * {}", plan.tokens_unit) : "");
-  text.line("    (token_place ^ ((token_place >> {} & {}) << 4));", plan.swizzle_shift,
-            plan.swizzle_mask);
+            plan.token_tiles > 1 ? "(lane & 7) + lane / 16 * 8" : "lane & 7");
+  Sum place(fmt::format("token_row * {} + (lane / 8 & 1) * 16", plan.tokens_pitch));
+  text.line("const unsigned token_place = {};", place.near("warp_k", plan.tokens_warp_k).str());
+  text.line("const unsigned tokens_at = {} + (token_place ^ ((token_place >> {} & {}) << 4));",
+            Sum("shared").constant(plan.tokens_offset).near("warp", plan.tokens_unit).str(),
+            plan.swizzle_shift, plan.swizzle_mask);
   if (plan.group_scales) {
     text.line("const unsigned scales_at = shared + {} + warp * {} + lane / 4 * 16;",
               plan.scales_offset, plan.scales_unit);

@@ -14,33 +14,39 @@ std::string share_text(const Segment& segment) {
 
 void split_or_span(const Plan& plan, Text& text) {
   const Partition& partition = plan.config.partition;
-  text.line("const unsigned m_tile = {};", plan.m_tiles > 1 ? "blockIdx.x" : "0");
+  if (plan.m_tiles > 1) text.line("const unsigned m_tile = blockIdx.x;");
   if (partition.kind == Partition::Kind::span) {
-    text.line("unsigned slice = blockIdx.y * {};", partition.count);
-    text.line("const unsigned first_k_tile = 0;");
+    text.line("unsigned slice = blockIdx.y * {};  // and the {} after it", partition.count,
+              partition.count - 1);
     return;
   }
-  text.line("const unsigned slice = {};", plan.n_slices > 1 ? "blockIdx.y" : "0");
-  if (partition.count == 1) {
-    text.line("const unsigned first_k_tile = 0;");
-  } else {
+  if (plan.n_slices > 1) text.line("const unsigned slice = blockIdx.y;");
+  if (partition.count > 1) {
     text.line("const unsigned first_k_tile = blockIdx.z * {};", plan.block_k_tiles);
   }
 }
 
 void stripes(const Plan& plan, Text& text) {
   text.line("const Stripe& stripe = kStripes[blockIdx.x];");
-  if (plan.m_tiles > 1) {
-    text.line("unsigned m_tile = stripe.m_tile;");
-  } else {
-    text.line("const unsigned m_tile = 0;");
-  }
+  if (plan.m_tiles > 1) text.line("unsigned m_tile = stripe.m_tile;");
   text.line("unsigned slice = stripe.slice;");
   text.line("const unsigned first_k_tile = stripe.k_tile;");
   text.line("const int block_k_tiles = stripe.k_tiles;");
 }
 
 }  // namespace
+
+std::string m_tile_name(const Plan& plan) { return plan.m_tiles > 1 ? "m_tile" : "0"; }
+
+std::string slice_name(const Plan& plan) {
+  return plan.n_slices > 1 || !plan.stripes.empty() ? "slice" : "0";
+}
+
+std::string first_k_tile_name(const Plan& plan) {
+  const Partition& partition = plan.config.partition;
+  const bool inside = partition.kind == Partition::Kind::split && partition.count > 1;
+  return inside || !plan.stripes.empty() ? "first_k_tile" : "0";
+}
 
 std::string rows_of(const Plan& plan, std::string_view m_tile) {
   const std::string m = plan.dynamic_m ? "m" : std::to_string(plan.shape.m);
@@ -77,7 +83,7 @@ std::string emit_stripe_table(const Plan& plan) {
 std::string emit_warp_place(const Plan& plan) {
   Text text(2);
   if (plan.private_rings) {
-    text.line("const unsigned warp_n = 0, warp_k = warp;");
+    text.line("const unsigned warp_k = warp;");
   } else {
     text.line("const unsigned warp_n = warp & {}, warp_k = warp / {};", plan.config.warps_n - 1,
               plan.config.warps_n);

@@ -37,6 +37,9 @@ Rule tile_rule(const Config& config) {
   if (config.stages < 2 || config.stages > 8) {
     return fmt::format("stages = {} is not in 2..8", config.stages);
   }
+  if (config.partition.count < 1) {
+    return fmt::format("the partition's count, {}, is not positive", config.partition.count);
+  }
   if (config.blocks_per_sm < 1 || config.blocks_per_sm > 4) {
     return fmt::format("blocks_per_sm = {} is not in 1..4", config.blocks_per_sm);
   }
@@ -131,6 +134,7 @@ Rule resource_rule(const Plan& plan, const ArchLimits& limits) {
 std::optional<std::string> why_illegal(const Shape& shape, const Target& target,
                                        const Config& config) {
   if (Rule rule = broken_rule(shape)) return rule;
+  require_valid(target);
   const ArchLimits& limits = limits_of(target);
   if (Rule rule = tile_rule(config)) return rule;
   if (Rule rule = shape_rule(shape, config)) return rule;

@@ -15,6 +15,10 @@ bool alone(std::string_view text, std::size_t begin, std::size_t end) {
 
 }  // namespace
 
+std::string plus(std::string_view base, std::int64_t offset) {
+  return offset == 0 ? std::string(base) : fmt::format("{} + {}", base, offset);
+}
+
 std::string expand(std::string_view text, const Holes& holes) {
   std::string result;
   std::set<std::string_view> used;

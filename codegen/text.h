@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdint>
 #include <iterator>
 #include <map>
 #include <string>
@@ -48,6 +49,31 @@ class Text {
 
  private:
   int indent_;
+  std::string text_;
+};
+
+// "base + offset", or "base" alone for an offset of zero.
+std::string plus(std::string_view base, std::int64_t offset);
+
+// A sum of terms, printed without those that are zero: "b + slice * 512ll + lane * 16".
+class Sum {
+ public:
+  explicit Sum(std::string_view first) : text_(first) {}
+
+  // Adds name * factor, computed in 64 bits when the factor is `far`, the distance in a matrix.
+  Sum& near(std::string_view name, std::int64_t factor) { return add(name, factor, ""); }
+  Sum& far(std::string_view name, std::int64_t factor) { return add(name, factor, "ll"); }
+  Sum& constant(std::int64_t value) {
+    if (value != 0) text_ += fmt::format(" + {}", value);
+    return *this;
+  }
+  const std::string& str() const { return text_; }
+
+ private:
+  Sum& add(std::string_view name, std::int64_t factor, std::string_view suffix) {
+    if (factor != 0 && name != "0") text_ += fmt::format(" + {} * {}{}", name, factor, suffix);
+    return *this;
+  }
   std::string text_;
 };
 

@@ -1,9 +1,10 @@
 // Shape + Target -> the config that an estimate of its time ranks first. Entry point: choose_config.
 #include "runtime/select.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
-#include <fmt/format.h>
 
 #include "codegen/error.h"
 #include "codegen/plan.h"
@@ -12,37 +13,100 @@ namespace marlin {
 
 namespace {
 
-// Rough costs of one SM in clocks, from measurements on the H200 (tuner/NOTES.md). Only the order of
-// the estimates matters.
-struct Costs {
-  double bytes_per_clock = 19.5;        // device memory bandwidth, one SM's share
-  double word_row = 18.0 / 4;           // dequantise and multiply one k16 x 16 column x 8 token step
-  double mma = 8.0 / 4;                 // each further 8 tokens of it
-  double start = 2000;                  // until the first stage is there
-  double reduction = 600;               // over the warps of a block
-  double sharing = 2600;                // over the blocks of a slice
+// What the parts of a kernel cost, in clocks of one SM, fitted to about 7000 kernels timed on an
+// H200 (tuner/NOTES.md). Only the order of the estimates matters.
+constexpr double kDequantise = 12.8;      // one word a lane: 16 columns of a k16 step, of a scheduler
+constexpr double kTensor = 4.27;          // its product with eight tokens
+constexpr double kScaleWeights = 5.3;     // scaling the weights of one word
+constexpr double kScaleSums = 61.0;       // scaling the sums of 16 columns x 8 tokens after a unit
+constexpr double kWarpStall = 0.35;       // part of the work that one warp a scheduler cannot hide
+constexpr double kBlockBarrier = 20;      // each stage, where warps share tokens
+constexpr double kWarpBarrier = 5;        // each stage, where they do not
+constexpr double kCopyBytes = 168;        // bytes a clock that copies into shared memory take away
+constexpr double kLatency = 1680;         // from a request to device memory to its data
+constexpr double kOverlapLoss = 0.2;      // part of the lesser of memory and compute time that adds up
+constexpr double kStart = 1730;           // launch until the first data
+constexpr double kLaterWave = 0.3;        // of kStart, for each wave after the first
+constexpr double kReduce = 300;           // over the warps of a block, for each 64 columns x 8 tokens
+constexpr double kShare = 6300;           // over the blocks of a slice
+constexpr double kShareColumn = 3.7;      // and for each 64 columns x 1 token of its partial sums
+
+// Device memory bytes a clock and SM, from public figures of the usual board of each architecture.
+double memory_rate(const Target& target) {
+  switch (limits_of(target).compute_capability) {
+    case 80: return 13;
+    case 86: return 6.5;
+    case 87: return 10;
+    case 89: return 3;
+    case 120: return 4.4;
+    default: return 21.8;
+  }
+}
+
+// Blocks of this plan that really share an SM.
+double resident_blocks(const Plan& plan, const ArchLimits& limits) {
+  const int registers = std::min(255, register_estimate(plan) + 8 + 7) / 8 * 8;
+  const int by_registers = limits.registers_per_sm / (registers * plan.threads);
+  const int by_shared = limits.shared_per_sm / (plan.shared_bytes + 1024);
+  return std::max(1, std::min({by_registers, by_shared, limits.threads_per_sm / plan.threads}));
+}
+
+// How the blocks fall on the SM that gets most of them.
+struct Load {
+  double blocks, together, k_tiles, slices;
 };
 
-double estimate(const Plan& plan, const Target& target) {
-  const Costs costs;
-  const Config& config = plan.config;
-  const double places = double(target.sms) * config.blocks_per_sm;
+Load busiest_sm(const Plan& plan, const Target& target) {
   const double blocks = double(plan.grid_x) * plan.grid_y * plan.grid_z;
-  const double tiles_in_all = double(plan.m_tiles) * plan.n_slices * plan.k_tiles;
-  const double waves = std::ceil(blocks / places);
-  const double k_tiles = std::ceil(tiles_in_all / blocks) * waves;  // of the busiest place
-  const double steps = config.tile_k() / 16.0 * (config.tile_n / 16.0);
-  const double compute =
-      k_tiles * config.blocks_per_sm * steps * (costs.word_row + costs.mma * (plan.token_tiles - 1));
-  const double words = double(config.tile_k()) * config.tile_n / 2;
-  const double tokens = 2.0 * config.tile_k() * plan.rows;
-  const double memory =
-      tiles_in_all * words / target.sms / costs.bytes_per_clock / std::min(1.0, blocks / target.sms) *
-      (k_tiles * blocks / std::max(1.0, waves) / tiles_in_all) +
-      k_tiles * config.blocks_per_sm * tokens / 64;
-  const double slices_a_block = std::max(1.0, tiles_in_all / blocks / plan.k_tiles);
-  const double finish = slices_a_block * costs.reduction + (plan.shares_slices ? costs.sharing : 0);
-  return std::max(compute, memory) + costs.start * waves + finish;
+  const double tiles = double(plan.m_tiles) * plan.n_slices * plan.k_tiles / blocks;
+  const bool stripes = !plan.stripes.empty();
+  Load load;
+  load.blocks = std::ceil(blocks / target.sms);
+  load.together = std::min(resident_blocks(plan, limits_of(target)), load.blocks);
+  load.k_tiles = (stripes ? std::ceil(tiles) : tiles) * load.blocks;
+  load.slices = std::max(1.0, tiles / plan.k_tiles) * load.blocks;
+  return load;
+}
+
+double words_of_tile(const Plan& plan) {
+  const Config& config = plan.config;
+  return config.tile_k() * config.tile_n / 2.0 + config.tile_n * 2.0 * config.tile_k() / 128;
+}
+
+double compute_clocks(const Plan& plan, const Load& load) {
+  const Config& config = plan.config;
+  double word = kDequantise + kTensor * plan.token_tiles;
+  if (config.scale_on == ScaleOn::weights) word += kScaleWeights;
+  if (config.scale_on == ScaleOn::accumulators) word += kScaleSums * plan.token_tiles / config.warp_k;
+  const double words = config.tile_k() / 16.0 * config.tile_n / 16.0 / 4;  // of one scheduler
+  const double warps = load.together * plan.threads / 128;
+  const double stage = plan.private_rings ? kWarpBarrier : kBlockBarrier;
+  const double copied = plan.rows * config.tile_k() * 2.0 +
+                        words_of_tile(plan) * (1 - 1.0 / plan.m_tiles);
+  return load.k_tiles * (words * word * (1 + kWarpStall / warps) + stage + copied / kCopyBytes);
+}
+
+double memory_clocks(const Plan& plan, const Target& target, const Load& load) {
+  const double blocks = double(plan.grid_x) * plan.grid_y * plan.grid_z;
+  const double words = words_of_tile(plan);
+  const double in_flight = load.together * plan.config.stages * words;
+  const double share = memory_rate(target) * target.sms / std::min<double>(blocks, target.sms);
+  return load.k_tiles * words / plan.m_tiles / std::min(share, in_flight / kLatency);
+}
+
+double estimate(const Plan& plan, const Target& target) {
+  const Load load = busiest_sm(plan, target);
+  const double compute = compute_clocks(plan, load);
+  const double memory = memory_clocks(plan, target, load);
+  const double waves = std::ceil(load.blocks / load.together);
+  const double tile = plan.config.tile_n / 64.0;
+  double finish = load.slices * kReduce * tile * plan.token_tiles / load.together;
+  if (plan.shares_slices) {
+    const int owners = plan.stripes.empty() ? plan.config.partition.count : 2;
+    finish += kShare + kShareColumn * tile * plan.rows * owners;
+  }
+  return std::max(compute, memory) + kOverlapLoss * std::min(compute, memory) +
+         kStart * (1 + kLaterWave * (waves - 1)) + finish;
 }
 
 }  // namespace
@@ -53,13 +117,16 @@ Config choose_config(const Shape& shape, const Target& target) {
     throw Error(ErrorCode::invalid_config,
                 fmt::format("no config is legal for {} on {}", to_string(shape), to_string(target)));
   }
-  const Config* best = nullptr;
-  double least = 0;
+  const auto cost = [&](const Config& config) {
+    return estimate(lay_out(shape, target, config), target);
+  };
+  const Config* best = &configs.front();
+  double least = cost(*best);
   for (const Config& config : configs) {
-    const double cost = estimate(lay_out(shape, target, config), target);
-    if (best == nullptr || cost < least) {
+    const double clocks = cost(config);
+    if (clocks < least) {
       best = &config;
-      least = cost;
+      least = clocks;
     }
   }
   return *best;
