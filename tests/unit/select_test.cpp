@@ -1,0 +1,71 @@
+// Every valid shape has legal configs on every architecture, and the chosen one is among them.
+#include "runtime/select.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+#include "codegen/error.h"
+#include "codegen/plan.h"
+#include "tests/unit/legal_cases.h"
+
+namespace marlin {
+namespace {
+
+void expect_configs(const Shape& shape, const Target& target) {
+  const std::vector<Config> configs = legal_configs(shape, target);
+  ASSERT_FALSE(configs.empty()) << to_string(shape) << ", " << to_string(target);
+  for (const Config& config : configs) {
+    ASSERT_EQ(why_illegal(shape, target, config), std::nullopt) << to_string(config);
+  }
+  const Config chosen = choose_config(shape, target);
+  EXPECT_NE(std::find(configs.begin(), configs.end(), chosen), configs.end())
+      << to_string(shape) << ", " << to_string(target) << ": " << to_string(chosen);
+  EXPECT_EQ(choose_config(shape, target), chosen);
+}
+
+TEST(Select, EveryShapeHasAConfigOnEveryArchitecture) {
+  RandomCases cases(7, {4096, 1 << 8, 1 << 8, 200});
+  for (int i = 0; i < 40; ++i) {
+    const Shape shape = cases.shape();
+    for (const ArchLimits& arch : known_archs()) {
+      expect_configs(shape, {std::string(arch.name), cases.target().sms});
+    }
+  }
+}
+
+TEST(Select, TheExtremesHaveConfigsToo) {
+  for (const std::int64_t m : {std::int64_t{1}, std::int64_t{9}, std::int64_t{63}, kMaxM}) {
+    for (const std::int64_t n : {std::int64_t{64}, std::int64_t{192}, kMaxN}) {
+      for (const std::int64_t k : {std::int64_t{64}, std::int64_t{128}, std::int64_t{192}, kMaxK}) {
+        for (const int group : {128, -1}) {
+          const Shape shape{m, n, k, group, false};
+          if (broken_rule(shape)) continue;
+          expect_configs(shape, {"sm_86", 1});
+          expect_configs(shape, {"sm_90a", 1024});
+        }
+      }
+    }
+  }
+}
+
+TEST(Select, RefusesWhatIsNoShapeOrTarget) {
+  EXPECT_THROW(choose_config({16, 100, 128, 128}, {"sm_80", 108}), Error);
+  EXPECT_THROW(choose_config({16, 128, 128, 128}, {"sm_70", 80}), Error);
+  EXPECT_THROW(choose_config({16, 128, 128, 128}, {"sm_80", 0}), Error);
+}
+
+TEST(Select, LegalConfigsAreDistinct) {
+  for (const Shape& shape : {Shape{16, 4096, 4096, 128}, Shape{100, 28672, 8192, -1}}) {
+    std::vector<std::string> texts;
+    for (const Config& config : legal_configs(shape, {"sm_90a", 132})) {
+      texts.push_back(to_string(config));
+    }
+    std::sort(texts.begin(), texts.end());
+    EXPECT_EQ(std::adjacent_find(texts.begin(), texts.end()), texts.end());
+  }
+}
+
+}  // namespace
+}  // namespace marlin
