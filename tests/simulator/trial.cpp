@@ -1,0 +1,148 @@
+// Plan + its emitted text + random data -> product, error and counts of one simulated launch.
+// Entry points: run_trial, first_fault.
+#include "tests/simulator/trial.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <random>
+#include <stdexcept>
+
+#include "tests/reference/model.h"
+
+namespace marlin::simulator {
+
+namespace {
+
+constexpr std::uint8_t kPoison = 0xff;  // NaN in FP16 and in FP32
+
+template <typename Element>
+Buffer buffer_of(const char* name, int number, const std::vector<Element>& data) {
+  Buffer buffer(name, number, static_cast<std::int64_t>(data.size() * sizeof(Element)), 16, 0);
+  std::memcpy(buffer.bytes.data(), data.data(), buffer.bytes.size());
+  return buffer;
+}
+
+// What a test needs to know about one shape's data; the product is slow to work out.
+struct Data {
+  std::vector<std::uint16_t> a;
+  reference::Weights weights;
+  std::vector<double> product;
+};
+
+Data make_data(const Shape& shape, int m, unsigned seed) {
+  Data data;
+  data.a = reference::random_halves(m * shape.k, seed);
+  data.weights = reference::random_weights(shape.k, shape.n, shape.group, seed + 1);
+  data.product = reference::gemm(m, data.a, data.weights);
+  return data;
+}
+
+const Data& data_for(const Shape& shape, int m, unsigned seed) {
+  static Shape last_shape;
+  static int last_m = 0;
+  static unsigned last_seed = 0;
+  static Data data;
+  if (last_m != m || last_seed != seed || last_shape.n != shape.n || last_shape.k != shape.k ||
+      last_shape.group != shape.group) {
+    data = make_data(shape, m, seed);
+    last_shape = shape;
+    last_m = m;
+    last_seed = seed;
+  }
+  return data;
+}
+
+std::vector<int> block_order(int blocks, unsigned seed) {
+  std::vector<int> order(blocks);
+  std::iota(order.begin(), order.end(), 0);
+  std::mt19937 random(seed);
+  if (seed != 0) std::shuffle(order.begin(), order.end(), random);
+  return order;
+}
+
+double relative_error(const std::vector<std::uint16_t>& c, const std::vector<double>& product) {
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < product.size(); ++i) {
+    const double off = reference::half_value(c[i]) - product[i];
+    difference += off * off;
+    norm += product[i] * product[i];
+  }
+  return std::sqrt(difference / norm);
+}
+
+void require_zero_counters(const Plan& plan, const Buffer& workspace) {
+  const std::int64_t counters = plan.shares_slices ? plan.partials_offset : 0;
+  for (std::int64_t i = 0; i < counters; ++i) {
+    if (workspace.bytes[i] != 0) throw std::runtime_error("a counter is not back at zero");
+  }
+}
+
+std::string uneven(const char* what, const std::vector<int>& counts, std::size_t from,
+                   std::size_t to, int expected) {
+  for (std::size_t i = from; i < to; ++i) {
+    if (counts[i] != expected) {
+      return fmt::format("{} {} is touched {} times, not {}", what, i, counts[i], expected);
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+Trial run_trial(const Plan& plan, const std::string& source, int m, unsigned data_seed,
+                unsigned order_seed) {
+  const Data& data = data_for(plan.shape, m, data_seed);
+  Buffer a = buffer_of("a", 1, data.a);
+  Buffer b = buffer_of("b", 2, reference::pack_codes(data.weights));
+  Buffer scales = buffer_of("scales", 3, reference::permute_scales(data.weights));
+  Buffer c("c", 4, 2 * m * plan.shape.n, 8, kPoison);
+  Buffer workspace("workspace", 5, plan.workspace_bytes, 16, kPoison);
+  if (plan.shares_slices) std::fill_n(workspace.bytes.begin(), plan.partials_offset, 0);
+
+  const LaunchShape launch{plan.grid_x, plan.grid_y, plan.grid_z, plan.threads, plan.shared_bytes};
+  const int blocks = plan.grid_x * plan.grid_y * plan.grid_z;
+  Trial trial;
+  trial.banks = run(parse_kernel(source), launch, {&a, &b, &scales, &c, &workspace, m},
+                    block_order(blocks, order_seed));
+  require_zero_counters(plan, workspace);
+  trial.c.resize(c.bytes.size() / 2);
+  std::memcpy(trial.c.data(), c.bytes.data(), c.bytes.size());
+  trial.error = relative_error(trial.c, data.product);
+  trial.weight_reads = b.reads;
+  trial.token_reads = a.reads;
+  trial.scale_reads = scales.reads;
+  trial.output_writes = c.writes;
+  return trial;
+}
+
+std::string first_fault(const Plan& plan, const Trial& trial, int m) {
+  if (!(trial.error < 1e-3)) return fmt::format("relative error {}", trial.error);
+  for (const auto& [primitive, count] : trial.banks) {
+    if (count.extra != 0) {
+      return fmt::format("{}: {} bank conflicts in {} accesses", primitive, count.extra,
+                         count.accesses);
+    }
+  }
+  const auto whole = [](const std::vector<int>& counts) { return counts.size(); };
+  std::string fault =
+      uneven("word quad", trial.weight_reads, 0, whole(trial.weight_reads), plan.m_tiles);
+  if (fault.empty()) {
+    fault = uneven("token chunk", trial.token_reads, 0, whole(trial.token_reads), plan.n_slices);
+  }
+  if (fault.empty() && plan.group_scales) {
+    const int warps_a_group = plan.shape.group / plan.config.warp_k;
+    fault = uneven("scale chunk", trial.scale_reads, 0, whole(trial.scale_reads),
+                   plan.m_tiles * warps_a_group);
+  }
+  if (fault.empty()) {
+    fault = uneven("output quad", trial.output_writes, 0,
+                   static_cast<std::size_t>(m * plan.shape.n / 4), 1);
+  }
+  return fault;
+}
+
+}  // namespace marlin::simulator
