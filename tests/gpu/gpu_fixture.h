@@ -1,0 +1,71 @@
+// What the tests on the GPU share: they skip themselves where there is none.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "codegen/config.h"
+#include "tuner/compile_queue.h"
+#include "tuner/reference.h"
+
+namespace marlin {
+
+inline constexpr double kTolerance = 1e-3;
+
+class GpuTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!gpu_available()) GTEST_SKIP() << "no GPU";
+    gpu_ = std::make_unique<Gpu>();
+    checker_ = std::make_unique<Checker>(*gpu_);
+  }
+
+  const Gpu& gpu() const { return *gpu_; }
+  const Checker& checker() const { return *checker_; }
+
+  // Kernels for these shapes, compiled in parallel and kept out of the user's cache.
+  std::unique_ptr<CompileQueue> compile(const std::vector<Shape>& shapes,
+                                        const std::string& config = "") const {
+    std::vector<CompileJob> jobs;
+    for (const Shape& shape : shapes) {
+      jobs.push_back({.shape = shape, .config = config, .keep = false, .target = {}});
+    }
+    return std::make_unique<CompileQueue>(*gpu_, std::move(jobs));
+  }
+
+  // Up to `most` legal configs of the shape, drawn evenly by the seed.
+  std::unique_ptr<CompileQueue> compile_configs(const Shape& shape, std::size_t most,
+                                                std::uint64_t seed) const {
+    const std::vector<Config> configs = legal_configs(shape, gpu_->target());
+    std::vector<CompileJob> jobs;
+    for (std::size_t index : sample_evenly(configs.size(), most, seed)) {
+      jobs.push_back(
+          {.shape = shape, .config = to_string(configs[index]), .keep = false, .target = {}});
+    }
+    return std::make_unique<CompileQueue>(*gpu_, std::move(jobs));
+  }
+
+  // Runs every kernel of the queue with every row count against the problem.
+  static void expect_all_right(CompileQueue& queue, Problem& problem,
+                               const std::vector<std::int64_t>& rows) {
+    for (std::size_t i = 0; i < queue.size(); ++i) {
+      const CompileJob& job = queue.job(i);
+      const CompileResult& compiled = queue.wait(i);
+      ASSERT_TRUE(compiled.kernel) << to_string(job.shape) << ": " << compiled.error;
+      for (std::int64_t m : rows) {
+        EXPECT_EQ(problem.run(*compiled.kernel, m).findings(kTolerance), "")
+            << to_string(job.shape) << " [" << compiled.kernel->config() << "] m = " << m;
+      }
+    }
+  }
+
+ private:
+  std::unique_ptr<Gpu> gpu_;
+  std::unique_ptr<Checker> checker_;
+};
+
+}  // namespace marlin
