@@ -37,7 +37,7 @@ void token_addresses(const Plan& plan, Text& text) {
   text.line("const char* from_tokens = {};", from.str());
   if (plan.guard_rows) {
     text.line("{}int copy_rows = rows - static_cast<int>(copy_row);  // of the tile, from copy_row on",
-              plan.stripes.empty() ? "const " : "");
+              plan.striped ? "" : "const ");
   }
   text.line("const unsigned copy_place = copy_row * {} + copy_chunk * 16;", plan.tokens_pitch);
   text.line("const unsigned to_tokens = {} + (copy_place ^ ((copy_place >> {} & {}) << 4));",
@@ -93,7 +93,7 @@ void copy_scales(const Plan& plan, Text& text) {
 
 // From the end of one slice's column to the start of the next slice.
 void next_slice(const Plan& plan, Text& text) {
-  const bool rows_too = !plan.stripes.empty() && plan.m_tiles > 1;
+  const bool rows_too = plan.striped && plan.m_tiles > 1;
   text.open("if (--fetch_left == 0) {{  // on to the next slice");
   text.line("fetch_left = {};", plan.k_tiles);
   text.line("from_weights -= {}ll;", plan.weights_column);
@@ -125,9 +125,9 @@ std::string emit_copy_addresses(const Plan& plan) {
   if (plan.group_scales) scale_addresses(plan, text);
   if (many_slices(plan)) {
     text.line("int fetch_left = {}{};  // k tiles of the slice being fetched", plan.k_tiles,
-              plan.stripes.empty() ? "" : " - first_k_tile");
+              plan.striped ? " - first_k_tile" : "");
   }
-  if (!plan.stripes.empty()) {
+  if (plan.striped) {
     text.line("int to_fetch = block_k_tiles;");
     if (plan.m_tiles > 1) text.line("int fetch_m_tile = m_tile;");
   }
@@ -157,7 +157,7 @@ std::string emit_fill(const Plan& plan) {
   Text text(2);
   for (int stage = 0; stage < stages; ++stage) {
     const int at = stage * plan.stage_bytes;
-    if (!plan.stripes.empty()) {
+    if (plan.striped) {
       text.line("if (to_fetch-- > 0) fetch({});", at);
     } else if (stage < plan.block_k_tiles) {
       text.line("fetch({});", at);

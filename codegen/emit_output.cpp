@@ -93,7 +93,7 @@ void all_passes(const Plan& plan, Text& text, bool to_workspace) {
 // The block that comes last adds the partial tiles in the order of their k.
 void add_partials(const Plan& plan, Text& text) {
   const Partition& partition = plan.config.partition;
-  const bool stripes = !plan.stripes.empty();
+  const bool stripes = plan.striped;
   const std::string owners = stripes ? "share.owners" : std::to_string(partition.count);
   text.open("if (arrive_last(workspace + counter * 4, {}, reinterpret_cast<unsigned*>("
             "shared_memory + {}))) {{",
@@ -119,7 +119,7 @@ void add_partials(const Plan& plan, Text& text) {
 }
 
 void finish_shared(const Plan& plan, Text& text) {
-  const bool stripes = !plan.stripes.empty();
+  const bool stripes = plan.striped;
   if (stripes) {
     text.line("const unsigned counter = share.counter, slot = share.slot, rank = share.rank;");
   } else {
@@ -153,7 +153,7 @@ std::string emit_output_addresses(const Plan& plan) {
   Sum quads("shared");
   quads.constant(plan.reduce_offset).near("row", plan.reduce_pitch).near("column_quad", 16);
   text.line("const unsigned quads_at = {};", quads.str());
-  if (!plan.stripes.empty()) text.line("Share share = stripe.first;");
+  if (plan.striped) text.line("Share share = stripe.first;");
   if (!plan.group_scales) {
     text.line("uint2 channel_scales;");
     text.open("auto load_channel_scales = [&]() {{");
@@ -173,7 +173,7 @@ std::string emit_finish(const Plan& plan) {
       .far("row", plan.output_row)
       .near("column_quad", 8);
   text.line("char* output = {};", to.str());
-  const bool stripes = !plan.stripes.empty();
+  const bool stripes = plan.striped;
   if (!plan.shares_slices) {
     all_passes(plan, text, false);
   } else if (stripes) {

@@ -88,7 +88,7 @@ void add_group(const Plan& plan, Text& text) {
 
 // The slot just read is free: fetch into it what comes `stages` tiles later.
 void refill(const Plan& plan, Text& text) {
-  if (!plan.stripes.empty()) {
+  if (plan.striped) {
     text.line("if (to_fetch-- > 0) fetch(stage);");
   } else if (plan.block_k_tiles > plan.config.stages) {
     text.line("if (k_tile < {}) fetch(stage);", plan.block_k_tiles - plan.config.stages);
@@ -109,7 +109,7 @@ void next_stage(const Plan& plan, Text& text) {
 
 // What happens when the last k tile of a slice is done and another slice may follow.
 void slice_end(const Plan& plan, Text& text) {
-  const bool stripes = !plan.stripes.empty();
+  const bool stripes = plan.striped;
   text.open("if (--slice_left == 0) {{");
   text.line("finish();");
   text.line("clear(sums);");
@@ -170,7 +170,7 @@ std::string emit_fragment_addresses(const Plan& plan) {
 
 std::string emit_product(const Plan& plan) {
   const bool many_slices = plan.config.partition.kind != Partition::Kind::split;
-  const bool stripes = !plan.stripes.empty();
+  const bool stripes = plan.striped;
   Text text(2);
   declare_registers(plan, text);
   text.line("unsigned stage = 0;");

@@ -39,13 +39,13 @@ void stripes(const Plan& plan, Text& text) {
 std::string m_tile_name(const Plan& plan) { return plan.m_tiles > 1 ? "m_tile" : "0"; }
 
 std::string slice_name(const Plan& plan) {
-  return plan.n_slices > 1 || !plan.stripes.empty() ? "slice" : "0";
+  return plan.n_slices > 1 || plan.striped ? "slice" : "0";
 }
 
 std::string first_k_tile_name(const Plan& plan) {
   const Partition& partition = plan.config.partition;
   const bool inside = partition.kind == Partition::Kind::split && partition.count > 1;
-  return inside || !plan.stripes.empty() ? "first_k_tile" : "0";
+  return inside || plan.striped ? "first_k_tile" : "0";
 }
 
 std::string rows_of(const Plan& plan, std::string_view m_tile) {
@@ -56,7 +56,7 @@ std::string rows_of(const Plan& plan, std::string_view m_tile) {
 }
 
 std::string emit_stripe_table(const Plan& plan) {
-  if (plan.stripes.empty()) return "";
+  if (!plan.striped) return "";
   Text text(0);
   text.line("// Where each block's stripe begins, how long it is, and with whom it shares its first");
   text.line("// and its last slice.");
@@ -93,13 +93,13 @@ std::string emit_warp_place(const Plan& plan) {
 
 std::string emit_work(const Plan& plan) {
   Text text(2);
-  if (plan.stripes.empty()) {
+  if (!plan.striped) {
     split_or_span(plan, text);
   } else {
     stripes(plan, text);
   }
   if (plan.guard_rows) {
-    text.line("{}int rows = {};", plan.stripes.empty() ? "const " : "", rows_of(plan, "m_tile"));
+    text.line("{}int rows = {};", plan.striped ? "" : "const ", rows_of(plan, "m_tile"));
   }
   return text.str();
 }

@@ -23,7 +23,8 @@ Rule tile_rule(const Config& config) {
   if (!power_of_two(config.tile_n) || config.tile_n < 64 || config.tile_n > 256) {
     return fmt::format("tile_n = {} is none of 64, 128, 256", config.tile_n);
   }
-  if (!power_of_two(config.warps_n) || !power_of_two(config.warps_k) || config.warps() > 16) {
+  if (!power_of_two(config.warps_n) || !power_of_two(config.warps_k) || config.warps_n > 16 ||
+      config.warps_k > 16 || config.warps() > 16) {
     return fmt::format("warps = {}x{} are not powers of two with a product up to 16",
                        config.warps_n, config.warps_k);
   }

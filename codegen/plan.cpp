@@ -53,7 +53,7 @@ void set_grid(Plan& plan) {
     case Partition::Kind::stripes:
       plan.grid_x = partition.count;
       plan.grid_y = plan.grid_z = 1;
-      plan.stripes = cut_stripes(plan.m_tiles * plan.n_slices, plan.k_tiles, partition.count);
+      plan.striped = true;
       break;
   }
   plan.threads = plan.config.threads();
@@ -145,7 +145,7 @@ void set_workspace(Plan& plan) {
   const Partition& partition = plan.config.partition;
   SharedSlices shared;
   if (partition.kind == Partition::Kind::stripes) {
-    shared = count_shared(plan.stripes);
+    shared = count_shared(plan.m_tiles * plan.n_slices, plan.k_tiles, partition.count);
   } else if (partition.kind == Partition::Kind::split && partition.count > 1) {
     shared.counters = std::int64_t{plan.m_tiles} * plan.n_slices;
     shared.slots = shared.counters * partition.count;
@@ -182,7 +182,6 @@ Plan lay_out(const Shape& shape, const Target& target, const Config& config) {
   set_copies(plan);
   set_reduction(plan);
   set_workspace(plan);
-  plan.entry = entry_name(plan);
   return plan;
 }
 
@@ -192,7 +191,13 @@ Plan make_plan(const Shape& shape, const Target& target, const Config& config) {
     require_valid(target);
     throw Error(ErrorCode::invalid_config, fmt::format("config {}: {}", to_string(config), *rule));
   }
-  return lay_out(shape, target, config);
+  Plan plan = lay_out(shape, target, config);
+  plan.entry = entry_name(plan);
+  if (plan.striped) {
+    plan.stripes =
+        cut_stripes(plan.m_tiles * plan.n_slices, plan.k_tiles, config.partition.count);
+  }
+  return plan;
 }
 
 int register_estimate(const Plan& plan) {

@@ -30,7 +30,8 @@ struct Plan {
   // Tiles of the whole product, and how many k tiles a block goes through (split and span).
   int m_tiles = 0, n_slices = 0, k_tiles = 0;
   int block_k_tiles = 0;
-  std::vector<std::vector<Segment>> stripes;  // only for Partition::stripes
+  bool striped = false;                       // Partition::stripes; make_plan lists their segments
+  std::vector<std::vector<Segment>> stripes;
 
   // Token rows. A tile's rows beyond the matrix are never copied and never stored.
   int rows = 0;            // rows copied and stored at most: min(tile_m, m)
@@ -92,8 +93,8 @@ struct Plan {
 // Throws Error{invalid_shape, invalid_target or invalid_config} with the broken rule.
 Plan make_plan(const Shape& shape, const Target& target, const Config& config);
 
-// The same without asking whether the config is legal: tile sizes must divide the shape. For
-// legality itself and for tests.
+// The same without asking whether the config is legal (tile sizes must divide the shape) and without
+// what only emitting needs, the entry's name and the stripes. For legality and cost estimates.
 Plan lay_out(const Shape& shape, const Target& target, const Config& config);
 
 // Registers a thread holds for accumulators, fragments, scales and addresses, an upper estimate

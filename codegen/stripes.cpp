@@ -1,4 +1,4 @@
-// (slices, k tiles, blocks) -> the segments of every block. Entry point: cut_stripes.
+// (slices, k tiles, blocks) -> the segments of every block. Entry points: cut_stripes, count_shared.
 #include "codegen/stripes.h"
 
 #include <algorithm>
@@ -43,29 +43,38 @@ void number_owners(std::vector<std::vector<Segment>>& stripes, int slices) {
   }
 }
 
+// Where block b's stripe begins, in k tiles of all slices laid end to end.
+std::int64_t cut(std::int64_t total, int blocks, std::int64_t b) {
+  return b * (total / blocks) + std::min(b, total % blocks);
+}
+
 }  // namespace
 
 std::vector<std::vector<Segment>> cut_stripes(int slices, int k_tiles, int blocks) {
   const std::int64_t total = std::int64_t{slices} * k_tiles;
-  const std::int64_t base = total / blocks, longer = total % blocks;
   std::vector<std::vector<Segment>> stripes;
   stripes.reserve(blocks);
-  for (std::int64_t b = 0; b < blocks; ++b) {
-    const std::int64_t first = b * base + std::min(b, longer);
-    stripes.push_back(cut_one(first, base + (b < longer ? 1 : 0), k_tiles));
+  for (int b = 0; b < blocks; ++b) {
+    const std::int64_t first = cut(total, blocks, b);
+    stripes.push_back(cut_one(first, cut(total, blocks, b + 1) - first, k_tiles));
   }
   number_owners(stripes, slices);
   return stripes;
 }
 
-SharedSlices count_shared(const std::vector<std::vector<Segment>>& stripes) {
+SharedSlices count_shared(int slices, int k_tiles, int blocks) {
+  const std::int64_t total = std::int64_t{slices} * k_tiles;
   SharedSlices shared;
-  for (const auto& stripe : stripes) {
-    for (const Segment& segment : stripe) {
-      if (segment.owners < 2) continue;
-      shared.counters = std::max<std::int64_t>(shared.counters, segment.counter + 1);
+  std::int64_t last_shared = -1;
+  for (int b = 1; b < blocks; ++b) {
+    const std::int64_t at = cut(total, blocks, b);
+    if (at % k_tiles == 0) continue;  // between two slices
+    if (at / k_tiles != last_shared) {
+      last_shared = at / k_tiles;
+      shared.counters += 1;
       shared.slots += 1;
     }
+    shared.slots += 1;
   }
   return shared;
 }

@@ -27,11 +27,11 @@ struct Segment {
 // Language Models", 2024, section 3.4.
 std::vector<std::vector<Segment>> cut_stripes(int slices, int k_tiles, int blocks);
 
-// What the workspace must hold for these segments.
+// What the workspace must hold for that partition: counted from the cuts alone, without the segments.
 struct SharedSlices {
   std::int64_t counters = 0;  // slices with several owners
   std::int64_t slots = 0;     // partial tiles over all of them
 };
-SharedSlices count_shared(const std::vector<std::vector<Segment>>& stripes);
+SharedSlices count_shared(int slices, int k_tiles, int blocks);
 
 }  // namespace marlin

@@ -59,11 +59,10 @@ struct Load {
 Load busiest_sm(const Plan& plan, const Target& target) {
   const double blocks = double(plan.grid_x) * plan.grid_y * plan.grid_z;
   const double tiles = double(plan.m_tiles) * plan.n_slices * plan.k_tiles / blocks;
-  const bool stripes = !plan.stripes.empty();
-  Load load;
+    Load load;
   load.blocks = std::ceil(blocks / target.sms);
   load.together = std::min(resident_blocks(plan, limits_of(target)), load.blocks);
-  load.k_tiles = (stripes ? std::ceil(tiles) : tiles) * load.blocks;
+  load.k_tiles = (plan.striped ? std::ceil(tiles) : tiles) * load.blocks;
   load.slices = std::max(1.0, tiles / plan.k_tiles) * load.blocks;
   return load;
 }
@@ -102,7 +101,7 @@ double estimate(const Plan& plan, const Target& target) {
   const double tile = plan.config.tile_n / 64.0;
   double finish = load.slices * kReduce * tile * plan.token_tiles / load.together;
   if (plan.shares_slices) {
-    const int owners = plan.stripes.empty() ? plan.config.partition.count : 2;
+    const int owners = plan.striped ? 2 : plan.config.partition.count;
     finish += kShare + kShareColumn * tile * plan.rows * owners;
   }
   return std::max(compute, memory) + kOverlapLoss * std::min(compute, memory) +

@@ -31,9 +31,9 @@ TEST(Stripes, OneBlockEachSharesNothing) {
   for (int b = 0; b < 7; ++b) {
     EXPECT_EQ(stripes[b], (std::vector<Segment>{{b, 0, 5, 1, 0, -1, -1}}));
   }
-  EXPECT_EQ(count_shared(stripes).counters, 0);
-  EXPECT_EQ(count_shared(stripes).slots, 0);
-  EXPECT_EQ(count_shared({}).slots, 0);
+  EXPECT_EQ(count_shared(7, 5, 7).counters, 0);
+  EXPECT_EQ(count_shared(7, 5, 7).slots, 0);
+  EXPECT_EQ(count_shared(1, 5, 1).slots, 0);
 }
 
 TEST(Stripes, OneBlockDoesEverything) {
@@ -136,7 +136,7 @@ TEST(Stripes, NumberOwnersInTheOrderOfTheirK) {
 TEST(Stripes, CountersAndSlotsAreDisjointAndDense) {
   for (const Cut& cut : random_cuts()) {
     SCOPED_TRACE(testing::Message() << cut.slices << ' ' << cut.k_tiles << ' ' << cut.blocks);
-    const SharedSlices shared = count_shared(cut.stripes);
+    const SharedSlices shared = count_shared(cut.slices, cut.k_tiles, cut.blocks);
     std::vector<int> counters(shared.counters, 0), slots(shared.slots, 0);
     for (const auto& stripe : cut.stripes) {
       for (const Segment& s : stripe) {
