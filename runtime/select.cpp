@@ -15,21 +15,24 @@ namespace {
 
 // What the parts of a kernel cost, in clocks of one SM, fitted to about 7000 kernels timed on an
 // H200 (tuner/NOTES.md). Only the order of the estimates matters.
-constexpr double kDequantise = 12.8;      // one word a lane: 16 columns of a k16 step, of a scheduler
-constexpr double kTensor = 4.27;          // its product with eight tokens
-constexpr double kScaleWeights = 5.3;     // scaling the weights of one word
-constexpr double kScaleSums = 61.0;       // scaling the sums of 16 columns x 8 tokens after a unit
-constexpr double kWarpStall = 0.35;       // part of the work that one warp a scheduler cannot hide
-constexpr double kBlockBarrier = 20;      // each stage, where warps share tokens
-constexpr double kWarpBarrier = 5;        // each stage, where they do not
-constexpr double kCopyBytes = 168;        // bytes a clock that copies into shared memory take away
-constexpr double kLatency = 1680;         // from a request to device memory to its data
+constexpr double kDequantise = 7.7;      // one word a lane: 16 columns of a k16 step, of a scheduler
+constexpr double kTensor = 3.38;          // its product with eight tokens
+constexpr double kScaleWeights = 8.7;     // scaling the weights of one word
+constexpr double kScaleSums = 141;       // scaling the sums of 16 columns x 8 tokens after a unit
+constexpr double kWarpStall = 0.38;       // part of the work that one warp a scheduler cannot hide
+constexpr double kBlockBarrier = 12;      // each stage, where warps share tokens
+constexpr double kWarpBarrier = 3;        // each stage, where they do not
+constexpr double kCopyBytes = 73;        // bytes a clock that copies into shared memory take away
+constexpr double kLatency = 1520;         // from a request to device memory to its data
 constexpr double kOverlapLoss = 0.2;      // part of the lesser of memory and compute time that adds up
-constexpr double kStart = 1730;           // launch until the first data
+constexpr double kStart = 1890;           // launch until the first data
 constexpr double kLaterWave = 0.3;        // of kStart, for each wave after the first
-constexpr double kReduce = 300;           // over the warps of a block, for each 64 columns x 8 tokens
-constexpr double kShare = 6300;           // over the blocks of a slice
-constexpr double kShareColumn = 3.7;      // and for each 64 columns x 1 token of its partial sums
+constexpr double kReduce = 253;           // over the warps of a block, for each 64 columns x 8 tokens
+constexpr double kShare = 4520;           // over the blocks of a slice
+constexpr double kShareColumn = 5.1;      // and for each 64 columns x 1 token of its partial sums
+constexpr double kStripeTable = 6240;     // stripes: finding one's work and cursors, in and out
+constexpr double kNextSlice = 90;         // turning to another slice
+constexpr double kIdleStage = 0.8;        // part of a stage that is not in flight: the one being read
 
 // Device memory bytes a clock and SM, from public figures of the usual board of each architecture.
 double memory_rate(const Target& target) {
@@ -39,7 +42,7 @@ double memory_rate(const Target& target) {
     case 87: return 10;
     case 89: return 3;
     case 120: return 4.4;
-    default: return 21.8;
+    default: return 26;
   }
 }
 
@@ -88,7 +91,7 @@ double compute_clocks(const Plan& plan, const Load& load) {
 double memory_clocks(const Plan& plan, const Target& target, const Load& load) {
   const double blocks = double(plan.grid_x) * plan.grid_y * plan.grid_z;
   const double words = words_of_tile(plan);
-  const double in_flight = load.together * plan.config.stages * words;
+  const double in_flight = load.together * (plan.config.stages - kIdleStage) * words;
   const double share = memory_rate(target) * target.sms / std::min<double>(blocks, target.sms);
   return load.k_tiles * words / plan.m_tiles / std::min(share, in_flight / kLatency);
 }
@@ -100,6 +103,8 @@ double estimate(const Plan& plan, const Target& target) {
   const double waves = std::ceil(load.blocks / load.together);
   const double tile = plan.config.tile_n / 64.0;
   double finish = load.slices * kReduce * tile * plan.token_tiles / load.together;
+  if (plan.striped) finish += kStripeTable;
+  if (plan.config.partition.kind != Partition::Kind::split) finish += load.slices * kNextSlice;
   if (plan.shares_slices) {
     const int owners = plan.striped ? 2 : plan.config.partition.count;
     finish += kShare + kShareColumn * tile * plan.rows * owners;
