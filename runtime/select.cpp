@@ -15,16 +15,16 @@ namespace {
 
 // What the parts of a kernel cost, in clocks of one SM, fitted to about 7000 kernels timed on an
 // H200 (tuner/NOTES.md). Only the order of the estimates matters.
-constexpr double kDequantise = 7.7;      // one word a lane: 16 columns of a k16 step, of a scheduler
-constexpr double kTensor = 3.38;          // its product with eight tokens
+constexpr double kDequantise = 7.694;      // one word a lane: 16 columns of a k16 step, of a scheduler
+constexpr double kTensor = 3.384;          // its product with eight tokens
 constexpr double kScaleWeights = 8.7;     // scaling the weights of one word
 constexpr double kScaleSums = 141;       // scaling the sums of 16 columns x 8 tokens after a unit
 constexpr double kWarpStall = 0.38;       // part of the work that one warp a scheduler cannot hide
-constexpr double kBlockBarrier = 12;      // each stage, where warps share tokens
+constexpr double kBlockBarrier = 12.2;      // each stage, where warps share tokens
 constexpr double kWarpBarrier = 3;        // each stage, where they do not
-constexpr double kCopyBytes = 73;        // bytes a clock that copies into shared memory take away
-constexpr double kLatency = 1520;         // from a request to device memory to its data
-constexpr double kOverlapLoss = 0.2;      // part of the lesser of memory and compute time that adds up
+constexpr double kCopyBytes = 73.5;        // bytes a clock that copies into shared memory take away
+constexpr double kLatency = 1521;         // from a request to device memory to its data
+constexpr double kOverlapLoss = 0.202;      // part of the lesser of memory and compute time that adds up
 constexpr double kStart = 1890;           // launch until the first data
 constexpr double kLaterWave = 0.3;        // of kStart, for each wave after the first
 constexpr double kReduce = 253;           // over the warps of a block, for each 64 columns x 8 tokens
@@ -32,7 +32,7 @@ constexpr double kShare = 4520;           // over the blocks of a slice
 constexpr double kShareColumn = 5.1;      // and for each 64 columns x 1 token of its partial sums
 constexpr double kStripeTable = 6240;     // stripes: finding one's work and cursors, in and out
 constexpr double kNextSlice = 90;         // turning to another slice
-constexpr double kIdleStage = 0.8;        // part of a stage that is not in flight: the one being read
+constexpr double kIdleStage = 0.814;        // part of a stage that is not in flight: the one being read
 
 // Device memory bytes a clock and SM, from public figures of the usual board of each architecture.
 double memory_rate(const Target& target) {
