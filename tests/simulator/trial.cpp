@@ -74,8 +74,11 @@ double relative_error(const std::vector<std::uint16_t>& c, const std::vector<dou
   return std::sqrt(difference / norm);
 }
 
-void require_zero_counters(const Plan& plan, const Buffer& workspace) {
+void check_workspace(const Plan& plan, const Buffer& workspace) {
   const std::int64_t counters = plan.shares_slices ? plan.partials_offset : 0;
+  for (const int writes : workspace.writes) {
+    if (writes > 1) throw std::runtime_error("partial sums are written twice");
+  }
   for (std::int64_t i = 0; i < counters; ++i) {
     if (workspace.bytes[i] != 0) throw std::runtime_error("a counter is not back at zero");
   }
@@ -108,7 +111,7 @@ Trial run_trial(const Plan& plan, const std::string& source, int m, unsigned dat
   Trial trial;
   trial.banks = run(parse_kernel(source), launch, {&a, &b, &scales, &c, &workspace, m},
                     block_order(blocks, order_seed));
-  require_zero_counters(plan, workspace);
+  check_workspace(plan, workspace);
   trial.c.resize(c.bytes.size() / 2);
   std::memcpy(trial.c.data(), c.bytes.data(), c.bytes.size());
   trial.error = relative_error(trial.c, data.product);

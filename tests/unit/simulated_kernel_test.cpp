@@ -1,58 +1,87 @@
 // Emitted kernels, run on the CPU by tests/simulator: the right product, no race, no stray access,
-// no bank conflict, every byte copied exactly as often as needed. Legal configs of small shapes.
+// no bank conflict, every byte copied exactly as often as needed.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <ostream>
-#include <random>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "codegen/source.h"
 #include "tests/simulator/trial.h"
+#include "tests/unit/legal_cases.h"
 
 namespace marlin {
+
+static std::ostream& operator<<(std::ostream& out, const Shape& shape) {
+  return out << to_string(shape);
+}
+
 namespace {
 
 using simulator::first_fault;
 using simulator::run_trial;
-using simulator::Trial;
 
-struct Case {
-  Shape shape;
-  Target target;
-  int every = 1;  // of the legal configs, one in so many
-};
-
-std::ostream& operator<<(std::ostream& out, const Case& c) { return out << to_string(c.shape); }
-
-std::string fault_of(const Plan& plan, int m, unsigned seed) {
+std::string fault_of(const Plan& plan, std::int64_t m) {
   try {
-    return first_fault(plan, run_trial(plan, emit_source(plan), m, seed, seed), m);
+    const int rows = static_cast<int>(m);
+    return first_fault(plan, run_trial(plan, emit_source(plan), rows, 1, 1), rows);
   } catch (const std::runtime_error& error) {
     return error.what();
   }
 }
 
-class SimulatedKernel : public testing::TestWithParam<Case> {};
+// With all rows, and where the kernel serves fewer, with one less and with less than half.
+void expect_right(const Plan& plan) {
+  const std::int64_t m = plan.shape.m;
+  EXPECT_EQ(fault_of(plan, m), "") << to_string(plan.shape) << " | " << to_string(plan.config);
+  if (!plan.dynamic_m) return;
+  EXPECT_EQ(fault_of(plan, m - 1), "")
+      << to_string(plan.shape) << " | " << to_string(plan.config) << ", one row less";
+}
 
-TEST_P(SimulatedKernel, KeepsEveryRuleForEveryConfig) {
-  const Case& c = GetParam();
-  const std::vector<Config> configs = legal_configs(c.shape, c.target);
+class EveryLegalConfig : public testing::TestWithParam<Shape> {};
+
+TEST_P(EveryLegalConfig, IsRight) {
+  const Target target{"sm_90a", 5};
+  const std::vector<Config> configs = legal_configs(GetParam(), target);
   ASSERT_FALSE(configs.empty());
-  for (std::size_t i = 0; i < configs.size(); i += c.every) {
-    const Plan plan = make_plan(c.shape, c.target, configs[i]);
-    EXPECT_EQ(fault_of(plan, static_cast<int>(c.shape.m), 1), "") << to_string(configs[i]);
-    if (!plan.dynamic_m) continue;
-    const int fewer = static_cast<int>(c.shape.m) - 1;
-    EXPECT_EQ(fault_of(plan, fewer, 1), "") << to_string(configs[i]) << ", m = " << fewer;
+  for (const Config& config : configs) expect_right(make_plan(GetParam(), target, config));
+}
+
+INSTANTIATE_TEST_SUITE_P(SmallShapes, EveryLegalConfig,
+                         testing::Values(Shape{1, 256, 1024, 128, true},    // one token
+                                         Shape{16, 512, 512, 128, false},   // two MMA tiles
+                                         Shape{24, 256, 512, 128, true},    // an odd number of them
+                                         Shape{5, 192, 192, -1, false},     // a padded tile
+                                         Shape{9, 256, 128, 128, true},     // k of one group
+                                         Shape{64, 256, 256, 128, true},    // the largest tile
+                                         Shape{100, 256, 256, 128, false},  // several, a tail
+                                         Shape{96, 256, 320, -1, true}));   // several, none
+
+// Configs that legal_configs would not propose.
+TEST(AnyLegalConfig, IsRight) {
+  for (const LegalCase& c : RandomCases(11, {80, 8, 8, 7}).take(100)) {
+    expect_right(make_plan(c.shape, c.target, c.config));
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(SmallShapes, SimulatedKernel,
-                         testing::Values(Case{{16, 256, 512, 128, true}, {"sm_90a", 6}},
-                                         Case{{16, 256, 512, -1, false}, {"sm_80", 6}}));
+// Partial sums are added in the order of their k, whichever block comes last.
+TEST(SharedSlices, GiveTheSameBitsInEveryOrderOfBlocks) {
+  const Shape shape{16, 512, 768, 128, true};
+  const Target target{"sm_90a", 7};
+  for (const char* text :
+       {"m16 n64 w1x2 k64 s2 accumulators split3 b1", "m16 n64 w1x2 k64 s3 weights stripes7 b1",
+        "m16 n256 w4x2 k64 s4 weights stripes5 b1"}) {
+    const Plan plan = make_plan(shape, target, parse_config(text));
+    ASSERT_TRUE(plan.shares_slices);
+    const std::string source = emit_source(plan);
+    const auto first = run_trial(plan, source, 16, 3, 0).c;
+    for (unsigned order = 1; order <= 3; ++order) {
+      EXPECT_EQ(run_trial(plan, source, 16, 3, order).c, first) << text << ", order " << order;
+    }
+  }
+}
 
 }  // namespace
 }  // namespace marlin

@@ -1,0 +1,207 @@
+// Configs -> the rule that forbids each one; what make_plan and legal_configs do with it.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+
+#include "codegen/config.h"
+#include "codegen/error.h"
+#include "codegen/plan.h"
+#include "tests/unit/legal_cases.h"
+
+namespace marlin {
+namespace {
+
+const Shape kShape{16, 4096, 4096, 128};
+const Target kTarget{"sm_80", 108};
+const char* const kLegal = "m16 n256 w4x2 k64 s4 accumulators split1 b1";
+
+TEST(Legality, TheConfigThatTheTableVariesIsLegal) {
+  EXPECT_EQ(why_illegal(kShape, kTarget, parse_config(kLegal)), std::nullopt);
+}
+
+struct Refused {
+  std::function<void(Shape&, Target&, Config&)> change;
+  const char* rule;
+};
+
+void set(Config& config, const char* text) { config = parse_config(text); }
+
+const Refused kRefused[] = {
+    {[](Shape& s, Target&, Config&) { s.n = 4100; }, "n = 4100 is not a multiple of 64"},
+    {[](Shape&, Target&, Config& c) { c.tile_m = 0; },
+     "tile_m = 0 is not a multiple of 8 in 8..64"},
+    {[](Shape&, Target&, Config& c) { c.tile_m = 12; },
+     "tile_m = 12 is not a multiple of 8 in 8..64"},
+    {[](Shape& s, Target&, Config& c) { s.m = c.tile_m = 72; },
+     "tile_m = 72 is not a multiple of 8 in 8..64"},
+    {[](Shape&, Target&, Config& c) { c.tile_n = 32; }, "tile_n = 32 is none of 64, 128, 256"},
+    {[](Shape&, Target&, Config& c) { c.tile_n = 192; }, "tile_n = 192 is none of 64, 128, 256"},
+    {[](Shape&, Target&, Config& c) { c.tile_n = -256; }, "tile_n = -256 is none of 64, 128, 256"},
+    {[](Shape&, Target&, Config& c) { c.warps_n = 3; },
+     "warps = 3x2 are not powers of two with a product up to 16"},
+    {[](Shape&, Target&, Config& c) { c.warps_k = 8; },
+     "warps = 4x8 are not powers of two with a product up to 16"},
+    {[](Shape&, Target&, Config& c) { c.warps_k = 1 << 30; },
+     "warps = 4x1073741824 are not powers of two with a product up to 16"},
+    {[](Shape&, Target&, Config& c) { c.warps_k = 0; },
+     "warps = 4x0 are not powers of two with a product up to 16"},
+    {[](Shape&, Target&, Config& c) { c.tile_n = 128; },
+     "warps_n = 4 leaves a warp fewer than 64 of the 128 columns"},
+    {[](Shape&, Target&, Config& c) { c.warp_k = 16; }, "warp_k = 16 is none of 32, 64, 128"},
+    {[](Shape&, Target&, Config& c) { c.warp_k = 256; }, "warp_k = 256 is none of 32, 64, 128"},
+    {[](Shape&, Target&, Config& c) { c.stages = 1; }, "stages = 1 is not in 2..8"},
+    {[](Shape&, Target&, Config& c) { c.stages = 9; }, "stages = 9 is not in 2..8"},
+    {[](Shape&, Target&, Config& c) { c.partition.count = 0; },
+     "the partition's count, 0, is not positive"},
+    {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 0; }, "blocks_per_sm = 0 is not in 1..4"},
+    {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 5; }, "blocks_per_sm = 5 is not in 1..4"},
+    {[](Shape& s, Target&, Config&) { s.n = 4160; }, "n = 4160 is not a multiple of tile_n = 256"},
+    {[](Shape& s, Target&, Config& c) {
+       s.k = 4160, s.group = -1, c.scale_on = ScaleOn::accumulators;
+     },
+     "k = 4160 is not a multiple of warps_k x warp_k = 128"},
+    {[](Shape&, Target&, Config& c) { c.warp_k = 32; },
+     "warps_k x warp_k = 64 is not a multiple of the group, 128"},
+    {[](Shape&, Target&, Config& c) { c.tile_m = 24; },
+     "tile_m = 24 has a whole MMA tile beyond m = 16"},
+    {[](Shape& s, Target&, Config& c) { s.group = -1, c.scale_on = ScaleOn::weights; },
+     "one scale for the whole k goes on accumulators, not on weights"},
+    {[](Shape& s, Target&, Config& c) { s.k = 128, c.scale_on = ScaleOn::weights; },
+     "one scale for the whole k goes on accumulators, not on weights"},
+    {[](Shape&, Target&, Config& c) { c.partition.count = 3; },
+     "split3 does not cut 32 k tiles into at most 16 equal parts"},
+    {[](Shape&, Target&, Config& c) { c.partition.count = 32; },
+     "split32 does not cut 32 k tiles into at most 16 equal parts"},
+    {[](Shape&, Target&, Config& c) {
+       c.partition = {Partition::Kind::span, 1};
+     },
+     "span1 does not group 16 slices evenly by two or more"},
+    {[](Shape&, Target&, Config& c) {
+       c.partition = {Partition::Kind::span, 3};
+     },
+     "span3 does not group 16 slices evenly by two or more"},
+    {[](Shape&, Target&, Config& c) {
+       c.partition = {Partition::Kind::stripes, 109};
+     },
+     "stripes109 exceeds the 108 blocks that fit"},
+    {[](Shape& s, Target&, Config& c) {
+       s.n = s.k = 256;
+       c.partition = {Partition::Kind::stripes, 3};
+     },
+     "stripes3 exceeds the 2 tiles there are"},
+    {[](Shape& s, Target&, Config& c) {
+       s.m = 65536, s.n = 65536;
+       c.partition = {Partition::Kind::stripes, 108};
+     },
+     "stripes over 1048576 slices exceed 65536"},
+    {[](Shape&, Target&, Config& c) { set(c, "m8 n256 w1x1 k128 s2 accumulators split1 b1"); },
+     "32 threads are fewer than the 64 column quads"},
+    {[](Shape& s, Target&, Config& c) {
+       set(c, "m8 n64 w1x16 k128 s2 accumulators split1 b4");
+       s.m = 8;
+     },
+     "512 threads x 4 blocks exceed the 1536 of an SM"},
+    {[](Shape&, Target&, Config& c) { set(c, "m16 n256 w4x4 k128 s4 accumulators split1 b1"); },
+     " bytes of shared memory exceed a block's 101376"},
+    {[](Shape&, Target&, Config& c) { set(c, "m16 n256 w4x2 k64 s4 accumulators split1 b2"); },
+     " bytes of shared memory x 2 blocks exceed an SM's 102400"},
+    {[](Shape& s, Target&, Config& c) {
+       s = {65536, 28672, 4096, 128, false};
+       set(c, "m64 n64 w1x8 k64 s2 weights split8 b1");
+     },
+     " bytes of workspace exceed 1073741824"},
+    {[](Shape& s, Target&, Config& c) {
+       s.m = 64;
+       set(c, "m64 n256 w1x8 k32 s2 accumulators split1 b1");
+     },
+     " registers a thread exceed the 255 there are"},
+    {[](Shape& s, Target&, Config& c) {
+       s.m = 64;
+       set(c, "m64 n256 w4x2 k64 s2 weights split1 b2");
+     },
+     " registers a thread exceed the 128 there are"},
+};
+
+TEST(Legality, RefusedConfigsNameTheRule) {
+  for (const auto& [change, rule] : kRefused) {
+    Shape shape = kShape;
+    // Small enough limits for each resource to be the first that runs out.
+    Target target{std::string(rule).find("of an SM") != std::string::npos ||
+                          std::string(rule).find("shared memory") != std::string::npos
+                      ? "sm_86"
+                      : "sm_80",
+                  108};
+    Config config = parse_config(kLegal);
+    change(shape, target, config);
+    const auto found = why_illegal(shape, target, config);
+    ASSERT_TRUE(found.has_value()) << rule;
+    EXPECT_NE(found->find(rule), std::string::npos) << *found << "\n  instead of " << rule;
+  }
+}
+
+TEST(Legality, MakePlanThrowsWithTheRuleAndItsKind) {
+  const auto code_of = [](const Shape& shape, const Target& target, const Config& config) {
+    try {
+      make_plan(shape, target, config);
+    } catch (const Error& error) {
+      return std::string(to_string(error.code())) + ": " + error.what();
+    }
+    return std::string();
+  };
+  Config config = parse_config(kLegal);
+  EXPECT_EQ(code_of(kShape, kTarget, config), "");
+  EXPECT_EQ(code_of({16, 4100, 4096, 128}, kTarget, config),
+            "invalid_shape: n = 4100 is not a multiple of 64");
+  EXPECT_EQ(code_of(kShape, {"sm_80", 0}, config), "invalid_target: sms = 0 is not in 1..1024");
+  EXPECT_EQ(code_of(kShape, {"sm_10", 1}, config).substr(0, 30), "invalid_target: arch = sm_10 i");
+  config.stages = 1;
+  EXPECT_EQ(code_of(kShape, kTarget, config),
+            "invalid_config: config m16 n256 w4x2 k64 s1 accumulators split1 b1: "
+            "stages = 1 is not in 2..8");
+}
+
+TEST(Legality, NothingThatAConfigCanHoldCrashes) {
+  RandomCases cases(3);
+  const int values[] = {0, 1, -1, 2, 3, 64, 1 << 16, 1 << 30, -(1 << 30), 2147483647};
+  const auto any = [&] { return values[cases.upto(std::size(values)) - 1]; };
+  for (int i = 0; i < 20000; ++i) {
+    Config config = cases.config(kShape);
+    switch (cases.upto(8)) {
+      case 1: config.tile_m = any(); break;
+      case 2: config.tile_n = any(); break;
+      case 3: config.warps_n = any(); break;
+      case 4: config.warps_k = any(); break;
+      case 5: config.warp_k = any(); break;
+      case 6: config.stages = any(); break;
+      case 7: config.partition.count = any(); break;
+      case 8: config.blocks_per_sm = any(); break;
+    }
+    const auto rule = why_illegal(kShape, kTarget, config);
+    if (rule) continue;
+    EXPECT_NO_THROW(make_plan(kShape, kTarget, config)) << to_string(config);
+  }
+}
+
+TEST(LegalConfigs, AreLegalAndTheSameEveryTime) {
+  for (const ArchLimits& arch : known_archs()) {
+    const Target target{std::string(arch.name), 60};
+    for (const std::int64_t m : {1, 16, 40, 64, 100, 1024}) {
+      const Shape shape{m, 2048, 1024, 128, false};
+      const std::vector<Config> configs = legal_configs(shape, target);
+      ASSERT_FALSE(configs.empty()) << to_string(shape);
+      EXPECT_EQ(configs, legal_configs(shape, target));
+      for (const Config& config : configs) {
+        EXPECT_EQ(why_illegal(shape, target, config), std::nullopt) << to_string(config);
+      }
+    }
+  }
+}
+
+TEST(LegalConfigs, RefuseWhatIsNoShapeOrTarget) {
+  EXPECT_THROW(legal_configs({16, 100, 128, 128}, kTarget), Error);
+  EXPECT_THROW(legal_configs(kShape, {"sm_80", -1}), Error);
+}
+
+}  // namespace
+}  // namespace marlin
