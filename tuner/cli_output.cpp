@@ -21,7 +21,8 @@ volatile sig_atomic_t interrupt_seen = 0;
 void note_interrupt(int) { interrupt_seen = 1; }
 
 bool is_number(const std::string& cell) {
-  return !cell.empty() && cell.find_first_not_of("0123456789.+-%") == std::string::npos;
+  return cell.find_first_not_of("0123456789.+-%") == std::string::npos &&
+         cell.find_first_of("0123456789") != std::string::npos;
 }
 
 bool write_all(std::FILE* file, std::string_view text) {
