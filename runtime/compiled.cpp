@@ -48,7 +48,7 @@ void refuse_while_capturing(CUstream stream, const Shape& shape) {
 }
 
 KernelStore& process_store() {
-  static auto& store = *new KernelStore;  // outlives threads that end after main()
+  static auto& store = *new KernelStore;  // never ends: a kernel may be in use until the very last
   return store;
 }
 
@@ -75,7 +75,9 @@ const Kernel* KernelStore::make(const TableKey& key, const Options& options) {
   std::optional<FoundKernel> found = caches->find(text);
   if (!found && caches->settings().disable_jit) refuse_jit(text.plan, options, caches->settings());
   if (!found) found = caches->build(text, compile_);
-  return new Kernel(std::move(text), *found, key.device);
+  auto kernel = std::make_unique<Kernel>(std::move(text), *found, key.device);
+  const std::lock_guard lock(mutex_);
+  return kernels_.emplace_back(std::move(kernel)).get();
 }
 
 int KernelStore::variant_of(const Options& options) {

@@ -60,6 +60,8 @@ Kernel::Kernel(KernelText text, const FoundKernel& found, CUdevice device)
   }
 }
 
+Kernel::~Kernel() { driver().cuLibraryUnload(library_); }
+
 void Kernel::load(const std::string& cubin, CUdevice device) {
   const RelaxedCapture relaxed;
   check(
@@ -76,13 +78,13 @@ void Kernel::load(const std::string& cubin, CUdevice device) {
   check(driver().cuKernelGetFunction(&function, kernel_), "cuKernelGetFunction");
 }
 
-// Where the grid's z counts token tiles, those beyond the rows have nothing to do.
-unsigned Kernel::grid_z(std::int64_t rows) const {
+// Split and span grids count the token tiles along x; those beyond the rows have nothing to do.
+unsigned Kernel::grid_x(std::int64_t rows) const {
   const Plan& plan = text_.plan;
-  const std::int64_t tile_m = plan.config.tile_m;
-  const bool counts_tiles = plan.config.partition.kind != Partition::Kind::stripes &&
-                            plan.grid_z == (plan.shape.m + tile_m - 1) / tile_m;
-  return static_cast<unsigned>(counts_tiles ? (rows + tile_m - 1) / tile_m : plan.grid_z);
+  if (plan.config.partition.kind == Partition::Kind::stripes) {
+    return static_cast<unsigned>(plan.grid_x);
+  }
+  return static_cast<unsigned>((rows + plan.config.tile_m - 1) / plan.config.tile_m);
 }
 
 void Kernel::launch(CUstream stream, const LaunchArgs& args, std::int64_t rows) const {
@@ -100,9 +102,9 @@ void Kernel::launch(CUstream stream, const LaunchArgs& args, std::int64_t rows) 
   void* params[] = {&pointers.a, &pointers.b,         &pointers.scales,
                     &pointers.c, &pointers.workspace, &m};
   CUlaunchConfig config = {};
-  config.gridDimX = static_cast<unsigned>(plan.grid_x);
+  config.gridDimX = grid_x(rows);
   config.gridDimY = static_cast<unsigned>(plan.grid_y);
-  config.gridDimZ = grid_z(rows);
+  config.gridDimZ = static_cast<unsigned>(plan.grid_z);
   config.blockDimX = static_cast<unsigned>(plan.threads);
   config.blockDimY = config.blockDimZ = 1;
   config.sharedMemBytes = static_cast<unsigned>(plan.shared_bytes);

@@ -18,6 +18,7 @@ class Kernel {
   // Loads the cubin on the device and into the current context, so that no launch loads anything.
   // Throws Error{driver_failed}.
   Kernel(KernelText text, const FoundKernel& found, CUdevice device);
+  ~Kernel();
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;
 
@@ -32,13 +33,13 @@ class Kernel {
 
  private:
   void load(const std::string& cubin, CUdevice device);
-  unsigned grid_z(std::int64_t rows) const;
+  unsigned grid_x(std::int64_t rows) const;
 
   KernelText text_;
   std::string config_;
   Resources resources_;
   Origin origin_;
-  CUlibrary library_ = nullptr;  // never unloaded: launches of it may sit in graphs
+  CUlibrary library_ = nullptr;
   CUkernel kernel_ = nullptr;
 };
 

@@ -5,6 +5,8 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "marlin/compiled.h"
 #include "runtime/kernel.h"
@@ -20,7 +22,7 @@ class KernelStore {
  public:
   explicit KernelStore(CompileStep compile = compile_kernel) : compile_(std::move(compile)) {}
 
-  // As Compiled::get(). The kernel is never freed, also not with the store.
+  // As Compiled::get(). The kernel lives as long as the store.
   const Kernel* get(const Shape& shape, const Options& options);
 
  private:
@@ -33,6 +35,7 @@ class KernelStore {
   SingleFlight<TableKey, const Kernel*, TableKeyHash> flights_;
 
   std::mutex mutex_;
+  std::vector<std::unique_ptr<Kernel>> kernels_;
   std::map<std::string, int> variants_;  // config and target asked for -> TableKey::variant
   std::shared_ptr<KernelCaches> default_caches_;  // those of the environment
 };

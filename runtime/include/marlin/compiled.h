@@ -21,20 +21,20 @@ namespace marlin {
 struct Options {
   // The user's cache folder, written and read; "" keeps kernels in memory only.
   // MARLIN_CACHE_DIR, else $XDG_CACHE_HOME/marlin, else ~/.cache/marlin, else "".
-  std::optional<std::string> cache_dir;
+  std::optional<std::string> cache_dir = std::nullopt;
   // Prebuilt cache folders, only read, in this order. MARLIN_SYSTEM_CACHE_DIRS, colon separated.
-  std::optional<std::vector<std::string>> system_dirs;
+  std::optional<std::vector<std::string>> system_dirs = std::nullopt;
   // A kernel that no cache has is Error{jit_disabled}, and NVRTC is never opened.
   // MARLIN_DISABLE_JIT: 1, true, yes or on; 0, false, no, off or nothing.
-  std::optional<bool> disable_jit;
+  std::optional<bool> disable_jit = std::nullopt;
   // The stream of the launches to come, asked whether it is being captured.
   CUstream_st* stream = nullptr;
 
   // A config by its text, as `marlin inspect` prints it, in place of our choice.
-  std::optional<std::string> config;
+  std::optional<std::string> config = std::nullopt;
   // Emit for this target instead of the current device's own: fewer SMs, say. The device must be
   // able to run that architecture.
-  std::optional<Target> target;
+  std::optional<Target> target = std::nullopt;
 };
 
 // Device pointers of one launch, each aligned to 16 bytes and none null.
@@ -112,8 +112,8 @@ class Compiled {
 
 // A kernel, or the error that get() would have thrown.
 struct Result {
-  std::optional<Compiled> kernel;
-  std::optional<Error> error;  // set exactly when there is no kernel
+  std::optional<Compiled> kernel = std::nullopt;
+  std::optional<Error> error = std::nullopt;  // set exactly when there is no kernel
 
   explicit operator bool() const { return kernel.has_value(); }
 };
