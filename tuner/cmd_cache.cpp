@@ -3,7 +3,6 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <ctime>
 #include <filesystem>
 #include <map>
@@ -54,6 +53,7 @@ CubinCache open_existing(const CacheOptions& options) {
 }
 
 std::string when(std::int64_t seconds) {
+  if (seconds == 0) return "never";
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(seconds)));
 }
 
@@ -162,44 +162,22 @@ Exit run_info(const CacheOptions& options) {
   return Exit::done;
 }
 
-// What is wrong with the folder: damaged entries, and those the manifest promises in vain.
-std::vector<std::pair<std::string, std::string>> findings_of(
-    const CubinCache& cache, const std::vector<ListedEntry>& entries) {
-  std::vector<std::pair<std::string, std::string>> findings;
-  for (const ListedEntry& entry : entries) {
-    if (!entry.meta) findings.emplace_back(entry.path, entry.why);
-  }
-  std::string why;
-  const auto manifest = cache.manifest(&why);
-  if (!why.empty()) findings.emplace_back("manifest.json", why);
-  if (!manifest) return findings;
-  for (const CubinMeta& meta : manifest->entries) {
-    const std::string key = cache_key(meta.key);
-    const std::string path =
-        std::filesystem::path(cache.path_of(key)).lexically_relative(cache.dir()).string();
-    const bool listed = std::any_of(entries.begin(), entries.end(),
-                                    [&](const ListedEntry& entry) { return entry.path == path; });
-    if (!listed) findings.emplace_back(path, "the manifest names it, but it is not there");
-  }
-  return findings;
-}
-
 Exit run_verify(const CacheOptions& options) {
   const CubinCache cache = open_existing(options);
   const std::vector<ListedEntry> entries = cache.list();
-  const auto findings = findings_of(cache, entries);
   Json result = cache_result("verify", cache.dir());
   result["entries"] = entries.size();
   result["findings"] = Json::array();
   std::string text;
-  for (const auto& [path, why] : findings) {
-    result["findings"].push_back({{"path", path}, {"why", why}});
-    text += fmt::format("{}: {}\n", path, why);
+  for (const ListedEntry& entry : entries) {
+    if (entry.meta) continue;
+    result["findings"].push_back({{"path", entry.path}, {"why", entry.why}});
+    text += fmt::format("{}: {}\n", entry.path, entry.why);
   }
-  text +=
-      fmt::format("{} entries, {} findings in {}\n", entries.size(), findings.size(), cache.dir());
-  options.json ? print(text_of(result)) : print(text);
-  return findings.empty() ? Exit::done : Exit::findings;
+  const std::size_t findings = result["findings"].size();
+  text += fmt::format("{} entries, {} findings in {}\n", entries.size(), findings, cache.dir());
+  print(options.json ? text_of(result) : text);
+  return findings == 0 ? Exit::done : Exit::findings;
 }
 
 Exit run_gc(const CacheOptions& options) {

@@ -118,25 +118,32 @@ std::filesystem::path standing_part(std::filesystem::path path) {
   return path;
 }
 
+void count_entries(const CubinCache& cache, Check& result) {
+  std::size_t sound = 0, damaged = 0;
+  std::uint64_t bytes = 0;
+  for (const ListedEntry& entry : cache.list()) {
+    ++(entry.meta ? sound : damaged);
+    bytes += entry.bytes;
+  }
+  result.details.update(Json{{"sound", sound}, {"damaged", damaged}, {"bytes", bytes}});
+  result.text += fmt::format(", {} entries, {} bytes, {} damaged", sound + damaged, bytes, damaged);
+  if (damaged > 0) result.state = "finding";
+}
+
 Check check_cache(const std::string& name, const std::string& dir, bool read_only) {
-  Check result{name, "ok", ""};
   const CubinCache cache(dir, read_only);
-  result.details["dir"] = cache.dir();
+  Check result{name, "ok", cache.dir(), {{"dir", cache.dir()}}};
   std::error_code ignored;
-  if (!std::filesystem::is_directory(cache.dir(), ignored)) {
-    result.text = cache.dir() + ", not there" + (read_only ? "" : " yet");
+  const bool there = std::filesystem::exists(cache.dir(), ignored);
+  try {
+    if (there) count_entries(cache, result);
+  } catch (const Error& error) {
+    result.state = "finding";
+    result.text = error.what();
+  }
+  if (!there) {
     result.state = read_only ? "finding" : "ok";
-  } else {
-    std::size_t sound = 0, damaged = 0;
-    std::uint64_t bytes = 0;
-    for (const ListedEntry& entry : cache.list()) {
-      ++(entry.meta ? sound : damaged);
-      bytes += entry.bytes;
-    }
-    result.details.update(Json{{"sound", sound}, {"damaged", damaged}, {"bytes", bytes}});
-    result.text = fmt::format("{}, {} entries, {} bytes, {} damaged", cache.dir(), sound + damaged,
-                              bytes, damaged);
-    if (damaged > 0) result.state = "finding";
+    result.text += read_only ? ", not there" : ", not there yet";
   }
   if (!read_only && access(standing_part(cache.dir()).c_str(), W_OK) != 0) {
     result.state = "finding";
