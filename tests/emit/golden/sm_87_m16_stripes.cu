@@ -1,0 +1,519 @@
+// marlin_stripe_16x6144x4096_gall: Marlin stripe kernel, 16x6144x4096 g-1
+//
+// C[m, 6144] = A[m, 4096] * dequantised(B)[4096, 6144] for any m in 1..16.
+// B: 4-bit codes in the Marlin format, one FP16 scale for the whole K.
+// Written for sm_87, 16 SMs by config 'm16 n256 w4x2 k32 s4 accumulators stripes16 b1'.
+// 16 x 1 x 1 blocks of 256 threads, 74256 bytes of shared memory each, 262400 of workspace.
+//
+// A block computes tiles of 16 tokens x 256 columns and takes 64 of K from each of the 4
+// stages of its pipeline; 4 warps split the columns and 2 split that K. Weights are the
+// A operand of the tensor cores, tokens the B operand: C^T = W^T A^T.
+
+// Asynchronous copies from global to shared memory (cp.async, sm_80 and later).
+
+__device__ __forceinline__ unsigned shared_address(const void* pointer) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
+}
+
+// Sixteen bytes, past L1. The source is fetched into L2 by lines of 128 bytes.
+__device__ __forceinline__ void copy16(unsigned to, const char* from) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from)
+               : "memory");
+}
+
+// Closes the group of copies that make up one stage.
+__device__ __forceinline__ void close_stage() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Waits until at most `Pending` of the latest stages are still on their way.
+template <int Pending>
+__device__ __forceinline__ void wait_for_stage() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+}
+
+// Shared memory -> registers, in the fragment layout of mma.m16n8k16.
+
+// Four words of packed codes: one lane's weights of a k16 row of 64 columns.
+__device__ __forceinline__ void load_words(uint4& words, unsigned from) {
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+               : "r"(from)
+               : "memory");
+}
+
+// B fragments of eight tokens (k = 0..7 and 8..15 of a k16 step).
+__device__ __forceinline__ void load_tokens(unsigned (&tile)[2], unsigned from) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+               : "=r"(tile[0]), "=r"(tile[1])
+               : "r"(from)
+               : "memory");
+}
+
+// The same for sixteen tokens: two tiles at once.
+__device__ __forceinline__ void load_tokens(unsigned (&tile)[2], unsigned (&next)[2],
+                                            unsigned from) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(tile[0]), "=r"(tile[1]), "=r"(next[0]), "=r"(next[1])
+               : "r"(from)
+               : "memory");
+}
+
+// A word of eight 4-bit codes -> the A fragment of mma.m16n8k16, exactly code - 8 in FP16.
+//
+// The Marlin format orders the nibbles so that four masks give the four half2 registers. A mask
+// leaves a code in the low mantissa bits of an FP16 whose exponent it sets by the same LOP3:
+// 0x6400 | code = 1024 + code, and with the code one nibble up, 0x5400 | code << 4 = 64 + code.
+// Source of the technique: Kim et al., "Who Says Elephants Can't Run", 2022.
+
+template <unsigned Mask, unsigned Exponent>
+__device__ __forceinline__ unsigned masked_or(unsigned word) {
+  unsigned result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(word), "n"(Mask), "n"(Exponent));
+  return result;
+}
+
+__device__ __forceinline__ unsigned add_half2(unsigned a, unsigned b) {
+  unsigned result;
+  asm("add.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+  return result;
+}
+
+__device__ __forceinline__ unsigned multiply_half2(unsigned a, unsigned b) {
+  unsigned result;
+  asm("mul.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+  return result;
+}
+
+// Registers: columns g and g + 8 at k = 2t, 2t + 1, then both at k = 2t + 8, 2t + 9, for lane
+// 4 g + t.
+__device__ __forceinline__ void dequantise(unsigned (&weights)[4], unsigned word) {
+  constexpr unsigned kMinus1032 = 0xe408e408, kMinus72 = 0xd480d480;
+  const unsigned upper = word >> 8;
+  weights[0] = add_half2(masked_or<0x000f000f, 0x64006400>(word), kMinus1032);
+  weights[1] = add_half2(masked_or<0x000f000f, 0x64006400>(upper), kMinus1032);
+  weights[2] = add_half2(masked_or<0x00f000f0, 0x54005400>(word), kMinus72);
+  weights[3] = add_half2(masked_or<0x00f000f0, 0x54005400>(upper), kMinus72);
+}
+
+// Group scales. One FP16 pair holds the scales of columns g and g + 8 of a fragment.
+
+// Each scale of a pair doubled into a half2 of its own.
+__device__ __forceinline__ void spread_scales(unsigned& low, unsigned& high, unsigned pair) {
+  low = __byte_perm(pair, pair, 0x1010);
+  high = __byte_perm(pair, pair, 0x3232);
+}
+
+// Scales the weights of one fragment.
+__device__ __forceinline__ void scale_weights(unsigned (&weights)[4], unsigned low,
+                                              unsigned high) {
+  weights[0] = multiply_half2(weights[0], low);
+  weights[1] = multiply_half2(weights[1], high);
+  weights[2] = multiply_half2(weights[2], low);
+  weights[3] = multiply_half2(weights[3], high);
+}
+
+__device__ __forceinline__ float2 widen(unsigned pair) {
+  float2 result;
+  asm("{.reg .f16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}"
+      : "=f"(result.x), "=f"(result.y)
+      : "r"(pair));
+  return result;
+}
+
+// Adds one group's sums, scaled, to the running sums.
+__device__ __forceinline__ void add_scaled(float (&sums)[4], const float (&group)[4],
+                                           float2 scales) {
+  sums[0] = fmaf(scales.x, group[0], sums[0]);
+  sums[1] = fmaf(scales.x, group[1], sums[1]);
+  sums[2] = fmaf(scales.y, group[2], sums[2]);
+  sums[3] = fmaf(scales.y, group[3], sums[3]);
+}
+
+// One scale for the whole K: those of four neighbouring columns. Within 32 columns the Marlin format
+// stores columns x, x + 1 (x even) as a pair at 8 (x % 8 / 2) + 2 (x / 8).
+__device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_quad) {
+  const char* from =
+      scales + column_quad / 8 * 64 + (column_quad & 1) * 32 + (column_quad / 2 & 3) * 4;
+  return make_uint2(*reinterpret_cast<const unsigned*>(from),
+                    *reinterpret_cast<const unsigned*>(from + 16));
+}
+
+__device__ __forceinline__ void scale_quad(float4& quad, uint2 scales) {
+  const float2 low = widen(scales.x), high = widen(scales.y);
+  quad.x *= low.x;
+  quad.y *= low.y;
+  quad.z *= high.x;
+  quad.w *= high.y;
+}
+
+// The tensor core product of sixteen columns and eight tokens over k = 16, in FP32:
+// d[column, token] = weights[column, k] * tokens[k, token] + d.
+
+__device__ __forceinline__ void mma(float (&d)[4], const unsigned (&weights)[4],
+                                    const unsigned (&tokens)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "r"(tokens[0]),
+        "r"(tokens[1]));
+}
+
+// The same with nothing to add to: the first step of a group.
+__device__ __forceinline__ void mma_first(float (&d)[4], const unsigned (&weights)[4],
+                                          const unsigned (&tokens)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
+      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+      : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "r"(tokens[0]),
+        "r"(tokens[1]), "f"(0.f));
+}
+
+// Sums of several warps and blocks -> C.
+
+template <int Blocks, int Tiles>
+__device__ __forceinline__ void clear(float (&sums)[Blocks][4][Tiles][4]) {
+#pragma unroll
+  for (int block = 0; block < Blocks; ++block) {
+#pragma unroll
+    for (int i = 0; i < 16 * Tiles; ++i) sums[block][i / (4 * Tiles)][i / 4 % Tiles][i % 4] = 0.f;
+  }
+}
+
+// A fragment's four sums into the FP32 tile [token][column]: columns g and g + 8 of tokens 2t and
+// 2t + 1.
+template <int Pitch>
+__device__ __forceinline__ void stage_sums(unsigned to, const float (&sums)[4]) {
+  asm volatile(
+      "st.shared.f32 [%0], %1;\n\t"
+      "st.shared.f32 [%0 + %5], %2;\n\t"
+      "st.shared.f32 [%0 + 32], %3;\n\t"
+      "st.shared.f32 [%0 + %6], %4;" ::"r"(to),
+      "f"(sums[0]), "f"(sums[1]), "f"(sums[2]), "f"(sums[3]), "n"(Pitch), "n"(Pitch + 32)
+      : "memory");
+}
+
+__device__ __forceinline__ float4 load_quad(unsigned from) {
+  float4 quad;
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(quad.x), "=f"(quad.y), "=f"(quad.z), "=f"(quad.w)
+               : "r"(from)
+               : "memory");
+  return quad;
+}
+
+__device__ __forceinline__ void add_quad(float4& sum, float4 quad) {
+  sum.x += quad.x;
+  sum.y += quad.y;
+  sum.z += quad.z;
+  sum.w += quad.w;
+}
+
+__device__ __forceinline__ unsigned narrow(float low, float high) {
+  unsigned pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+
+// Four columns of one token to C.
+__device__ __forceinline__ void store_quad(char* to, float4 quad) {
+  *reinterpret_cast<uint2*>(to) = make_uint2(narrow(quad.x, quad.y), narrow(quad.z, quad.w));
+}
+
+// Output slices with several owners: partial sums through L2, added in a fixed order by whoever
+// comes last, so that nobody ever waits and the result is the same from run to run.
+
+__device__ __forceinline__ void store_partial(char* to, float4 quad) {
+  asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(quad.x), "f"(quad.y),
+               "f"(quad.z), "f"(quad.w)
+               : "memory");
+}
+
+__device__ __forceinline__ float4 load_partial(const char* from) {
+  float4 quad;
+  asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(quad.x), "=f"(quad.y), "=f"(quad.z), "=f"(quad.w)
+               : "l"(from)
+               : "memory");
+  return quad;
+}
+
+// True in every thread of the block that is the last of `owners` to arrive; `ticket` is a word of
+// shared memory for nothing else. The counter wraps to zero by itself, fit for the next launch.
+__device__ __forceinline__ bool arrive_last(char* counter, unsigned owners, unsigned* ticket) {
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) *ticket = atomicInc(reinterpret_cast<unsigned*>(counter), owners - 1);
+  __syncthreads();
+  __threadfence();
+  return *ticket == owners - 1;
+}
+
+// What the generator took for granted.
+static_assert(__CUDA_ARCH__ == 870, "written for sm_87");
+static_assert(6144 % 256 == 0 && 4096 % 64 == 0, "N and K are whole tiles");
+static_assert(4 * 10240 <= 74256, "the ring fits");
+
+// Where each block's stripe begins, how long it is, and with whom it shares its first
+// and its last slice.
+struct Share {
+  int owners, rank, counter, slot;
+};
+struct Stripe {
+  int m_tile, slice, k_tile, k_tiles;
+  Share first, last;
+};
+__constant__ Stripe kStripes[16] = {
+  {0, 0, 0, 96, {1, 0, -1, -1}, {2, 0, 0, 0}},
+  {0, 1, 32, 96, {2, 1, 0, 0}, {1, 0, -1, -1}},
+  {0, 3, 0, 96, {1, 0, -1, -1}, {2, 0, 1, 2}},
+  {0, 4, 32, 96, {2, 1, 1, 2}, {1, 0, -1, -1}},
+  {0, 6, 0, 96, {1, 0, -1, -1}, {2, 0, 2, 4}},
+  {0, 7, 32, 96, {2, 1, 2, 4}, {1, 0, -1, -1}},
+  {0, 9, 0, 96, {1, 0, -1, -1}, {2, 0, 3, 6}},
+  {0, 10, 32, 96, {2, 1, 3, 6}, {1, 0, -1, -1}},
+  {0, 12, 0, 96, {1, 0, -1, -1}, {2, 0, 4, 8}},
+  {0, 13, 32, 96, {2, 1, 4, 8}, {1, 0, -1, -1}},
+  {0, 15, 0, 96, {1, 0, -1, -1}, {2, 0, 5, 10}},
+  {0, 16, 32, 96, {2, 1, 5, 10}, {1, 0, -1, -1}},
+  {0, 18, 0, 96, {1, 0, -1, -1}, {2, 0, 6, 12}},
+  {0, 19, 32, 96, {2, 1, 6, 12}, {1, 0, -1, -1}},
+  {0, 21, 0, 96, {1, 0, -1, -1}, {2, 0, 7, 14}},
+  {0, 22, 32, 96, {2, 1, 7, 14}, {1, 0, -1, -1}},
+};
+
+extern "C" __global__ void __launch_bounds__(256, 1)
+marlin_stripe_16x6144x4096_gall(const char* __restrict__ a, const char* __restrict__ b, const char* __restrict__ scales,
+    char* __restrict__ c, char* __restrict__ workspace, int m) {
+  extern __shared__ __align__(128) char shared_memory[];
+  const unsigned shared = shared_address(shared_memory);
+  const unsigned lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const unsigned warp_n = warp & 3, warp_k = warp / 4;
+
+  // ---- Which tiles this block computes.
+  const Stripe& stripe = kStripes[blockIdx.x];
+  unsigned slice = stripe.slice;
+  const unsigned first_k_tile = stripe.k_tile;
+  const int block_k_tiles = stripe.k_tiles;
+  int rows = m;
+
+  // ---- Global -> shared memory: every warp copies the words and scales that it alone reads.
+  const char* from_weights = b + slice * 2048ll + first_k_tile * 196608ll + warp_k * 98304ll + warp_n * 512 + lane * 16;
+  const unsigned words_at = shared + warp * 1024 + lane * 16;
+  const unsigned copier = threadIdx.x;
+  const unsigned copy_row = copier / 8, copy_chunk = copier & 7;
+  const char* from_tokens = a + first_k_tile * 128ll + copy_row * 8192ll + copy_chunk * 16;
+  int copy_rows = rows - static_cast<int>(copy_row);  // of the tile, from copy_row on
+  const unsigned copy_place = copy_row * 128 + copy_chunk * 16;
+  const unsigned to_tokens = shared + 8192 + (copy_place ^ ((copy_place >> 7 & 7) << 4));
+  int fetch_left = 64 - first_k_tile;  // k tiles of the slice being fetched
+  int to_fetch = block_k_tiles;
+  auto fetch = [&](unsigned stage) {
+    copy16(words_at + stage, from_weights);
+    copy16(words_at + stage + 512, from_weights + 49152);
+    if (copy_rows > 0) copy16(to_tokens + stage, from_tokens);
+    from_weights += 196608ll;
+    from_tokens += 128ll;
+    if (--fetch_left == 0) {  // on to the next slice
+      fetch_left = 64;
+      from_weights -= 12582912ll;
+      from_tokens -= 8192ll;
+      from_weights += 2048ll;
+    }
+  };
+
+  // ---- Shared memory -> fragments.
+  const unsigned token_row = (lane & 7) + lane / 16 * 8;
+  const unsigned token_place = token_row * 128 + (lane / 8 & 1) * 16 + warp_k * 64;
+  const unsigned tokens_at = shared + 8192 + (token_place ^ ((token_place >> 7 & 7) << 4));
+  float sums[1][4][2][4];  // [64 columns][16 of them][8 tokens][fragment]
+  clear(sums);
+
+  // ---- Sums -> shared memory -> C.
+  const unsigned sums_to = shared + 40960 + warp_k * 16640 + warp_n * 256 + (lane & 3) * 2080 + (lane / 4) * 4;
+  const int row = threadIdx.x / 64, column_quad = threadIdx.x & 63;
+  const unsigned quads_at = shared + 40960 + row * 1040 + column_quad * 16;
+  Share share = stripe.first;
+  uint2 channel_scales;
+  auto load_channel_scales = [&]() {
+    channel_scales = channel_scales_of(scales + slice * 512ll, column_quad);
+  };
+  load_channel_scales();
+  auto finish = [&]() {
+    char* output = c + slice * 512ll + row * 12288ll + column_quad * 8;
+    if (share.owners == 1) {
+      // Tokens 0..15 of the tile.
+      __syncthreads();  // Nobody reads this memory any more.
+      stage_sums<1040>(sums_to, sums[0][0][0]);
+      stage_sums<1040>(sums_to + 8320, sums[0][0][1]);
+      stage_sums<1040>(sums_to + 64, sums[0][1][0]);
+      stage_sums<1040>(sums_to + 8384, sums[0][1][1]);
+      stage_sums<1040>(sums_to + 128, sums[0][2][0]);
+      stage_sums<1040>(sums_to + 8448, sums[0][2][1]);
+      stage_sums<1040>(sums_to + 192, sums[0][3][0]);
+      stage_sums<1040>(sums_to + 8512, sums[0][3][1]);
+      __syncthreads();
+      if (row < rows) {
+        float4 quad = load_quad(quads_at);
+        add_quad(quad, load_quad(quads_at + 16640));
+        scale_quad(quad, channel_scales);
+        store_quad(output, quad);
+      }
+      if (row + 4 < rows) {
+        float4 quad = load_quad(quads_at + 4160);
+        add_quad(quad, load_quad(quads_at + 20800));
+        scale_quad(quad, channel_scales);
+        store_quad(output + 49152, quad);
+      }
+      if (row + 8 < rows) {
+        float4 quad = load_quad(quads_at + 8320);
+        add_quad(quad, load_quad(quads_at + 24960));
+        scale_quad(quad, channel_scales);
+        store_quad(output + 98304, quad);
+      }
+      if (row + 12 < rows) {
+        float4 quad = load_quad(quads_at + 12480);
+        add_quad(quad, load_quad(quads_at + 29120));
+        scale_quad(quad, channel_scales);
+        store_quad(output + 147456, quad);
+      }
+    } else {
+      const unsigned counter = share.counter, slot = share.slot, rank = share.rank;
+      char* partials = workspace + 256 + slot * 16384ll + row * 1024 + column_quad * 16;
+      char* partial = partials + rank * 16384ll;
+      // Tokens 0..15 of the tile.
+      __syncthreads();  // Nobody reads this memory any more.
+      stage_sums<1040>(sums_to, sums[0][0][0]);
+      stage_sums<1040>(sums_to + 8320, sums[0][0][1]);
+      stage_sums<1040>(sums_to + 64, sums[0][1][0]);
+      stage_sums<1040>(sums_to + 8384, sums[0][1][1]);
+      stage_sums<1040>(sums_to + 128, sums[0][2][0]);
+      stage_sums<1040>(sums_to + 8448, sums[0][2][1]);
+      stage_sums<1040>(sums_to + 192, sums[0][3][0]);
+      stage_sums<1040>(sums_to + 8512, sums[0][3][1]);
+      __syncthreads();
+      if (row < rows) {
+        float4 quad = load_quad(quads_at);
+        add_quad(quad, load_quad(quads_at + 16640));
+        store_partial(partial, quad);
+      }
+      if (row + 4 < rows) {
+        float4 quad = load_quad(quads_at + 4160);
+        add_quad(quad, load_quad(quads_at + 20800));
+        store_partial(partial + 4096, quad);
+      }
+      if (row + 8 < rows) {
+        float4 quad = load_quad(quads_at + 8320);
+        add_quad(quad, load_quad(quads_at + 24960));
+        store_partial(partial + 8192, quad);
+      }
+      if (row + 12 < rows) {
+        float4 quad = load_quad(quads_at + 12480);
+        add_quad(quad, load_quad(quads_at + 29120));
+        store_partial(partial + 12288, quad);
+      }
+      if (arrive_last(workspace + counter * 4, share.owners, reinterpret_cast<unsigned*>(shared_memory + 74240))) {
+        if (row < rows) {
+          float4 quad = load_partial(partials);
+          for (int owner = 1; owner < share.owners; ++owner) {
+            add_quad(quad, load_partial(partials + owner * 16384ll));
+          }
+          scale_quad(quad, channel_scales);
+          store_quad(output, quad);
+        }
+        if (row + 4 < rows) {
+          float4 quad = load_partial(partials + 4096);
+          for (int owner = 1; owner < share.owners; ++owner) {
+            add_quad(quad, load_partial(partials + owner * 16384ll + 4096));
+          }
+          scale_quad(quad, channel_scales);
+          store_quad(output + 49152, quad);
+        }
+        if (row + 8 < rows) {
+          float4 quad = load_partial(partials + 8192);
+          for (int owner = 1; owner < share.owners; ++owner) {
+            add_quad(quad, load_partial(partials + owner * 16384ll + 8192));
+          }
+          scale_quad(quad, channel_scales);
+          store_quad(output + 98304, quad);
+        }
+        if (row + 12 < rows) {
+          float4 quad = load_partial(partials + 12288);
+          for (int owner = 1; owner < share.owners; ++owner) {
+            add_quad(quad, load_partial(partials + owner * 16384ll + 12288));
+          }
+          scale_quad(quad, channel_scales);
+          store_quad(output + 147456, quad);
+        }
+      }
+    }
+  };
+
+  // ---- Fill the pipeline.
+  if (to_fetch-- > 0) fetch(0);
+  close_stage();
+  if (to_fetch-- > 0) fetch(10240);
+  close_stage();
+  if (to_fetch-- > 0) fetch(20480);
+  close_stage();
+  if (to_fetch-- > 0) fetch(30720);
+  close_stage();
+
+  // ---- The product: each k16 step multiplies one set of fragments while the next one loads.
+  uint4 words[2][1];
+  unsigned tokens[2][2][2];
+  unsigned weights[4];
+  unsigned stage = 0;
+  int slice_left = min(64 - static_cast<int>(first_k_tile), block_k_tiles);
+  wait_for_stage<3>();
+  __syncthreads();
+  load_words(words[0][0], words_at + stage);
+  load_tokens(tokens[0][0], tokens[0][1], tokens_at + stage);
+  #pragma unroll 1
+  for (int k_tile = 0; k_tile < block_k_tiles; ++k_tile) {
+    // k16 step 1 of 2.
+    load_words(words[1][0], words_at + stage + 512);
+    load_tokens(tokens[1][0], tokens[1][1], (tokens_at + stage ^ 32));
+    dequantise(weights, words[0][0].x);
+    mma(sums[0][0][0], weights, tokens[0][0]);
+    mma(sums[0][0][1], weights, tokens[0][1]);
+    dequantise(weights, words[0][0].y);
+    mma(sums[0][1][0], weights, tokens[0][0]);
+    mma(sums[0][1][1], weights, tokens[0][1]);
+    dequantise(weights, words[0][0].z);
+    mma(sums[0][2][0], weights, tokens[0][0]);
+    mma(sums[0][2][1], weights, tokens[0][1]);
+    dequantise(weights, words[0][0].w);
+    mma(sums[0][3][0], weights, tokens[0][0]);
+    mma(sums[0][3][1], weights, tokens[0][1]);
+    // k16 step 2 of 2.
+    // This stage is in registers. Wait for the next one, give the slot back and turn to it.
+    wait_for_stage<2>();
+    __syncthreads();
+    if (to_fetch-- > 0) fetch(stage);
+    close_stage();
+    stage = stage == 30720 ? 0 : stage + 10240;
+    load_words(words[0][0], words_at + stage);
+    load_tokens(tokens[0][0], tokens[0][1], tokens_at + stage);
+    dequantise(weights, words[1][0].x);
+    mma(sums[0][0][0], weights, tokens[1][0]);
+    mma(sums[0][0][1], weights, tokens[1][1]);
+    dequantise(weights, words[1][0].y);
+    mma(sums[0][1][0], weights, tokens[1][0]);
+    mma(sums[0][1][1], weights, tokens[1][1]);
+    dequantise(weights, words[1][0].z);
+    mma(sums[0][2][0], weights, tokens[1][0]);
+    mma(sums[0][2][1], weights, tokens[1][1]);
+    dequantise(weights, words[1][0].w);
+    mma(sums[0][3][0], weights, tokens[1][0]);
+    mma(sums[0][3][1], weights, tokens[1][1]);
+    if (--slice_left == 0) {
+      finish();
+      clear(sums);
+      ++slice;
+      slice_left = min(64, block_k_tiles - k_tile - 1);
+      share = slice_left == 64 ? Share{1, 0, -1, -1} : stripe.last;
+      if (k_tile + 1 < block_k_tiles) load_channel_scales();
+    }
+  }
+}
