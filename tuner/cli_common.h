@@ -31,6 +31,7 @@ struct ShapeOptions {
   std::vector<std::int64_t> m;      // for what comes without an M of its own
   std::vector<int> groups;          // 128 when empty
   bool exact = false;
+  std::vector<std::int64_t> default_m;  // set by a verb that needs no --m; used where m is empty
 
   void add_to(CLI::App& verb);
 

@@ -91,7 +91,7 @@ std::vector<Layer> named_layers(const ShapeOptions& options) {
 void require_m(const std::vector<Layer>& layers, const ShapeOptions& options) {
   const auto open = std::find_if(layers.begin(), layers.end(),
                                  [](const Layer& layer) { return layer.m.empty(); });
-  if (open != layers.end() && options.m.empty()) {
+  if (open != layers.end() && options.m.empty() && options.default_m.empty()) {
     refuse(fmt::format("{}{}x{} has no M: give the token counts by --m, e.g. --m 1,16,64",
                        open->name.empty() ? "" : open->name + " ", open->n, open->k));
   }
@@ -148,10 +148,11 @@ std::vector<NamedShape> ShapeOptions::resolve() const {
   if (layers.empty()) refuse("no shape: give --shape MxNxK or --shapes PRESET|FILE");
   require_m(layers, *this);
   const std::vector<int> default_groups = groups.empty() ? std::vector<int>{128} : groups;
+  const std::vector<std::int64_t>& open_m = m.empty() ? default_m : m;
   std::vector<NamedShape> resolved;
   for (const Layer& layer : layers) {
     for (int group : layer.groups.empty() ? default_groups : layer.groups) {
-      for (std::int64_t rows : layer.m.empty() ? m : layer.m) {
+      for (std::int64_t rows : layer.m.empty() ? open_m : layer.m) {
         append_valid(resolved, layer.name, {rows, layer.n, layer.k, group, exact});
       }
     }

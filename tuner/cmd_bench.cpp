@@ -108,13 +108,16 @@ void add_cell(const BenchRun& run, LayerPlan& layer, const NamedShape& asked) {
 std::vector<LayerPlan> plan_layers(const BenchRun& run, const std::vector<NamedShape>& asked) {
   std::vector<LayerPlan> layers;
   for (const NamedShape& one : asked) {
-    const auto same = std::find_if(layers.begin(), layers.end(), [&](const LayerPlan& layer) {
-      const Shape& shape = layer.weights;
+    auto layer = std::find_if(layers.begin(), layers.end(), [&](const LayerPlan& other) {
+      const Shape& shape = other.weights;
       return std::tie(shape.n, shape.k, shape.group) ==
              std::tie(one.shape.n, one.shape.k, one.shape.group);
     });
-    if (same == layers.end()) layers.push_back({.weights = one.shape, .cells = {}, .jobs = {}});
-    add_cell(run, same == layers.end() ? layers.back() : *same, one);
+    if (layer == layers.end()) {
+      layers.push_back({.weights = one.shape, .cells = {}, .jobs = {}});
+      layer = layers.end() - 1;
+    }
+    add_cell(run, *layer, one);
   }
   return layers;
 }
@@ -332,8 +335,7 @@ void check_options(const BenchOptions& options) {
   }
 }
 
-Exit run_bench(BenchOptions options) {
-  if (options.shapes.m.empty()) options.shapes.m = {1, 2, 4, 8, 16, 32, 64, 128};
+Exit run_bench(const BenchOptions& options) {
   const std::vector<NamedShape> asked = options.shapes.resolve();
   check_options(options);
   BenchRun run{
@@ -384,10 +386,12 @@ void add_bench(CLI::App& app, Exit& exit) {
   CLI::App* verb =
       app.add_subcommand("bench", "Time kernels against the read floor, the roof and cuBLAS FP16");
   verb->footer(
+      "\nWithout --m: 1,2,4,8,16,32,64,128 for shapes without an M of their own.\n"
       "\nExamples:\n"
       "  marlin bench --shapes llama3-8b --m 1,16,64 --plot\n"
-      "  marlin bench --shapes llama3 --m 1,16,32,64,128 --anchors h200.json --json\n"
+      "  marlin bench --shapes llama3-8b,llama3-70b --m 1,16,32,64,128 --anchors h200.json --json\n"
       "  marlin bench --shape 16x4096x4096 --configs all --out sweep.jsonl\n");
+  options->shapes.default_m = {1, 2, 4, 8, 16, 32, 64, 128};
   options->shapes.add_to(*verb);
   options->target.add_to(*verb);
   verb->add_option("--config", options->config, "this config's text instead of the chosen one")

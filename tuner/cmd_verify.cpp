@@ -260,8 +260,7 @@ void report(const VerifyOptions& options, const Gpu& gpu, const Verification& ru
   print(options.json ? text_of(json_report(options, gpu, run)) : text_report(options, gpu, run));
 }
 
-Exit run_verify(VerifyOptions options) {
-  if (options.shapes.m.empty()) options.shapes.m = {1, 16, 64};
+Exit run_verify(const VerifyOptions& options) {
   const std::vector<NamedShape> asked = options.shapes.resolve();
   const Gpu gpu;
   Verification run;
@@ -285,9 +284,11 @@ void add_verify(CLI::App& app, Exit& exit) {
       "\nEach kernel is run twice for each row count, into poisoned memory: every result must be\n"
       "written, nothing else may be, and both runs must agree bit for bit. The relative error is\n"
       "||out - ref|| / ||ref|| against FP64 on the dequantised weights.\n"
+      "Without --m: 1,16,64 for shapes without an M of their own.\n"
       "\nExamples:\n"
       "  marlin verify --shapes llama3-8b --m 1,16,64\n"
       "  marlin verify --shape 16x28672x4096 --configs all --max-configs 200\n");
+  options->shapes.default_m = {1, 16, 64};
   options->shapes.add_to(*verb);
   options->target.add_to(*verb);
   verb->add_option("--configs", options->configs, "the chosen config, or all that are legal")
