@@ -1,0 +1,152 @@
+// How long Compiled::get takes: its table alone, a hit in memory, a hit on disk, a compile.
+// Entry point: main. Everything but the table needs a GPU. Usage: get_latency [threads]
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "runtime/device.h"
+#include "runtime/kernel_store.h"
+#include "runtime/kernel_table.h"
+#include "tuner/gpu.h"
+
+namespace marlin {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double nanoseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::nano>(Clock::now() - start).count();
+}
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+std::vector<Shape> shapes() {
+  std::vector<Shape> all;
+  for (std::int64_t m = 1; m <= 128; m *= 2) {
+    for (const std::int64_t n : {4096, 6144, 14336, 28672}) {
+      for (const std::int64_t k : {4096, 14336}) all.push_back({.m = m, .n = n, .k = k});
+    }
+  }
+  return all;
+}
+
+// Nanoseconds of one call, while so many threads call at once: what each thread took, averaged.
+double time_calls(int threads, const std::function<void(int calls)>& body) {
+  constexpr int kCalls = 1'000'000;
+  std::atomic<int> ready{0};
+  std::vector<double> took(threads);
+  std::vector<std::thread> all;
+  for (int t = 0; t < threads; ++t) {
+    all.emplace_back([&, t] {
+      body(1000);
+      ++ready;
+      while (ready < threads) std::this_thread::yield();
+      const auto start = Clock::now();
+      body(kCalls);
+      took[t] = nanoseconds_since(start) / kCalls;
+    });
+  }
+  for (std::thread& thread : all) thread.join();
+  double sum = 0;
+  for (const double one : took) sum += one;
+  return sum / threads;
+}
+
+void time_table(int threads) {
+  KernelTable table;
+  const std::vector<Shape> all = shapes();
+  // The table never looks behind the pointer.
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    table.insert({0, 0, all[i]}, reinterpret_cast<const Kernel*>(i + 1));
+  }
+  const double took = time_calls(threads, [&](int calls) {
+    for (int i = 0; i < calls; ++i) {
+      const std::size_t at = static_cast<std::size_t>(i) % all.size();
+      if (table.find({0, 0, all[at]}) != reinterpret_cast<const Kernel*>(at + 1)) std::abort();
+    }
+  });
+  fmt::print("table look-up, {} threads: {:.1f} ns\n", threads, took);
+}
+
+void time_memory(const Gpu& gpu, int threads, const Options& options) {
+  const Shape shape = {.m = 16, .n = 4096, .k = 4096};
+  static KernelStore store;
+  const Kernel* kernel = store.get(shape, options);
+  const double took = time_calls(threads, [&](int calls) {
+    gpu.make_current();
+    for (int i = 0; i < calls; ++i) {
+      if (store.get(shape, options) != kernel) std::abort();
+    }
+  });
+  fmt::print("hit in memory, {} threads: {:.1f} ns\n", threads, took);
+}
+
+// A store of its own each time, as a process has one; kernels stay loaded, so few repeats.
+void time_disk(const Shape& shape, const Options& options) {
+  const auto start = Clock::now();
+  KernelStore().get(shape, options);
+  const double cold = nanoseconds_since(start);
+  std::vector<double> hits;
+  for (int i = 0; i < 50; ++i) {
+    KernelStore store;
+    const auto begin = Clock::now();
+    if (store.get(shape, options)->origin() != Origin::user_cache) std::abort();
+    hits.push_back(nanoseconds_since(begin));
+  }
+  fmt::print(
+      "{}: compiled in {:.0f} ms; hit on disk to launch-ready {:.3f} ms median, {:.3f} ms "
+      "worst of {}\n",
+      to_string(shape), cold / 1e6, median(hits) / 1e6,
+      *std::max_element(hits.begin(), hits.end()) / 1e6, hits.size());
+}
+
+int run(int threads) {
+  time_table(1);
+  time_table(threads);
+  if (!gpu_available()) {
+    fmt::print("no GPU: the rest is left out\n");
+    return 0;
+  }
+  const Gpu gpu;
+  const std::string dir =
+      (std::filesystem::temp_directory_path() / fmt::format("marlin-latency-{}", getpid()))
+          .string();
+  const Options options = {
+      .cache_dir = dir, .system_dirs = std::vector<std::string>{}, .disable_jit = false};
+  for (const std::int64_t m : {1, 16, 128}) {
+    time_disk({.m = m, .n = 28672, .k = 4096}, options);
+  }
+  time_memory(gpu, 1, options);
+  time_memory(gpu, threads, options);
+  std::filesystem::remove_all(dir);
+  return 0;
+}
+
+}  // namespace
+}  // namespace marlin
+
+int main(int argc, char** argv) {
+  const int threads = argc > 1 ? std::atoi(argv[1]) : 16;
+  if (threads < 1) {
+    fmt::print(stderr, "threads = {} is not a positive number\n", argv[1]);
+    return 2;
+  }
+  try {
+    return marlin::run(threads);
+  } catch (const marlin::Error& error) {
+    fmt::print(stderr, "{}: {}\n{}", marlin::to_string(error.code()), error.what(), error.log());
+    return 3;
+  }
+}
