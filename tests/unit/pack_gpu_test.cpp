@@ -10,6 +10,7 @@
 #include "marlin/pack.h"
 #include "runtime/nvrtc.h"
 #include "runtime/pack_kernels.h"
+#include "tests/stubs/fake_cuda.h"
 
 namespace marlin {
 namespace {
@@ -106,6 +107,42 @@ TEST_F(PackKernelCache, KeepsTheCubinAndServesItWithoutJit) {
             "jit_disabled: the kernels of GPU weight packing for sm_90 are not in the cache and "
             "MARLIN_DISABLE_JIT is set: pack on the CPU, or pack on the GPU once without it");
   EXPECT_EQ(entries(), 1);
+}
+
+// On a make-believe GPU: what is loaded, when it is refused, and what is launched.
+TEST_F(PackKernelCache, LoadsOnceAndNotDuringACapture) {
+  const Shape shape{.n = 192, .k = 256, .group = 64};
+  void* memory = reinterpret_cast<void*>(std::uintptr_t{0x1000});
+  const auto stream = reinterpret_cast<CUstream>(std::uintptr_t{0x77});
+  const auto quantize = [&] { quantize_rtn_gpu(stream, shape, memory, memory, memory); };
+  const std::string capturing =
+      "capturing: the first GPU packing call on a device loads its kernels, which cannot be done "
+      "while a stream is being captured: make one call before the capture";
+  fake_cuda()->captured_stream = stream;
+  EXPECT_EQ(refusal(quantize), capturing);
+  fake_cuda()->captured_stream = nullptr;
+  fake_cuda()->blocking_capture = true;
+  EXPECT_EQ(refusal(quantize), capturing);
+  fake_cuda()->blocking_capture = false;
+  EXPECT_EQ(fake_cuda()->loads, 0);
+
+  fake_cuda()->kernel_result = CUDA_ERROR_NOT_FOUND;
+  EXPECT_EQ(refusal(quantize).substr(0, 14), "driver_failed:");
+  EXPECT_EQ(fake_cuda()->unloads, 1);
+  fake_cuda()->kernel_result = CUDA_SUCCESS;
+
+  quantize();
+  fake_cuda()->captured_stream = stream;  // loaded now: a capture is no hindrance
+  quantize();
+  fake_cuda()->captured_stream = nullptr;
+  EXPECT_EQ(fake_cuda()->loads, 2);
+  EXPECT_EQ(fake_cuda()->launches, 2);
+  EXPECT_EQ(fake_cuda()->unrelaxed, 0);
+  const CUlaunchConfig& launched = fake_cuda()->last.config;
+  EXPECT_EQ(launched.hStream, stream);
+  EXPECT_EQ(launched.gridDimX, 6u);  // 32 columns a block
+  EXPECT_EQ(launched.gridDimY, 4u);  // groups
+  EXPECT_EQ(launched.blockDimX * launched.blockDimY, 256u);
 }
 
 }  // namespace
