@@ -44,5 +44,12 @@ TEST(Text, LinesAndBlocks) {
   EXPECT_EQ(Text(0).open("struct S {{").close("};").str(), "struct S {\n};");
 }
 
+TEST(Sum, LeavesOutTermsThatAreZero) {
+  EXPECT_EQ(Sum("a").str(), "a");
+  EXPECT_EQ(Sum("a").near("x", 16).far("y", 4096).constant(8).str(), "a + x * 16 + y * 4096ll + 8");
+  EXPECT_EQ(Sum("a").near("x", 0).far("y", 0).constant(0).str(), "a");
+  EXPECT_EQ(Sum("a").near("0", 16).far("0", 4096).str(), "a");
+}
+
 }  // namespace
 }  // namespace marlin
