@@ -1,4 +1,5 @@
-// One layer's operands and a kernel -> microseconds by the protocol. Entry point: LayerBench.
+// One layer's operands and a kernel -> microseconds by the protocol. Entry points: LayerBench,
+// attempt.
 #include "tuner/bench_layer.h"
 
 #include <algorithm>
@@ -102,6 +103,19 @@ std::optional<LayerBench::Fp16> LayerBench::cublas(std::int64_t m) {
   const Timing nn = time_layout(Cublas::Layout::nn), tn = time_layout(Cublas::Layout::tn);
   if (nn.median_us <= tn.median_us) return Fp16{nn, "NN"};
   return Fp16{tn, "TN"};
+}
+
+std::string attempt(const LayerBench& bench, const std::string& name,
+                    const std::function<void()>& measure) {
+  try {
+    measure();
+    return "";
+  } catch (const GpuStuck& error) {
+    throw GpuStuck(name + ": " + error.what());
+  } catch (const Error& error) {
+    if (!bench.usable()) throw Error(error.code(), name + ": " + error.what());
+    return error.what();
+  }
 }
 
 }  // namespace marlin

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -55,5 +56,10 @@ class LayerBench {
   DeviceBuffer a_, c_, workspace_;
   std::optional<Rotation> fp16_weights_;
 };
+
+// Runs a measurement of the kernel named so. Gives its error, or nothing when there was none; an
+// error that leaves the GPU unusable is thrown on (GpuStuck, Error{driver_failed}) with the name.
+std::string attempt(const LayerBench& bench, const std::string& name,
+                    const std::function<void()>& measure);
 
 }  // namespace marlin

@@ -206,7 +206,14 @@ void time_cell(BenchRun& run, const CellPlan& plan, LayerBench& bench, CompileQu
     ++run.failed;
     return;
   }
-  cell.ours = bench.time(*compiled.kernel, plan.asked.shape.m);
+  const std::string name = fmt::format("{} [{}]", to_string(plan.kernel), cell.config);
+  const std::string error =
+      attempt(bench, name, [&] { cell.ours = bench.time(*compiled.kernel, plan.asked.shape.m); });
+  if (!error.empty()) {
+    warn(name + ": " + error);
+    ++run.failed;
+    return;
+  }
   add_cublas(cell, bench);
   run.report.cells.push_back(std::move(cell));
 }

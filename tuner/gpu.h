@@ -66,7 +66,7 @@ class Stream {
   CUstream handle() const { return handle_; }
   // Waits for everything enqueued. Throws GpuStuck when that takes longer, Error{driver_failed}
   // when a kernel failed.
-  void finish(double seconds = 60.0) const;
+  void finish(double seconds = 30.0) const;
   // Whether launches still work: false after a failure that ends the whole context, such as an
   // illegal address.
   bool usable() const noexcept;

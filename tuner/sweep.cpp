@@ -5,24 +5,6 @@
 #include <tuple>
 
 namespace marlin {
-namespace {
-
-// Runs a measurement. A failure becomes the entry's error while the GPU can go on, and is thrown
-// with the config's name when it cannot.
-template <class Measure>
-void attempt(SweepEntry& entry, const LayerBench& bench, const Measure& measure) {
-  try {
-    measure();
-  } catch (const GpuStuck& error) {
-    throw GpuStuck(entry.config + ": " + error.what());
-  } catch (const Error& error) {
-    if (!bench.usable()) throw Error(error.code(), entry.config + ": " + error.what());
-    entry.error = error.what();
-  }
-}
-
-}  // namespace
-
 std::vector<std::size_t> finalists(const std::vector<SweepEntry>& entries, const SweepRules& rules,
                                    const std::string& always) {
   std::vector<std::size_t> order;
@@ -61,12 +43,14 @@ std::vector<SweepEntry> sweep(LayerBench& bench, CompileQueue& queue, std::size_
     entry.config = queue.job(first + i).config;
     entry.error = compiled.error;
     if (!compiled.kernel) continue;
-    attempt(entry, bench, [&] { entry.screen_us = bench.screen(*compiled.kernel, m).median_us; });
+    entry.error = attempt(bench, entry.config,
+                          [&] { entry.screen_us = bench.screen(*compiled.kernel, m).median_us; });
   }
   for (std::size_t index : finalists(entries, rules, chosen)) {
     if (stop()) break;
     SweepEntry& entry = entries[index];
-    attempt(entry, bench, [&] { entry.timing = bench.time(*queue.wait(first + index).kernel, m); });
+    entry.error = attempt(bench, entry.config,
+                          [&] { entry.timing = bench.time(*queue.wait(first + index).kernel, m); });
   }
   rank(entries);
   return entries;
