@@ -123,9 +123,9 @@ void finish_shared(const Plan& plan, Text& text) {
   if (stripes) {
     text.line("const unsigned counter = share.counter, slot = share.slot, rank = share.rank;");
   } else {
-    text.line("const unsigned counter = {}{};",
-              plan.m_tiles > 1 ? fmt::format("slice * {}", plan.m_tiles) : slice_name(plan),
-              plan.m_tiles > 1 ? " + m_tile" : "");
+    Sum counter(plan.m_tiles > 1 ? "m_tile" : slice_name(plan));
+    if (plan.m_tiles > 1) counter.near(slice_name(plan), plan.m_tiles);
+    text.line("const unsigned counter = {};", counter.str());
     text.line("const unsigned slot = counter * {}, rank = blockIdx.z;",
               plan.config.partition.count);
   }
