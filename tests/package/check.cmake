@@ -10,13 +10,14 @@ if(MODE STREQUAL "install")
   # A tree that still works after a move names no path of this build.
   file(REMOVE_RECURSE ${WORK_DIR}/moved)
   file(RENAME ${WORK_DIR}/prefix ${WORK_DIR}/moved)
-  set(how -DCMAKE_PREFIX_PATH=${WORK_DIR}/moved)
+  set(how -DCMAKE_PREFIX_PATH=${WORK_DIR}/moved -DCMAKE_BUILD_TYPE=${BUILD_TYPE}
+          -DCMAKE_CXX_FLAGS=${FLAGS})
 else()
-  set(how -DMARLIN_SOURCE_DIR=${SOURCE_DIR})
+  # All of the library once more: without optimisation, for the time it takes.
+  set(how -DMARLIN_SOURCE_DIR=${SOURCE_DIR} -DCMAKE_CXX_FLAGS=-O0)
 endif()
 
 run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR} -B ${WORK_DIR}/build -G ${GENERATOR}
-    -DCMAKE_BUILD_TYPE=${BUILD_TYPE} -DCMAKE_CXX_COMPILER=${COMPILER}
-    "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" -DCMAKE_CXX_FLAGS=${FLAGS} ${how})
+    -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER} ${how})
 run(${CMAKE_COMMAND} --build ${WORK_DIR}/build --target consumer -j 2)
 run(${WORK_DIR}/build/consumer)

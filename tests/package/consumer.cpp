@@ -1,4 +1,4 @@
-// A user's program: asks for one good and one bad kernel and exits 0 when both answers are right.
+// A user's program: asks for one good and one bad shape and exits 0 when both answers are right.
 // Entry point: main().
 #include <marlin/compiled.h>
 
@@ -21,7 +21,7 @@ bool good_shape_is_served_or_lacks_a_device() {
 
 bool bad_shape_is_refused_with_its_rule() {
   try {
-    marlin::Compiled::get({.m = 16, .n = 4100, .k = 4096, .group = 128});
+    marlin::require_valid({.m = 16, .n = 4100, .k = 4096, .group = 128});
     return false;
   } catch (const marlin::Error& error) {
     return error.code() == marlin::ErrorCode::invalid_shape &&
