@@ -7,7 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
-#include <stdexcept>
+#include <new>
 #include <string>
 #include <thread>
 #include <vector>
@@ -32,7 +32,7 @@ void wait_for_all(const std::atomic<int>& asking, int count) {
 
 TEST(SingleFlight, ReturnsWhatIsMade) {
   Flights flights;
-  EXPECT_EQ(flights.run(1, [] { return "one"; }), "one");
+  EXPECT_EQ(flights.run(1, [] { return std::string("one"); }), "one");
   EXPECT_EQ(flights.run(1, [] { return "again"; }), "again");
 }
 
@@ -63,15 +63,43 @@ TEST(SingleFlight, AFailureReachesAllWhoWaitAndTheNextCallTriesAgain) {
       flights.run(7, [&]() -> std::string {
         wait_for_all(asking, kThreads);
         ++tried;
-        throw std::runtime_error("no");
+        throw Error(ErrorCode::io, "no")
+            .with_log("log")
+            .with_options("options")
+            .with_source_path("path");
       });
-    } catch (const std::runtime_error& error) {
-      if (error.what() == std::string("no")) ++failed;
+    } catch (const Error& error) {
+      const bool whole = error.code() == ErrorCode::io && error.what() == std::string("no") &&
+                         error.log() == "log" && error.options() == "options" &&
+                         error.source_path() == "path";
+      if (whole) ++failed;
     }
   });
   EXPECT_EQ(failed, kThreads);
   EXPECT_LT(tried, kThreads);
   EXPECT_EQ(flights.run(7, [] { return "yes"; }), "yes");
+}
+
+// Such as a lack of memory, which another thread need not meet.
+TEST(SingleFlight, AfterAnotherExceptionWhoWaitedTriesForItself) {
+  constexpr int kThreads = 4;
+  Flights flights;
+  std::atomic<int> asking{0}, tried{0}, failed{0}, got{0};
+  on_threads(kThreads, [&](int) {
+    ++asking;
+    try {
+      flights.run(7, [&]() -> std::string {
+        if (++tried > 1) return "yes";
+        wait_for_all(asking, kThreads);
+        throw std::bad_alloc();
+      });
+      ++got;
+    } catch (const std::bad_alloc&) {
+      ++failed;
+    }
+  });
+  EXPECT_EQ(failed, 1);
+  EXPECT_EQ(got, kThreads - 1);
 }
 
 TEST(SingleFlight, OtherKeysDoNotWait) {
