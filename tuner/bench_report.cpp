@@ -156,7 +156,9 @@ std::string BenchReport::text() const {
   }
   std::vector<std::vector<std::string>> means{{"M", "layers", "time/floor", "time/roof", "x cuBLAS",
                                                "x published", "x published, unscaled"}};
-  for (const BenchSummary& summary : summaries()) {
+  const std::vector<BenchSummary> by_m = summaries();
+  means.reserve(by_m.size() + 1);
+  for (const BenchSummary& summary : by_m) {
     means.push_back({std::to_string(summary.m), std::to_string(summary.layers),
                      mean_text(summary.over_floor), mean_text(summary.over_roof),
                      mean_text(summary.over_cublas), mean_text(summary.over_published),

@@ -24,11 +24,11 @@ std::vector<std::string> candidates() {
   std::vector<std::string> files = names;
   std::vector<std::string> folders;
   for (const char* variable : {"CUDA_HOME", "CUDA_PATH"}) {
-    if (const char* root = std::getenv(variable)) folders.push_back(std::string(root) + "/lib64");
+    if (const char* root = std::getenv(variable)) folders.push_back(fmt::format("{}/lib64", root));
   }
   folders.emplace_back("/usr/local/cuda/lib64");
   for (const std::string& folder : folders) {
-    for (const std::string& name : names) files.push_back(folder + "/" + name);
+    for (const std::string& name : names) files.push_back(fmt::format("{}/{}", folder, name));
   }
   return files;
 }

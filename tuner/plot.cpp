@@ -58,7 +58,7 @@ class Canvas {
   Canvas(int columns, int rows)
       : columns_(columns),
         rows_(rows),
-        dots_(static_cast<std::size_t>(columns * rows), 0),
+        dots_(static_cast<std::size_t>(columns) * static_cast<std::size_t>(rows), 0),
         letters_(dots_.size(), 0) {}
 
   // Fractions of the canvas, from the left and from the bottom.
@@ -78,7 +78,7 @@ class Canvas {
   std::string row(int r) const {
     std::string text;
     for (int c = 0; c < columns_; ++c) {
-      const std::size_t at = static_cast<std::size_t>(r * columns_ + c);
+      const std::size_t at = index(r, c);
       if (letters_[at] != 0) {
         text += letters_[at];
       } else if (dots_[at] == 0) {
@@ -100,9 +100,11 @@ class Canvas {
     const int last = 4 * rows_ - 1;
     return last - std::clamp(static_cast<int>(std::lround(y * last)), 0, last);
   }
-  std::size_t cell(double x, double y) const {
-    return static_cast<std::size_t>(dot_row(y) / 4 * columns_ + dot_column(x) / 2);
+  std::size_t index(int row, int column) const {
+    return static_cast<std::size_t>(row) * static_cast<std::size_t>(columns_) +
+           static_cast<std::size_t>(column);
   }
+  std::size_t cell(double x, double y) const { return index(dot_row(y) / 4, dot_column(x) / 2); }
   unsigned char bit(double x, double y) const {
     static constexpr unsigned char kBits[4][2] = {
         {0x01, 0x08}, {0x02, 0x10}, {0x04, 0x20}, {0x40, 0x80}};
