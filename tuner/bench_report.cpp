@@ -137,6 +137,7 @@ std::vector<BenchSummary> BenchReport::summaries() const {
   std::map<std::int64_t, std::vector<const BenchCell*>> by_m;
   for (const BenchCell& cell : cells) by_m[cell.shape.m].push_back(&cell);
   std::vector<BenchSummary> result;
+  result.reserve(by_m.size());
   for (const auto& [m, at_m] : by_m) result.push_back(summarise(m, at_m, peak_tflops));
   return result;
 }
@@ -156,9 +157,7 @@ std::string BenchReport::text() const {
   }
   std::vector<std::vector<std::string>> means{{"M", "layers", "time/floor", "time/roof", "x cuBLAS",
                                                "x published", "x published, unscaled"}};
-  const std::vector<BenchSummary> by_m = summaries();
-  means.reserve(by_m.size() + 1);
-  for (const BenchSummary& summary : by_m) {
+  for (const BenchSummary& summary : summaries()) {
     means.push_back({std::to_string(summary.m), std::to_string(summary.layers),
                      mean_text(summary.over_floor), mean_text(summary.over_roof),
                      mean_text(summary.over_cublas), mean_text(summary.over_published),
