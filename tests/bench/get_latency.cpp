@@ -7,13 +7,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <functional>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "runtime/device.h"
 #include "runtime/kernel_store.h"
 #include "runtime/kernel_table.h"
 #include "tuner/gpu.h"
@@ -42,11 +42,22 @@ std::vector<Shape> shapes() {
   return all;
 }
 
-// Nanoseconds of one call, while so many threads call at once: what each thread took, averaged.
-double time_calls(int threads, const std::function<void(int calls)>& body) {
+// What one call takes while so many threads call at once, in nanoseconds and the mean of the
+// threads: by the clock, and of processor time, which tells where threads outnumber processors.
+struct CallTime {
+  double wall = 0, processor = 0;
+};
+
+double processor_nanoseconds() {
+  timespec time = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return 1e9 * static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec);
+}
+
+CallTime time_calls(int threads, const std::function<void(int calls)>& body) {
   constexpr int kCalls = 1'000'000;
   std::atomic<int> ready{0};
-  std::vector<double> took(threads);
+  std::vector<CallTime> took(threads);
   std::vector<std::thread> all;
   for (int t = 0; t < threads; ++t) {
     all.emplace_back([&, t] {
@@ -54,14 +65,24 @@ double time_calls(int threads, const std::function<void(int calls)>& body) {
       ++ready;
       while (ready < threads) std::this_thread::yield();
       const auto start = Clock::now();
+      const double processor_start = processor_nanoseconds();
       body(kCalls);
-      took[t] = nanoseconds_since(start) / kCalls;
+      took[t] = {nanoseconds_since(start) / kCalls,
+                 (processor_nanoseconds() - processor_start) / kCalls};
     });
   }
   for (std::thread& thread : all) thread.join();
-  double sum = 0;
-  for (const double one : took) sum += one;
-  return sum / threads;
+  CallTime mean;
+  for (const CallTime& one : took) {
+    mean.wall += one.wall / threads;
+    mean.processor += one.processor / threads;
+  }
+  return mean;
+}
+
+void report(const char* what, int threads, const CallTime& took) {
+  fmt::print("{}, {} threads: {:.1f} ns, {:.1f} ns of processor time\n", what, threads, took.wall,
+             took.processor);
 }
 
 void time_table(int threads) {
@@ -71,29 +92,29 @@ void time_table(int threads) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     table.insert({0, 0, all[i]}, reinterpret_cast<const Kernel*>(i + 1));
   }
-  const double took = time_calls(threads, [&](int calls) {
+  const CallTime took = time_calls(threads, [&](int calls) {
     for (int i = 0; i < calls; ++i) {
       const std::size_t at = static_cast<std::size_t>(i) % all.size();
       if (table.find({0, 0, all[at]}) != reinterpret_cast<const Kernel*>(at + 1)) std::abort();
     }
   });
-  fmt::print("table look-up, {} threads: {:.1f} ns\n", threads, took);
+  report("table look-up", threads, took);
 }
 
 void time_memory(const Gpu& gpu, int threads, const Options& options) {
   const Shape shape = {.m = 16, .n = 4096, .k = 4096};
   static KernelStore store;
   const Kernel* kernel = store.get(shape, options);
-  const double took = time_calls(threads, [&](int calls) {
+  const CallTime took = time_calls(threads, [&](int calls) {
     gpu.make_current();
     for (int i = 0; i < calls; ++i) {
       if (store.get(shape, options) != kernel) std::abort();
     }
   });
-  fmt::print("hit in memory, {} threads: {:.1f} ns\n", threads, took);
+  report("hit in memory", threads, took);
 }
 
-// A store of its own each time, as a process has one; kernels stay loaded, so few repeats.
+// A store of its own each time, as a process has one.
 void time_disk(const Shape& shape, const Options& options) {
   const auto start = Clock::now();
   KernelStore().get(shape, options);
