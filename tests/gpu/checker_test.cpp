@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "tests/gpu/gpu_fixture.h"
+#include "tuner/cublas.h"
 #include "tuner/measure.h"
 
 namespace marlin {
@@ -134,6 +135,34 @@ TEST_F(CheckerTest, AnExactKernelRefusesOtherRows) {
   Problem problem(checker(), shape, 6);
   EXPECT_THROW(problem.run(*queue->wait(0).kernel, 7), Error);
   EXPECT_TRUE(problem.run(*queue->wait(0).kernel, 8).ok(kTolerance));
+}
+
+TEST_F(CheckerTest, CublasReadsBothLayouts) {
+  constexpr int kM = 5, kN = 64, kK = 128;
+  const Stream& stream = checker().stream();
+  std::string why;
+  const std::unique_ptr<Cublas> cublas = Cublas::open(stream, &why);
+  if (!cublas) GTEST_SKIP() << why;
+  const DeviceBuffer a(kM * kK * 2), weights(kK * kN * 2), c(kM * kN * 2);
+  checker().filler().normal(stream, a.address(), kM * kK, 1, 1.0F);
+  checker().filler().normal(stream, weights.address(), kK * kN, 2, 0.02F);
+  stream.finish();
+  const auto ha = download<std::uint16_t>(a), hw = download<std::uint16_t>(weights);
+  for (const bool transposed : {false, true}) {
+    cublas->multiply(transposed ? Cublas::Layout::tn : Cublas::Layout::nn, kM, kN, kK, a.address(),
+                     weights.address(), c.address());
+    stream.finish();
+    const auto hc = download<std::uint16_t>(c);
+    for (int m = 0; m < kM; ++m) {
+      for (int n = 0; n < kN; ++n) {
+        double expected = 0;
+        for (int k = 0; k < kK; ++k) {
+          expected += value_of(ha[m * kK + k]) * value_of(hw[transposed ? n * kK + k : k * kN + n]);
+        }
+        ASSERT_NEAR(value_of(hc[m * kN + n]), expected, 2e-3) << m << " " << n << " " << transposed;
+      }
+    }
+  }
 }
 
 TEST_F(CheckerTest, TheTimerTellsLongWorkFromShort) {
