@@ -119,6 +119,10 @@ Rule resource_rule(const Plan& plan, const ArchLimits& limits) {
     return fmt::format("{} bytes of shared memory x {} blocks exceed an SM's {}",
                        plan.shared_bytes, blocks, limits.shared_per_sm);
   }
+  if (plan.counters > kMostCounters) {
+    return fmt::format("{} slices with several owners exceed the {} counters", plan.counters,
+                       kMostCounters);
+  }
   if (plan.workspace_bytes > kMostWorkspace) {
     return fmt::format("{} bytes of workspace exceed {}", plan.workspace_bytes, kMostWorkspace);
   }

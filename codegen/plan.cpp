@@ -18,7 +18,6 @@ constexpr int kWordRowBytes = 8;        // packed bytes of one column in one k16
 constexpr int kBlock64Bytes = 512;      // packed bytes of 64 columns in one k16 row
 constexpr int kChunk = 16;              // bytes of one asynchronous copy
 constexpr int kReduceBudget = 48 << 10; // shared memory for one pass of the reduction
-constexpr int kCounterAlign = 256;
 
 int ceil_div(std::int64_t a, std::int64_t b) { return static_cast<int>((a + b - 1) / b); }
 int round_up(int value, int step) { return (value + step - 1) / step * step; }
@@ -156,7 +155,8 @@ void set_workspace(Plan& plan) {
     plan.shared_bytes += 16;
   }
   plan.partial_tile = std::int64_t{4} * plan.rows * plan.config.tile_n;
-  plan.partials_offset = (4 * shared.counters + kCounterAlign - 1) / kCounterAlign * kCounterAlign;
+  plan.counters = shared.counters;
+  plan.partials_offset = kCounterBytes;
   plan.workspace_bytes =
       plan.shares_slices ? plan.partials_offset + shared.slots * plan.partial_tile : 0;
 }
@@ -246,7 +246,8 @@ std::vector<std::pair<std::string, std::int64_t>> named_values(const Plan& plan)
       MARLIN_FIELD(reduce_warp_k),     MARLIN_FIELD(quads),
       MARLIN_FIELD(reduce_rows),       MARLIN_FIELD(shares_slices),
       MARLIN_FIELD(ticket_offset),
-      MARLIN_FIELD(partials_offset),   MARLIN_FIELD(partial_tile),
+      MARLIN_FIELD(counters),          MARLIN_FIELD(partials_offset),
+      MARLIN_FIELD(partial_tile),
   };
 #undef MARLIN_FIELD
 }

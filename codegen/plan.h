@@ -83,12 +83,17 @@ struct Plan {
   int quads = 0;          // groups of four columns in a tile row
   int reduce_rows = 0;    // rows that the block handles at once
 
-  // Workspace: [counters][partial tiles of FP32 [rows][tile_n]].
+  // Workspace: [counters][partial tiles of FP32 [rows][tile_n]]. The counters' room is the same in
+  // every kernel, so that one buffer serves many: no kernel's partial sums lie on another's counters.
   bool shares_slices = false;  // some slice has several owners
   int ticket_offset = 0;       // shared memory word that tells a block whether it came last
+  std::int64_t counters = 0;  // slices with several owners
   std::int64_t partials_offset = 0;
   std::int64_t partial_tile = 0;
 };
+
+inline constexpr std::int64_t kCounterBytes = 64 << 10;
+inline constexpr std::int64_t kMostCounters = kCounterBytes / 4;
 
 // Throws Error{invalid_shape, invalid_target or invalid_config} with the broken rule.
 Plan make_plan(const Shape& shape, const Target& target, const Config& config);

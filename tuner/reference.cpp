@@ -8,6 +8,7 @@
 #include <cmath>
 #include <random>
 
+#include "codegen/plan.h"
 #include "marlin/pack.h"
 
 namespace marlin {
@@ -120,15 +121,18 @@ void Problem::poison() const {
       "cuMemsetD16Async");
 }
 
+// The counters are zeroed once, and every kernel must leave them so for the next one; behind them lies
+// poison, as if another kernel had left its partial sums.
 std::size_t Problem::prepare_workspace(const Compiled& kernel) {
-  const std::size_t bytes = (kernel.workspace_bytes() + 1) / 2 * 2;
+  constexpr std::size_t kCounters = kCounterBytes;
+  const std::size_t bytes = std::max((kernel.workspace_bytes() + 1) / 2 * 2, kCounters);
+  const CUstream stream = checker_.stream().handle();
   if (workspace_.bytes() < bytes + kWorkspaceGuardBytes) {
     workspace_ = DeviceBuffer(bytes + kWorkspaceGuardBytes);
+    check(driver().cuMemsetD8Async(workspace_.address(), 0, kCounters, stream), "cuMemsetD8Async");
   }
-  const CUstream stream = checker_.stream().handle();
-  check(driver().cuMemsetD8Async(workspace_.address(), 0, bytes, stream), "cuMemsetD8Async");
-  check(driver().cuMemsetD16Async(workspace_.address(bytes), kPoison, kWorkspaceGuardBytes / 2,
-                                  stream),
+  check(driver().cuMemsetD16Async(workspace_.address(kCounters), kPoison,
+                                  (bytes - kCounters + kWorkspaceGuardBytes) / 2, stream),
         "cuMemsetD16Async");
   return bytes;
 }

@@ -92,9 +92,10 @@ class Compiled {
   // captured in a CUDA graph. Throws Error{invalid_argument} or Error{driver_failed}.
   void launch(CUstream_st* stream, const LaunchArgs& args) const;
 
-  // Bytes of device memory that launches on one stream may share (launches that can run at the
-  // same time need one each). It must be zeroed once; every finished launch leaves it fit for the
-  // next.
+  // Bytes of device memory that launches of this kernel need; 0 for most. It must be zeroed once;
+  // every finished launch leaves it fit for the next, of this or any other kernel, so one buffer of
+  // the largest size serves all kernels on one stream. Launches that can run at the same time need
+  // one each.
   std::size_t workspace_bytes() const;
 
   const Shape& shape() const;  // m is the rung, the most rows it serves, when it is not exact

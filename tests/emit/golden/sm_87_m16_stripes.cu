@@ -3,7 +3,7 @@
 // C[m, 6144] = A[m, 4096] * dequantised(B)[4096, 6144] for any m in 1..16.
 // B: 4-bit codes in the Marlin format, one FP16 scale for the whole K.
 // Written for sm_87, 16 SMs by config 'm16 n256 w4x2 k32 s4 accumulators stripes16 b1'.
-// 16 x 1 x 1 blocks of 256 threads, 74256 bytes of shared memory each, 262400 of workspace.
+// 16 x 1 x 1 blocks of 256 threads, 74256 bytes of shared memory each, 327680 of workspace.
 //
 // A block computes tiles of 16 tokens x 256 columns and takes 64 of K from each of the 4
 // stages of its pipeline; 4 warps split the columns and 2 split that K. Weights are the
@@ -379,7 +379,7 @@ marlin_stripe_16x6144x4096_gall(const char* __restrict__ a, const char* __restri
       }
     } else {
       const unsigned counter = share.counter, slot = share.slot, rank = share.rank;
-      char* partials = workspace + 256 + slot * 16384ll + row * 1024 + column_quad * 16;
+      char* partials = workspace + 65536 + slot * 16384ll + row * 1024 + column_quad * 16;
       char* partial = partials + rank * 16384ll;
       // Tokens 0..15 of the tile.
       __syncthreads();  // Nobody reads this memory any more.
