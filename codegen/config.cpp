@@ -72,8 +72,7 @@ std::string to_string(const Config& config) {
   return fmt::format("m{} n{} w{}x{} k{} s{} {} {}{} b{}", config.tile_m, config.tile_n,
                      config.warps_n, config.warps_k, config.warp_k, config.stages,
                      config.scale_on == ScaleOn::weights ? "weights" : "accumulators",
-                     name_of(config.partition.kind), config.partition.count,
-                     config.blocks_per_sm);
+                     name_of(config.partition.kind), config.partition.count, config.blocks_per_sm);
 }
 
 Config parse_config(std::string_view text) {
@@ -84,16 +83,15 @@ Config parse_config(std::string_view text) {
   int count = 0;
   while (words >> word) {
     if (!read_word(count, word, config)) {
-      throw Error(ErrorCode::invalid_config,
-                  fmt::format("config: cannot read '{}'; the form is '{}'", word,
-                              to_string(Config{})));
+      throw Error(
+          ErrorCode::invalid_config,
+          fmt::format("config: cannot read '{}'; the form is '{}'", word, to_string(Config{})));
     }
     ++count;
   }
   if (count != kWords) {
-    throw Error(ErrorCode::invalid_config,
-                fmt::format("config: {} fields of {}; the form is '{}'", count, kWords,
-                            to_string(Config{})));
+    throw Error(ErrorCode::invalid_config, fmt::format("config: {} fields of {}; the form is '{}'",
+                                                       count, kWords, to_string(Config{})));
   }
   return config;
 }

@@ -7,9 +7,7 @@ namespace marlin {
 
 namespace {
 
-bool many_slices(const Plan& plan) {
-  return plan.config.partition.kind != Partition::Kind::split;
-}
+bool many_slices(const Plan& plan) { return plan.config.partition.kind != Partition::Kind::split; }
 
 std::string warp_n_name(const Plan& plan) { return plan.private_rings ? "0" : "warp_n"; }
 
@@ -36,8 +34,9 @@ void token_addresses(const Plan& plan, Text& text) {
       .near("copy_chunk", 16);
   text.line("const char* from_tokens = {};", from.str());
   if (plan.guard_rows) {
-    text.line("{}int copy_rows = rows - static_cast<int>(copy_row);  // of the tile, from copy_row on",
-              plan.striped ? "" : "const ");
+    text.line(
+        "{}int copy_rows = rows - static_cast<int>(copy_row);  // of the tile, from copy_row on",
+        plan.striped ? "" : "const ");
   }
   text.line("const unsigned copy_place = copy_row * {} + copy_chunk * 16;", plan.tokens_pitch);
   text.line("const unsigned to_tokens = {} + (copy_place ^ ((copy_place >> {} & {}) << 4));",
@@ -78,8 +77,8 @@ void copy_tokens(const Plan& plan, Text& text) {
     const int place = row * plan.tokens_pitch;
     const int twist = (place >> plan.swizzle_shift & plan.swizzle_mask) << 4;
     const std::string guard = token_guard(plan, pass);
-    const std::string to = twist == 0 ? "to_tokens + stage"
-                                      : fmt::format("(to_tokens + stage ^ {})", twist);
+    const std::string to =
+        twist == 0 ? "to_tokens + stage" : fmt::format("(to_tokens + stage ^ {})", twist);
     text.line("{}copy16({}, {});", guard.empty() ? "" : "if (" + guard + ") ", plus(to, place),
               plus("from_tokens", row * plan.tokens_row));
   }

@@ -70,8 +70,7 @@ void sum_pass(const Plan& plan, Text& text, int pass, bool to_workspace) {
       text.line("add_quad(quad, load_quad(quads_at + {}));", at + warp_k * plan.reduce_warp_k);
     }
     if (to_workspace) {
-      text.line("store_partial({}, quad);",
-                plus("partial", round.token * 4 * plan.config.tile_n));
+      text.line("store_partial({}, quad);", plus("partial", round.token * 4 * plan.config.tile_n));
     } else {
       store_output(plan, text, round.token);
     }
@@ -95,9 +94,10 @@ void add_partials(const Plan& plan, Text& text) {
   const Partition& partition = plan.config.partition;
   const bool stripes = plan.striped;
   const std::string owners = stripes ? "share.owners" : std::to_string(partition.count);
-  text.open("if (arrive_last(workspace + counter * 4, {}, reinterpret_cast<unsigned*>("
-            "shared_memory + {}))) {{",
-            owners, plan.ticket_offset);
+  text.open(
+      "if (arrive_last(workspace + counter * 4, {}, reinterpret_cast<unsigned*>("
+      "shared_memory + {}))) {{",
+      owners, plan.ticket_offset);
   for (const Round& round : rounds(plan, 0, plan.rows)) {
     const int at = round.token * 4 * plan.config.tile_n;
     open_round(text, round);

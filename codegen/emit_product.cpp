@@ -28,8 +28,8 @@ void load_step(const Plan& plan, Text& text, int step) {
               plus("words_at + stage", step * plan.weights_unit_row + block * 512));
   }
   const int twist = step * 32 & 127, ahead = step * 32 & ~127;
-  const std::string at = twist == 0 ? "tokens_at + stage"
-                                    : fmt::format("(tokens_at + stage ^ {})", twist);
+  const std::string at =
+      twist == 0 ? "tokens_at + stage" : fmt::format("(tokens_at + stage ^ {})", twist);
   for (int tile = 0; tile < plan.token_tiles; tile += 2) {
     const int offset = tile * 8 * plan.tokens_pitch + ahead;
     if (tile + 1 < plan.token_tiles) {
@@ -78,9 +78,10 @@ void add_group(const Plan& plan, Text& text) {
   for (int block = 0; block < plan.blocks64; ++block) {
     for (int j = 0; j < 4; ++j) {
       for (int tile = 0; tile < plan.token_tiles; ++tile) {
-        text.line("add_scaled(sums[{0}][{1}][{2}], group_sums[{0}][{1}][{2}], "
-                  "widen(scale_pairs[{0}].{3}));",
-                  block, j, tile, kComponents[j]);
+        text.line(
+            "add_scaled(sums[{0}][{1}][{2}], group_sums[{0}][{1}][{2}], "
+            "widen(scale_pairs[{0}].{3}));",
+            block, j, tile, kComponents[j]);
       }
     }
   }
@@ -97,7 +98,8 @@ void refill(const Plan& plan, Text& text) {
 }
 
 void next_stage(const Plan& plan, Text& text) {
-  text.line("// This stage is in registers. Wait for the next one, give the slot back and turn to it.");
+  text.line(
+      "// This stage is in registers. Wait for the next one, give the slot back and turn to it.");
   text.line("wait_for_stage<{}>();", plan.config.stages - 2);
   text.line("{}", barrier(plan));
   refill(plan, text);

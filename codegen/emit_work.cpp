@@ -58,7 +58,8 @@ std::string rows_of(const Plan& plan, std::string_view m_tile) {
 std::string emit_stripe_table(const Plan& plan) {
   if (!plan.striped) return "";
   Text text(0);
-  text.line("// Where each block's stripe begins, how long it is, and with whom it shares its first");
+  text.line(
+      "// Where each block's stripe begins, how long it is, and with whom it shares its first");
   text.line("// and its last slice.");
   text.open("struct Share {{");
   text.line("int owners, rank, counter, slot;");
@@ -72,9 +73,8 @@ std::string emit_stripe_table(const Plan& plan) {
     int k_tiles = 0;
     for (const Segment& segment : stripe) k_tiles += segment.k_tiles;
     const Segment& first = stripe.front();
-    text.line("{{{}, {}, {}, {}, {}, {}}},", first.slice % plan.m_tiles,
-              first.slice / plan.m_tiles, first.k_begin, k_tiles, share_text(first),
-              share_text(stripe.back()));
+    text.line("{{{}, {}, {}, {}, {}, {}}},", first.slice % plan.m_tiles, first.slice / plan.m_tiles,
+              first.k_begin, k_tiles, share_text(first), share_text(stripe.back()));
   }
   text.close("};");
   return text.str() + "\n";

@@ -29,8 +29,8 @@ Rule tile_rule(const Config& config) {
                        config.warps_n, config.warps_k);
   }
   if (config.warps_n * 64 > config.tile_n) {
-    return fmt::format("warps_n = {} leaves a warp fewer than 64 of the {} columns",
-                       config.warps_n, config.tile_n);
+    return fmt::format("warps_n = {} leaves a warp fewer than 64 of the {} columns", config.warps_n,
+                       config.tile_n);
   }
   if (config.warp_k != 32 && config.warp_k != 64 && config.warp_k != 128) {
     return fmt::format("warp_k = {} is none of 32, 64, 128", config.warp_k);
@@ -116,8 +116,8 @@ Rule resource_rule(const Plan& plan, const ArchLimits& limits) {
                        limits.shared_per_block);
   }
   if ((plan.shared_bytes + kReservedShared) * blocks > limits.shared_per_sm) {
-    return fmt::format("{} bytes of shared memory x {} blocks exceed an SM's {}",
-                       plan.shared_bytes, blocks, limits.shared_per_sm);
+    return fmt::format("{} bytes of shared memory x {} blocks exceed an SM's {}", plan.shared_bytes,
+                       blocks, limits.shared_per_sm);
   }
   if (plan.counters > kMostCounters) {
     return fmt::format("{} slices with several owners exceed the {} counters", plan.counters,
@@ -160,8 +160,8 @@ struct Tiling {
 
 const std::vector<Tiling>& tilings() {
   static const std::vector<Tiling> all = {
-      {64, 1, 8, 128, {2}},   {64, 1, 8, 64, {2, 3, 4}}, {64, 1, 4, 64, {2, 3, 4}},
-      {64, 1, 2, 64, {3, 4}}, {128, 1, 4, 64, {2, 3}},   {128, 2, 4, 32, {2, 3, 4}},
+      {64, 1, 8, 128, {2}},       {64, 1, 8, 64, {2, 3, 4}}, {64, 1, 4, 64, {2, 3, 4}},
+      {64, 1, 2, 64, {3, 4}},     {128, 1, 4, 64, {2, 3}},   {128, 2, 4, 32, {2, 3, 4}},
       {256, 4, 2, 64, {2, 3, 4}}, {64, 1, 2, 32, {4}},
   };
   return all;

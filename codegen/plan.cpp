@@ -13,11 +13,11 @@ namespace marlin {
 
 namespace {
 
-constexpr int kHalf = 2;                // bytes of an FP16
-constexpr int kWordRowBytes = 8;        // packed bytes of one column in one k16 row
-constexpr int kBlock64Bytes = 512;      // packed bytes of 64 columns in one k16 row
-constexpr int kChunk = 16;              // bytes of one asynchronous copy
-constexpr int kReduceBudget = 48 << 10; // shared memory for one pass of the reduction
+constexpr int kHalf = 2;                 // bytes of an FP16
+constexpr int kWordRowBytes = 8;         // packed bytes of one column in one k16 row
+constexpr int kBlock64Bytes = 512;       // packed bytes of 64 columns in one k16 row
+constexpr int kChunk = 16;               // bytes of one asynchronous copy
+constexpr int kReduceBudget = 48 << 10;  // shared memory for one pass of the reduction
 
 int ceil_div(std::int64_t a, std::int64_t b) { return static_cast<int>((a + b - 1) / b); }
 int round_up(int value, int step) { return (value + step - 1) / step * step; }
@@ -90,9 +90,9 @@ void set_warp(Plan& plan) {
   plan.token_tiles = ceil_div(plan.rows, 8);
 }
 
-// One stage: words, tokens, scales; each warp's words and scales stand apart, because it copies what
-// it reads. Rows of tokens are swizzled in 128-byte lines, so that the eight rows of an ldmatrix
-// matrix lie in different banks.
+// One stage: words, tokens, scales; each warp's words and scales stand apart, because it copies
+// what it reads. Rows of tokens are swizzled in 128-byte lines, so that the eight rows of an
+// ldmatrix matrix lie in different banks.
 void set_stage(Plan& plan) {
   const Config& config = plan.config;
   const int warps = config.warps();
@@ -194,15 +194,13 @@ Plan make_plan(const Shape& shape, const Target& target, const Config& config) {
   Plan plan = lay_out(shape, target, config);
   plan.entry = entry_name(plan);
   if (plan.striped) {
-    plan.stripes =
-        cut_stripes(plan.m_tiles * plan.n_slices, plan.k_tiles, config.partition.count);
+    plan.stripes = cut_stripes(plan.m_tiles * plan.n_slices, plan.k_tiles, config.partition.count);
   }
   return plan;
 }
 
 int register_estimate(const Plan& plan) {
-  const bool on_accumulators =
-      plan.group_scales && plan.config.scale_on == ScaleOn::accumulators;
+  const bool on_accumulators = plan.group_scales && plan.config.scale_on == ScaleOn::accumulators;
   const int accumulators = 16 * plan.blocks64 * plan.token_tiles * (on_accumulators ? 2 : 1);
   const int words = 2 * 4 * plan.blocks64;
   const int tokens = 2 * 2 * plan.token_tiles;
@@ -213,40 +211,29 @@ int register_estimate(const Plan& plan) {
 
 std::vector<std::pair<std::string, std::int64_t>> named_values(const Plan& plan) {
 #define MARLIN_FIELD(name) \
-  { #name, static_cast<std::int64_t>(plan.name) }
+  { #name, static_cast < std::int64_t>(plan.name) }
   return {
-      MARLIN_FIELD(threads),           MARLIN_FIELD(grid_x),
-      MARLIN_FIELD(grid_y),            MARLIN_FIELD(grid_z),
-      MARLIN_FIELD(shared_bytes),      MARLIN_FIELD(workspace_bytes),
-      MARLIN_FIELD(m_tiles),           MARLIN_FIELD(n_slices),
-      MARLIN_FIELD(k_tiles),           MARLIN_FIELD(block_k_tiles),
-      MARLIN_FIELD(rows),              MARLIN_FIELD(dynamic_m),
-      MARLIN_FIELD(guard_rows),        MARLIN_FIELD(weights_row),
-      MARLIN_FIELD(weights_k_tile),    MARLIN_FIELD(weights_slice),
-      MARLIN_FIELD(weights_column),    MARLIN_FIELD(tokens_row),
-      MARLIN_FIELD(tokens_k_tile),     MARLIN_FIELD(tokens_m_tile),
-      MARLIN_FIELD(tokens_column),     MARLIN_FIELD(scales_row),
-      MARLIN_FIELD(scales_k_tile),     MARLIN_FIELD(scales_slice),
-      MARLIN_FIELD(scales_column),     MARLIN_FIELD(output_row),
-      MARLIN_FIELD(output_slice),      MARLIN_FIELD(output_m_tile),
-      MARLIN_FIELD(private_rings),     MARLIN_FIELD(warp_columns),
-      MARLIN_FIELD(blocks64),          MARLIN_FIELD(k_steps),
-      MARLIN_FIELD(token_tiles),       MARLIN_FIELD(group_scales),
-      MARLIN_FIELD(weights_unit),      MARLIN_FIELD(weights_unit_row),
-      MARLIN_FIELD(tokens_offset),     MARLIN_FIELD(tokens_pitch),
-      MARLIN_FIELD(tokens_unit),       MARLIN_FIELD(tokens_warp_k),
-      MARLIN_FIELD(swizzle_shift),     MARLIN_FIELD(swizzle_mask),
-      MARLIN_FIELD(scales_offset),     MARLIN_FIELD(scales_unit),
-      MARLIN_FIELD(stage_bytes),       MARLIN_FIELD(ring_bytes),
-      MARLIN_FIELD(token_copiers),     MARLIN_FIELD(token_chunks_row),
-      MARLIN_FIELD(token_rows_pass),   MARLIN_FIELD(token_passes),
-      MARLIN_FIELD(token_last_copiers), MARLIN_FIELD(scale_chunks),
-      MARLIN_FIELD(reduce_offset),     MARLIN_FIELD(reduce_tokens),
-      MARLIN_FIELD(reduce_passes),     MARLIN_FIELD(reduce_pitch),
-      MARLIN_FIELD(reduce_warp_k),     MARLIN_FIELD(quads),
-      MARLIN_FIELD(reduce_rows),       MARLIN_FIELD(shares_slices),
-      MARLIN_FIELD(ticket_offset),
-      MARLIN_FIELD(counters),          MARLIN_FIELD(partials_offset),
+      MARLIN_FIELD(threads),         MARLIN_FIELD(grid_x),         MARLIN_FIELD(grid_y),
+      MARLIN_FIELD(grid_z),          MARLIN_FIELD(shared_bytes),   MARLIN_FIELD(workspace_bytes),
+      MARLIN_FIELD(m_tiles),         MARLIN_FIELD(n_slices),       MARLIN_FIELD(k_tiles),
+      MARLIN_FIELD(block_k_tiles),   MARLIN_FIELD(rows),           MARLIN_FIELD(dynamic_m),
+      MARLIN_FIELD(guard_rows),      MARLIN_FIELD(weights_row),    MARLIN_FIELD(weights_k_tile),
+      MARLIN_FIELD(weights_slice),   MARLIN_FIELD(weights_column), MARLIN_FIELD(tokens_row),
+      MARLIN_FIELD(tokens_k_tile),   MARLIN_FIELD(tokens_m_tile),  MARLIN_FIELD(tokens_column),
+      MARLIN_FIELD(scales_row),      MARLIN_FIELD(scales_k_tile),  MARLIN_FIELD(scales_slice),
+      MARLIN_FIELD(scales_column),   MARLIN_FIELD(output_row),     MARLIN_FIELD(output_slice),
+      MARLIN_FIELD(output_m_tile),   MARLIN_FIELD(private_rings),  MARLIN_FIELD(warp_columns),
+      MARLIN_FIELD(blocks64),        MARLIN_FIELD(k_steps),        MARLIN_FIELD(token_tiles),
+      MARLIN_FIELD(group_scales),    MARLIN_FIELD(weights_unit),   MARLIN_FIELD(weights_unit_row),
+      MARLIN_FIELD(tokens_offset),   MARLIN_FIELD(tokens_pitch),   MARLIN_FIELD(tokens_unit),
+      MARLIN_FIELD(tokens_warp_k),   MARLIN_FIELD(swizzle_shift),  MARLIN_FIELD(swizzle_mask),
+      MARLIN_FIELD(scales_offset),   MARLIN_FIELD(scales_unit),    MARLIN_FIELD(stage_bytes),
+      MARLIN_FIELD(ring_bytes),      MARLIN_FIELD(token_copiers),  MARLIN_FIELD(token_chunks_row),
+      MARLIN_FIELD(token_rows_pass), MARLIN_FIELD(token_passes),   MARLIN_FIELD(token_last_copiers),
+      MARLIN_FIELD(scale_chunks),    MARLIN_FIELD(reduce_offset),  MARLIN_FIELD(reduce_tokens),
+      MARLIN_FIELD(reduce_passes),   MARLIN_FIELD(reduce_pitch),   MARLIN_FIELD(reduce_warp_k),
+      MARLIN_FIELD(quads),           MARLIN_FIELD(reduce_rows),    MARLIN_FIELD(shares_slices),
+      MARLIN_FIELD(ticket_offset),   MARLIN_FIELD(counters),       MARLIN_FIELD(partials_offset),
       MARLIN_FIELD(partial_tile),
   };
 #undef MARLIN_FIELD

@@ -30,13 +30,13 @@ struct Plan {
   // Tiles of the whole product, and how many k tiles a block goes through (split and span).
   int m_tiles = 0, n_slices = 0, k_tiles = 0;
   int block_k_tiles = 0;
-  bool striped = false;                       // Partition::stripes; make_plan lists their segments
+  bool striped = false;  // Partition::stripes; make_plan lists their segments
   std::vector<std::vector<Segment>> stripes;
 
   // Token rows. A tile's rows beyond the matrix are never copied and never stored.
-  int rows = 0;            // rows copied and stored at most: min(tile_m, m)
-  bool dynamic_m = false;  // the row count is the kernel argument m
-  bool guard_rows = false; // some tile may have fewer than `rows` rows
+  int rows = 0;             // rows copied and stored at most: min(tile_m, m)
+  bool dynamic_m = false;   // the row count is the kernel argument m
+  bool guard_rows = false;  // some tile may have fewer than `rows` rows
 
   // Strides through global memory.
   std::int64_t weights_row = 0;     // from one k16 row of words to the next
@@ -50,31 +50,32 @@ struct Plan {
   // One warp.
   bool private_rings = false;  // no two warps read one another's copies: no block barrier per stage
   int warp_columns = 0;
-  int blocks64 = 0;     // 64-column blocks of the Marlin format that a warp covers
-  int k_steps = 0;      // k16 steps of a unit
-  int token_tiles = 0;  // 8-token MMA tiles
+  int blocks64 = 0;           // 64-column blocks of the Marlin format that a warp covers
+  int k_steps = 0;            // k16 steps of a unit
+  int token_tiles = 0;        // 8-token MMA tiles
   bool group_scales = false;  // scales arrive with every stage (not one for the whole K)
 
   // Shared memory: a ring of stages, each [words of every warp][tokens][scales of every warp].
-  int weights_unit = 0;       // words of one warp in one stage
-  int weights_unit_row = 0;   // from one k16 row to the next inside it
-  int tokens_offset = 0;      // inside a stage
-  int tokens_pitch = 0;       // from one token to the next
-  int tokens_unit = 0;        // private rings: tokens of one warp; else 0
-  int tokens_warp_k = 0;      // shared tokens: from one warp_k's k range to the next; else 0
+  int weights_unit = 0;      // words of one warp in one stage
+  int weights_unit_row = 0;  // from one k16 row to the next inside it
+  int tokens_offset = 0;     // inside a stage
+  int tokens_pitch = 0;      // from one token to the next
+  int tokens_unit = 0;       // private rings: tokens of one warp; else 0
+  int tokens_warp_k = 0;     // shared tokens: from one warp_k's k range to the next; else 0
   int swizzle_shift = 0, swizzle_mask = 0;
   int scales_offset = 0, scales_unit = 0;
   int stage_bytes = 0, ring_bytes = 0;
 
   // Copies of one stage, by one thread.
-  int token_copiers = 0;       // threads that copy one token tile: 32 or all
-  int token_chunks_row = 0;    // 16-byte chunks of a token row
-  int token_rows_pass = 0;     // rows copied by the copiers at once
+  int token_copiers = 0;     // threads that copy one token tile: 32 or all
+  int token_chunks_row = 0;  // 16-byte chunks of a token row
+  int token_rows_pass = 0;   // rows copied by the copiers at once
   int token_passes = 0;
   int token_last_copiers = 0;  // copiers of the last pass
   int scale_chunks = 0;        // 16-byte chunks of a warp's scale row
 
-  // Reduction: passes over the tile's tokens through shared memory as FP32 [warps_k][token][column].
+  // Reduction: passes over the tile's tokens through shared memory as FP32
+  // [warps_k][token][column].
   int reduce_offset = 0;
   int reduce_tokens = 0;  // tokens of one pass, a multiple of 8
   int reduce_passes = 0;
@@ -84,10 +85,11 @@ struct Plan {
   int reduce_rows = 0;    // rows that the block handles at once
 
   // Workspace: [counters][partial tiles of FP32 [rows][tile_n]]. The counters' room is the same in
-  // every kernel, so that one buffer serves many: no kernel's partial sums lie on another's counters.
+  // every kernel, so that one buffer serves many: no kernel's partial sums lie on another's
+  // counters.
   bool shares_slices = false;  // some slice has several owners
   int ticket_offset = 0;       // shared memory word that tells a block whether it came last
-  std::int64_t counters = 0;  // slices with several owners
+  std::int64_t counters = 0;   // slices with several owners
   std::int64_t partials_offset = 0;
   std::int64_t partial_tile = 0;
 };
@@ -98,8 +100,9 @@ inline constexpr std::int64_t kMostCounters = kCounterBytes / 4;
 // Throws Error{invalid_shape, invalid_target or invalid_config} with the broken rule.
 Plan make_plan(const Shape& shape, const Target& target, const Config& config);
 
-// The same without asking whether the config is legal (tile sizes must divide the shape) and without
-// what only emitting needs, the entry's name and the stripes. For legality and cost estimates.
+// The same without asking whether the config is legal (tile sizes must divide the shape) and
+// without what only emitting needs, the entry's name and the stripes. For legality and cost
+// estimates.
 Plan lay_out(const Shape& shape, const Target& target, const Config& config);
 
 // Registers a thread holds for accumulators, fragments, scales and addresses, an upper estimate

@@ -15,8 +15,9 @@ namespace {
 std::string description(const Plan& plan) {
   const Shape& shape = plan.shape;
   Text text(0);
-  text.line("C[{0}, {1}] = A[{0}, {2}] * dequantised(B)[{2}, {1}]{3}.", plan.dynamic_m ? "m" : std::to_string(shape.m),
-            shape.n, shape.k, plan.dynamic_m ? fmt::format(" for any m in 1..{}", shape.m) : "");
+  text.line("C[{0}, {1}] = A[{0}, {2}] * dequantised(B)[{2}, {1}]{3}.",
+            plan.dynamic_m ? "m" : std::to_string(shape.m), shape.n, shape.k,
+            plan.dynamic_m ? fmt::format(" for any m in 1..{}", shape.m) : "");
   text.line("B: 4-bit codes in the Marlin format, {}.",
             plan.group_scales ? fmt::format("one FP16 scale for each {} along K", shape.group)
                               : "one FP16 scale for the whole K");
@@ -25,10 +26,12 @@ std::string description(const Plan& plan) {
             plan.grid_x, plan.grid_y, plan.grid_z, plan.threads, plan.shared_bytes,
             plan.workspace_bytes);
   text.line("");
-  text.line("A block computes tiles of {} tokens x {} columns and takes {} of K from each of the {}",
-            plan.rows, plan.config.tile_n, plan.config.tile_k(), plan.config.stages);
-  text.line("stages of its pipeline; {} warps split the columns and {} split that K. Weights are the",
-            plan.config.warps_n, plan.config.warps_k);
+  text.line(
+      "A block computes tiles of {} tokens x {} columns and takes {} of K from each of the {}",
+      plan.rows, plan.config.tile_n, plan.config.tile_k(), plan.config.stages);
+  text.line(
+      "stages of its pipeline; {} warps split the columns and {} split that K. Weights are the",
+      plan.config.warps_n, plan.config.warps_k);
   text.line("A operand of the tensor cores, tokens the B operand: C^T = W^T A^T.");
   std::string commented;
   std::string lines = text.str();
@@ -47,8 +50,8 @@ std::string beliefs(const Plan& plan) {
   text.line("// What the generator took for granted.");
   text.line("static_assert(__CUDA_ARCH__ == {}, \"written for {}\");",
             limits_of(plan.target).compute_capability * 10, plan.target.arch);
-  text.line("static_assert({} % {} == 0 && {} % {} == 0, \"N and K are whole tiles\");", plan.shape.n,
-            plan.config.tile_n, plan.shape.k, plan.config.tile_k());
+  text.line("static_assert({} % {} == 0 && {} % {} == 0, \"N and K are whole tiles\");",
+            plan.shape.n, plan.config.tile_n, plan.shape.k, plan.config.tile_k());
   text.line("static_assert({} * {} <= {}, \"the ring fits\");", plan.config.stages,
             plan.stage_bytes, plan.shared_bytes);
   return text.str() + "\n";
@@ -68,25 +71,25 @@ std::string device_text(const Plan& plan) {
 }  // namespace
 
 std::string emit_source(const Plan& plan) {
-  return expand(template_text("stripe.cu"),
-                {{"title", fmt::format("{}: Marlin stripe kernel, {}", plan.entry,
-                                       to_string(plan.shape))},
-                 {"description", description(plan)},
-                 {"device", device_text(plan)},
-                 {"beliefs", beliefs(plan)},
-                 {"stripes", emit_stripe_table(plan)},
-                 {"threads", std::to_string(plan.threads)},
-                 {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},
-                 {"entry", plan.entry},
-                 {"warp_place", emit_warp_place(plan)},
-                 {"work", emit_work(plan)},
-                 {"copy_addresses", emit_copy_addresses(plan)},
-                 {"fetch", emit_fetch(plan)},
-                 {"fragment_addresses", emit_fragment_addresses(plan)},
-                 {"output_addresses", emit_output_addresses(plan)},
-                 {"finish", emit_finish(plan)},
-                 {"fill", emit_fill(plan)},
-                 {"product", emit_product(plan)}});
+  return expand(
+      template_text("stripe.cu"),
+      {{"title", fmt::format("{}: Marlin stripe kernel, {}", plan.entry, to_string(plan.shape))},
+       {"description", description(plan)},
+       {"device", device_text(plan)},
+       {"beliefs", beliefs(plan)},
+       {"stripes", emit_stripe_table(plan)},
+       {"threads", std::to_string(plan.threads)},
+       {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},
+       {"entry", plan.entry},
+       {"warp_place", emit_warp_place(plan)},
+       {"work", emit_work(plan)},
+       {"copy_addresses", emit_copy_addresses(plan)},
+       {"fetch", emit_fetch(plan)},
+       {"fragment_addresses", emit_fragment_addresses(plan)},
+       {"output_addresses", emit_output_addresses(plan)},
+       {"finish", emit_finish(plan)},
+       {"fill", emit_fill(plan)},
+       {"product", emit_product(plan)}});
 }
 
 }  // namespace marlin

@@ -1,4 +1,5 @@
-// (slices, k tiles, blocks) -> the segments of every block. Entry points: cut_stripes, count_shared.
+// (slices, k tiles, blocks) -> the segments of every block. Entry points: cut_stripes,
+// count_shared.
 #include "codegen/stripes.h"
 
 #include <algorithm>

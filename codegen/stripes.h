@@ -12,10 +12,10 @@ struct Segment {
   int slice = 0;
   int k_begin = 0;  // in k tiles
   int k_tiles = 0;
-  int owners = 1;   // blocks that work on this slice
-  int rank = 0;     // of this block among them, in k order
-  int counter = -1; // number of this slice among those with several owners, -1 for a single owner
-  int slot = -1;    // where this slice's partial sums begin in the workspace, in partial tiles
+  int owners = 1;    // blocks that work on this slice
+  int rank = 0;      // of this block among them, in k order
+  int counter = -1;  // number of this slice among those with several owners, -1 for a single owner
+  int slot = -1;     // where this slice's partial sums begin in the workspace, in partial tiles
 
   friend bool operator==(const Segment&, const Segment&) = default;
 };
@@ -27,7 +27,8 @@ struct Segment {
 // Language Models", 2024, section 3.4.
 std::vector<std::vector<Segment>> cut_stripes(int slices, int k_tiles, int blocks);
 
-// What the workspace must hold for that partition: counted from the cuts alone, without the segments.
+// What the workspace must hold for that partition: counted from the cuts alone, without the
+// segments.
 struct SharedSlices {
   std::int64_t counters = 0;  // slices with several owners
   std::int64_t slots = 0;     // partial tiles over all of them

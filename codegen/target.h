@@ -9,11 +9,11 @@ namespace marlin {
 
 // What an architecture offers one SM and one thread block. Sizes in bytes.
 struct ArchLimits {
-  std::string_view name;       // "sm_90a": as given to NVRTC, with its suffix
-  int compute_capability;      // 90
-  int shared_per_block;        // opt-in limit of dynamic shared memory for one block
-  int shared_per_sm;           // of all blocks together; each block also takes 1 KiB of it
-  int registers_per_sm;        // 32-bit
+  std::string_view name;   // "sm_90a": as given to NVRTC, with its suffix
+  int compute_capability;  // 90
+  int shared_per_block;    // opt-in limit of dynamic shared memory for one block
+  int shared_per_sm;       // of all blocks together; each block also takes 1 KiB of it
+  int registers_per_sm;    // 32-bit
   int threads_per_sm;
 };
 

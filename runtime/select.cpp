@@ -1,4 +1,5 @@
-// Shape + Target -> the config that an estimate of its time ranks first. Entry point: choose_config.
+// Shape + Target -> the config that an estimate of its time ranks first. Entry point:
+// choose_config.
 #include "runtime/select.h"
 
 #include <fmt/format.h>
@@ -15,24 +16,25 @@ namespace {
 
 // What the parts of a kernel cost, in clocks of one SM, fitted to about 7000 kernels timed on an
 // H200 (tuner/NOTES.md). Only the order of the estimates matters.
-constexpr double kDequantise = 7.694;      // one word a lane: 16 columns of a k16 step, of a scheduler
-constexpr double kTensor = 3.384;          // its product with eight tokens
-constexpr double kScaleWeights = 8.7;     // scaling the weights of one word
-constexpr double kScaleSums = 141;       // scaling the sums of 16 columns x 8 tokens after a unit
-constexpr double kWarpStall = 0.38;       // part of the work that one warp a scheduler cannot hide
-constexpr double kBlockBarrier = 12.2;      // each stage, where warps share tokens
-constexpr double kWarpBarrier = 3;        // each stage, where they do not
-constexpr double kCopyBytes = 73.5;        // bytes a clock that copies into shared memory take away
-constexpr double kLatency = 1521;         // from a request to device memory to its data
-constexpr double kOverlapLoss = 0.202;      // part of the lesser of memory and compute time that adds up
-constexpr double kStart = 1890;           // launch until the first data
-constexpr double kLaterWave = 0.3;        // of kStart, for each wave after the first
-constexpr double kReduce = 253;           // over the warps of a block, for each 64 columns x 8 tokens
-constexpr double kShare = 4520;           // over the blocks of a slice
-constexpr double kShareColumn = 5.1;      // and for each 64 columns x 1 token of its partial sums
-constexpr double kStripeTable = 6240;     // stripes: finding one's work and cursors, in and out
-constexpr double kNextSlice = 90;         // turning to another slice
-constexpr double kIdleStage = 0.814;        // part of a stage that is not in flight: the one being read
+constexpr double kDequantise = 7.694;   // one word a lane: 16 columns of a k16 step, of a scheduler
+constexpr double kTensor = 3.384;       // its product with eight tokens
+constexpr double kScaleWeights = 8.7;   // scaling the weights of one word
+constexpr double kScaleSums = 141;      // scaling the sums of 16 columns x 8 tokens after a unit
+constexpr double kWarpStall = 0.38;     // part of the work that one warp a scheduler cannot hide
+constexpr double kBlockBarrier = 12.2;  // each stage, where warps share tokens
+constexpr double kWarpBarrier = 3;      // each stage, where they do not
+constexpr double kCopyBytes = 73.5;     // bytes a clock that copies into shared memory take away
+constexpr double kLatency = 1521;       // from a request to device memory to its data
+constexpr double kOverlapLoss =
+    0.202;                             // part of the lesser of memory and compute time that adds up
+constexpr double kStart = 1890;        // launch until the first data
+constexpr double kLaterWave = 0.3;     // of kStart, for each wave after the first
+constexpr double kReduce = 253;        // over the warps of a block, for each 64 columns x 8 tokens
+constexpr double kShare = 4520;        // over the blocks of a slice
+constexpr double kShareColumn = 5.1;   // and for each 64 columns x 1 token of its partial sums
+constexpr double kStripeTable = 6240;  // stripes: finding one's work and cursors, in and out
+constexpr double kNextSlice = 90;      // turning to another slice
+constexpr double kIdleStage = 0.814;   // part of a stage that is not in flight: the one being read
 
 // Device memory bytes a clock and SM, from public figures of the usual board of each architecture.
 double memory_rate(const Target& target) {
@@ -62,7 +64,7 @@ struct Load {
 Load busiest_sm(const Plan& plan, const Target& target) {
   const double blocks = double(plan.grid_x) * plan.grid_y * plan.grid_z;
   const double tiles = double(plan.m_tiles) * plan.n_slices * plan.k_tiles / blocks;
-    Load load;
+  Load load;
   load.blocks = std::ceil(blocks / target.sms);
   load.together = std::min(resident_blocks(plan, limits_of(target)), load.blocks);
   load.k_tiles = (plan.striped ? std::ceil(tiles) : tiles) * load.blocks;
@@ -79,12 +81,13 @@ double compute_clocks(const Plan& plan, const Load& load) {
   const Config& config = plan.config;
   double word = kDequantise + kTensor * plan.token_tiles;
   if (config.scale_on == ScaleOn::weights) word += kScaleWeights;
-  if (config.scale_on == ScaleOn::accumulators) word += kScaleSums * plan.token_tiles / config.warp_k;
+  if (config.scale_on == ScaleOn::accumulators)
+    word += kScaleSums * plan.token_tiles / config.warp_k;
   const double words = config.tile_k() / 16.0 * config.tile_n / 16.0 / 4;  // of one scheduler
   const double warps = load.together * plan.threads / 128;
   const double stage = plan.private_rings ? kWarpBarrier : kBlockBarrier;
-  const double copied = plan.rows * config.tile_k() * 2.0 +
-                        words_of_tile(plan) * (1 - 1.0 / plan.m_tiles);
+  const double copied =
+      plan.rows * config.tile_k() * 2.0 + words_of_tile(plan) * (1 - 1.0 / plan.m_tiles);
   return load.k_tiles * (words * word * (1 + kWarpStall / warps) + stage + copied / kCopyBytes);
 }
 
@@ -118,8 +121,8 @@ double estimate(const Plan& plan, const Target& target) {
 Config choose_config(const Shape& shape, const Target& target) {
   const std::vector<Config> configs = legal_configs(shape, target);
   if (configs.empty()) {
-    throw Error(ErrorCode::invalid_config,
-                fmt::format("no config is legal for {} on {}", to_string(shape), to_string(target)));
+    throw Error(ErrorCode::invalid_config, fmt::format("no config is legal for {} on {}",
+                                                       to_string(shape), to_string(target)));
   }
   const auto cost = [&](const Config& config) {
     return estimate(lay_out(shape, target, config), target);

@@ -121,8 +121,8 @@ void Problem::poison() const {
       "cuMemsetD16Async");
 }
 
-// The counters are zeroed once, and every kernel must leave them so for the next one; behind them lies
-// poison, as if another kernel had left its partial sums.
+// The counters are zeroed once, and every kernel must leave them so for the next one; behind them
+// lies poison, as if another kernel had left its partial sums.
 std::size_t Problem::prepare_workspace(const Compiled& kernel) {
   constexpr std::size_t kCounters = kCounterBytes;
   const std::size_t bytes = std::max((kernel.workspace_bytes() + 1) / 2 * 2, kCounters);

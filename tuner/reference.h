@@ -62,7 +62,8 @@ class Problem {
   Problem(const Checker& checker, const Shape& shape, std::uint64_t seed);
 
   // Two launches of m rows into poisoned memory; the second must repeat the first bit for bit.
-  // One workspace, zeroed once, serves the kernels of all runs. Throws GpuStuck when a launch does not end.
+  // One workspace, zeroed once, serves the kernels of all runs. Throws GpuStuck when a launch does
+  // not end.
   Check run(const Compiled& kernel, std::int64_t m);
 
   // So many launches, replayed from one CUDA graph of one launch, each into poisoned C; how many
