@@ -49,7 +49,7 @@ std::string first_k_tile_name(const Plan& plan) {
 }
 
 std::string rows_of(const Plan& plan, std::string_view m_tile) {
-  const std::string m = plan.dynamic_m ? "m" : std::to_string(plan.shape.m);
+  std::string m = plan.dynamic_m ? "m" : std::to_string(plan.shape.m);
   if (plan.m_tiles == 1) return m;
   return fmt::format("min({} - static_cast<int>({}) * {}, {})", m, m_tile, plan.config.tile_m,
                      plan.rows);
