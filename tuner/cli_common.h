@@ -101,6 +101,8 @@ class Progress {
   void step(std::string_view what);
 
  private:
+  void show(std::string_view what) const;
+
   std::mutex mutex_;
   std::string label_;
   std::size_t total_, done_ = 0;

@@ -114,7 +114,9 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
 }
 
 Progress::Progress(std::string label, std::size_t total)
-    : label_(std::move(label)), total_(total), terminal_(isatty(STDERR_FILENO) == 1) {}
+    : label_(std::move(label)), total_(total), terminal_(isatty(STDERR_FILENO) == 1) {
+  show("");
+}
 
 Progress::~Progress() {
   if (terminal_) std::fputs("\r\x1b[K", stderr);
@@ -123,6 +125,10 @@ Progress::~Progress() {
 void Progress::step(std::string_view what) {
   const std::lock_guard lock(mutex_);
   ++done_;
+  show(what);
+}
+
+void Progress::show(std::string_view what) const {
   if (!terminal_) return;
   fmt::print(stderr, "\r\x1b[K{} {}/{} {}", label_, done_, total_, what);
   std::fflush(stderr);

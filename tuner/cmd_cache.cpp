@@ -33,7 +33,7 @@ Json cache_result(std::string_view verb, const std::string& dir) {
 
 std::string folder_of(const CacheOptions& options) {
   if (!options.dir.empty()) return options.dir;
-  const std::string dir = default_cache_dir();
+  std::string dir = default_cache_dir();
   if (dir.empty()) {
     throw Error(ErrorCode::invalid_argument,
                 "no cache folder: MARLIN_CACHE_DIR is empty, or neither it nor XDG_CACHE_HOME nor "

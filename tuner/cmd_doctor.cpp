@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 
 #include "codegen/error.h"
@@ -238,6 +239,7 @@ void print_json(const std::vector<Check>& checks) {
 
 void print_text(const std::vector<Check>& checks) {
   std::vector<std::vector<std::string>> rows;
+  rows.reserve(checks.size() + std::size(kVariables));
   for (const Check& check : checks) rows.push_back({check.state, check.name, check.text});
   for (const char* name : kVariables) {
     if (const char* value = std::getenv(name)) rows.push_back({"set", name, value});
