@@ -122,7 +122,7 @@ Nvrtc::Nvrtc(const std::string& library) {
     throw Error(ErrorCode::no_nvrtc, fmt::format("NVRTC cannot be opened: {}", dlerror()));
   }
   path_ = path_behind(handle, library);
-  auto functions = std::make_unique<Functions>();
+  const auto functions = std::make_shared<Functions>();
 #define MARLIN_RESOLVE(name)                                                               \
   functions->name = reinterpret_cast<decltype(functions->name)>(dlsym(handle, #name));     \
   if (functions->name == nullptr) {                                                        \
@@ -141,7 +141,7 @@ Nvrtc::Nvrtc(const std::string& library) {
                 fmt::format("{} is NVRTC {}.{}: 12.0 or newer is needed", path_, major_, minor_));
   }
   identity_ = fmt::format("{}.{} {}", major_, minor_, build_of(path_));
-  functions_ = functions.release();
+  functions_ = functions;
 }
 
 CompileOutput Nvrtc::compile(const CompileRequest& request) const {

@@ -1,6 +1,7 @@
 // NVRTC opened at run time: CUDA text -> cubin, PTX, log and resources.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,7 +45,7 @@ class Nvrtc {
 
  private:
   struct Functions;
-  const Functions* functions_;  // lives as long as the process, like the library
+  std::shared_ptr<const Functions> functions_;
   std::string path_, identity_;
   int major_ = 0, minor_ = 0;
 };
