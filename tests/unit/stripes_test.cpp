@@ -22,8 +22,8 @@ TEST(Stripes, WorkedByHand) {
       {{2, 2, 2, 2, 1, 2, 4}},
   };
   EXPECT_EQ(cut_stripes(3, 4, 5), expected);
-  EXPECT_EQ(count_shared(expected).counters, 3);
-  EXPECT_EQ(count_shared(expected).slots, 6);
+  EXPECT_EQ(count_shared(3, 4, 5).counters, 3);
+  EXPECT_EQ(count_shared(3, 4, 5).slots, 6);
 }
 
 TEST(Stripes, OneBlockEachSharesNothing) {
