@@ -110,6 +110,11 @@ const Refused kRefused[] = {
        s = {65536, 28672, 4096, 128, false};
        set(c, "m64 n64 w1x8 k64 s2 weights split8 b1");
      },
+     "458752 slices with several owners exceed the 16384 counters"},
+    {[](Shape& s, Target&, Config& c) {
+       s = {2048, 28672, 4096, 128, false};
+       set(c, "m64 n64 w1x8 k64 s2 weights split8 b1");
+     },
      " bytes of workspace exceed 1073741824"},
     {[](Shape& s, Target&, Config& c) {
        s.m = 64;
