@@ -33,6 +33,7 @@ namespace marlin {
   X(nvrtcGetProgramLog)
 
 struct Nvrtc::Functions {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a name that is declared takes none.
 #define MARLIN_DECLARE(name) decltype(&::name) name = nullptr;
   MARLIN_NVRTC_FUNCTIONS(MARLIN_DECLARE)
 #undef MARLIN_DECLARE
@@ -68,6 +69,7 @@ class Program {
   nvrtcResult compile(const std::vector<std::string>& options) {
     if (result_ != NVRTC_SUCCESS) return result_;
     std::vector<const char*> texts;
+    texts.reserve(options.size());
     for (const std::string& option : options) texts.push_back(option.c_str());
     return functions_.nvrtcCompileProgram(program_, static_cast<int>(texts.size()), texts.data());
   }
