@@ -105,8 +105,8 @@ Plan make_plan(const Shape& shape, const Target& target, const Config& config);
 // estimates.
 Plan lay_out(const Shape& shape, const Target& target, const Config& config);
 
-// Registers a thread holds for accumulators, fragments, scales and addresses, an upper estimate
-// that legality uses to keep the whole config space free of spills.
+// Registers that suffice for a thread's accumulators, fragments, scales and addresses without spills;
+// the compiler takes more where it has room. Legality compares it with what a config leaves a thread.
 int register_estimate(const Plan& plan);
 
 // Every integer of the plan as (name, value), in a fixed order, for dumps.
