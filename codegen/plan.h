@@ -105,8 +105,9 @@ Plan make_plan(const Shape& shape, const Target& target, const Config& config);
 // estimates.
 Plan lay_out(const Shape& shape, const Target& target, const Config& config);
 
-// Registers that suffice for a thread's accumulators, fragments, scales and addresses without spills;
-// the compiler takes more where it has room. Legality compares it with what a config leaves a thread.
+// Registers that suffice for a thread's accumulators, fragments, scales and addresses without
+// spills; the compiler takes more where it has room. Legality compares it with what a config leaves
+// a thread.
 int register_estimate(const Plan& plan);
 
 // Every integer of the plan as (name, value), in a fixed order, for dumps.
