@@ -11,6 +11,9 @@
 
 namespace marlin {
 
+// Which way of writing the kernel the config belongs to; family.h says what each brings.
+enum class Family { stripe };
+
 // Where a group's scale is applied: on the FP16 weights as they are dequantised, or on FP32
 // accumulators at the end of each group (fewer instructions at few tokens, twice the registers).
 enum class ScaleOn { weights, accumulators };
@@ -29,6 +32,7 @@ struct Partition {
 };
 
 struct Config {
+  Family family = Family::stripe;
   int tile_m = 16;   // tokens of a block's tile, a multiple of 8
   int tile_n = 256;  // columns of a block's tile, a multiple of 64
   int warps_n = 4;   // warps side by side along n; each has tile_n / warps_n columns
