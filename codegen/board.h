@@ -12,9 +12,9 @@ struct Board {
   std::string_view name;  // part of the name its driver reports: "H200" of "NVIDIA H200"
   std::string_view arch;
   int sms;
-  double memory_gb_s;    // of plain reads: nine tenths of the data sheet's figure unless measured
-  double clock_mhz;      // sustained under load
-  double tensor_rate;    // FP16 mma.sync with FP32 accumulation, relative to an H200's SM and clock
+  double memory_gb_s;  // of plain reads: nine tenths of the data sheet's figure unless measured
+  double clock_mhz;    // sustained under load
+  double tensor_rate;  // FP16 mma.sync with FP32 accumulation, relative to an H200's SM and clock
 };
 
 // The boards with figures of their own.

@@ -32,7 +32,6 @@ struct Partition {
 };
 
 struct Config {
-  Family family = Family::stripe;
   int tile_m = 16;   // tokens of a block's tile, a multiple of 8
   int tile_n = 256;  // columns of a block's tile, a multiple of 64
   int warps_n = 4;   // warps side by side along n; each has tile_n / warps_n columns
@@ -42,6 +41,7 @@ struct Config {
   ScaleOn scale_on = ScaleOn::weights;
   Partition partition;
   int blocks_per_sm = 1;  // blocks meant to share one SM; bounds registers and shared memory
+  Family family = Family::stripe;
 
   int warps() const { return warps_n * warps_k; }
   int threads() const { return warps() * 32; }

@@ -1,12 +1,12 @@
-// Config -> the rule that forbids it here; and the list of all configs worth considering.
-// Entry points: why_illegal, legal_configs.
+// Config of the stripe family -> the rule that forbids it here; and the list of all worth
+// considering. Entry points: stripe_rule, stripe_configs.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <bit>
 
-#include "codegen/config.h"
 #include "codegen/plan.h"
+#include "codegen/stripe_family.h"
 
 namespace marlin {
 
@@ -136,10 +136,8 @@ Rule resource_rule(const Plan& plan, const ArchLimits& limits) {
 
 }  // namespace
 
-std::optional<std::string> why_illegal(const Shape& shape, const Target& target,
+std::optional<std::string> stripe_rule(const Shape& shape, const Target& target,
                                        const Config& config) {
-  if (Rule rule = broken_rule(shape)) return rule;
-  require_valid(target);
   const ArchLimits& limits = limits_of(target);
   if (Rule rule = tile_rule(config)) return rule;
   if (Rule rule = shape_rule(shape, config)) return rule;
@@ -208,7 +206,7 @@ void add_legal(const Shape& shape, const Target& target, Config config,
     config.blocks_per_sm = blocks;
     for (const Partition& partition : partitions(shape, target, config)) {
       config.partition = partition;
-      if (!why_illegal(shape, target, config)) configs.push_back(config);
+      if (!stripe_rule(shape, target, config)) configs.push_back(config);
     }
   }
 }
@@ -234,9 +232,7 @@ void add_tiling(const Shape& shape, const Target& target, const Tiling& tiling,
 
 }  // namespace
 
-std::vector<Config> legal_configs(const Shape& shape, const Target& target) {
-  require_valid(shape);
-  require_valid(target);
+std::vector<Config> stripe_configs(const Shape& shape, const Target& target) {
   std::vector<Config> configs;
   for (const Tiling& tiling : tilings()) {
     // The smallest tiling is for shapes that no other fits.

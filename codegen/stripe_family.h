@@ -1,0 +1,19 @@
+// The stripe family: mma.sync with weights as the A operand, cp.async rings, Marlin's stripes.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "codegen/config.h"
+#include "codegen/cost.h"
+
+namespace marlin {
+
+// As KernelFamily's members of the same names.
+std::vector<Config> stripe_configs(const Shape& shape, const Target& target);
+std::optional<std::string> stripe_rule(const Shape& shape, const Target& target,
+                                       const Config& config);
+Cost stripe_cost(const Plan& plan, const Board& board);
+
+}  // namespace marlin
