@@ -41,20 +41,17 @@ double BenchTools::measure_peak() {
 LayerBench::LayerBench(BenchTools& tools, const Shape& shape, std::uint64_t seed)
     : tools_(tools),
       shape_(shape),
+      seed_(seed),
       weight_bytes_(packed_bytes(shape)),
       weights_(weight_bytes_, distinct_buffers(weight_bytes_),
                [&](CUdeviceptr out, std::size_t bytes) {
                  tools.filler.bytes(tools.timer.stream(), out, bytes, 4 * seed);
                }),
-      scales_(scales_bytes(shape), weights_.count(),
-              [&](CUdeviceptr out, std::size_t bytes) {
-                tools.filler.uniform(tools.timer.stream(), out, bytes / 2, 4 * seed + 1, 0.002F,
-                                     0.005F);
-              }),
-      a_(half_bytes(shape.m, shape.k)),
-      c_(half_bytes(shape.m, shape.n)) {
+      scales_(scales_bytes(shape), weights_.count(), [&](CUdeviceptr out, std::size_t bytes) {
+        tools.filler.uniform(tools.timer.stream(), out, bytes / 2, 4 * seed + 1, 0.002F, 0.005F);
+      }) {
   const Stream& stream = tools.timer.stream();
-  tools.filler.normal(stream, a_.address(), a_.bytes() / 2, 4 * seed + 2, 1.0F);
+  ensure_rows(shape.m);
   if (tools.cublas) {
     const std::size_t bytes = half_bytes(shape.k, shape.n);
     fp16_weights_.emplace(bytes, distinct_buffers(bytes), [&](CUdeviceptr out, std::size_t size) {
@@ -64,8 +61,22 @@ LayerBench::LayerBench(BenchTools& tools, const Shape& shape, std::uint64_t seed
   stream.finish();
 }
 
-// Ready to launch: the workspace is large enough and zeroed.
+// The old buffers go first, as both may not fit. The launches of an m that came before are over.
+void LayerBench::ensure_rows(std::int64_t m) {
+  if (m <= rows_) return;
+  rows_ = 0;
+  a_ = DeviceBuffer();
+  c_ = DeviceBuffer();
+  a_ = DeviceBuffer(half_bytes(m, shape_.k));
+  c_ = DeviceBuffer(half_bytes(m, shape_.n));
+  tools_.filler.normal(tools_.timer.stream(), a_.address(), a_.bytes() / 2, 4 * seed_ + 2, 1.0F);
+  rows_ = m;
+}
+
+// Ready to launch: operands and workspace are large enough and the workspace is zeroed. It may move
+// until the last launcher of a measurement is made.
 Timer::Launch LayerBench::launcher(const Compiled& kernel, std::int64_t m) {
+  ensure_rows(m);
   if (workspace_.bytes() < kernel.workspace_bytes()) {
     workspace_ = DeviceBuffer(kernel.workspace_bytes());
   }
@@ -92,8 +103,17 @@ Timing LayerBench::screen(const Compiled& kernel, std::int64_t m) {
   return tools_.timer.screen(weights_.count(), launcher(kernel, m));
 }
 
+std::vector<RaceTiming> LayerBench::race(const std::vector<Compiled>& kernels, std::int64_t m,
+                                         int rounds) {
+  std::vector<Timer::Launch> contestants;
+  contestants.reserve(kernels.size());
+  for (const Compiled& kernel : kernels) contestants.push_back(launcher(kernel, m));
+  return tools_.timer.race(weights_.count(), contestants, rounds);
+}
+
 std::optional<LayerBench::Fp16> LayerBench::cublas(std::int64_t m) {
   if (!fp16_weights_) return std::nullopt;
+  ensure_rows(m);
   const auto time_layout = [&](Cublas::Layout layout) {
     return tools_.timer.time(fp16_weights_->count(), [&](int i) {
       tools_.cublas->multiply(layout, m, shape_.n, shape_.k, a_.address(),

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "marlin/compiled.h"
 #include "tuner/cublas.h"
@@ -30,12 +31,15 @@ struct BenchTools {
 
 class LayerBench {
  public:
-  // Takes n, k and group from the shape and its m as the most rows.
+  // Takes n, k and group from the shape, and its m as the rows there is room for at first: every
+  // measurement makes room for its own m, in any order.
   LayerBench(BenchTools& tools, const Shape& shape, std::uint64_t seed);
 
   Timing floor() { return tools_.floor.measure(tools_.timer, weights_, weight_bytes_); }
   Timing time(const Compiled& kernel, std::int64_t m);
   Timing screen(const Compiled& kernel, std::int64_t m);
+  // See Timer::race.
+  std::vector<RaceTiming> race(const std::vector<Compiled>& kernels, std::int64_t m, int rounds);
 
   bool usable() const noexcept { return tools_.timer.stream().usable(); }
 
@@ -47,12 +51,15 @@ class LayerBench {
   std::optional<Fp16> cublas(std::int64_t m);
 
  private:
+  void ensure_rows(std::int64_t m);
   Timer::Launch launcher(const Compiled& kernel, std::int64_t m);
 
   BenchTools& tools_;
   Shape shape_;
+  std::uint64_t seed_;
   std::size_t weight_bytes_;
   Rotation weights_, scales_;
+  std::int64_t rows_ = 0;  // of a_ and c_
   DeviceBuffer a_, c_, workspace_;
   std::optional<Rotation> fp16_weights_;
 };

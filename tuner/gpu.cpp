@@ -22,9 +22,16 @@ int attribute(CUdevice device, CUdevice_attribute which) {
 
 }  // namespace
 
-Gpu::Gpu() {
+Gpu::Gpu(int ordinal) {
   const Driver& cuda = driver();
-  check(cuda.cuDeviceGet(&device_, 0), "cuDeviceGet");
+  int count = 0;
+  check(cuda.cuDeviceGetCount(&count), "cuDeviceGetCount");
+  if (ordinal < 0 || ordinal >= count) {
+    throw Error(
+        ErrorCode::no_device,
+        fmt::format("GPU {} is not in 0..{}, the GPUs that the driver shows", ordinal, count - 1));
+  }
+  check(cuda.cuDeviceGet(&device_, ordinal), "cuDeviceGet");
   std::array<char, 256> name{};
   check(cuda.cuDeviceGetName(name.data(), static_cast<int>(name.size()), device_),
         "cuDeviceGetName");

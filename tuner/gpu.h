@@ -21,11 +21,13 @@ class GpuStuck : public Error {
   explicit GpuStuck(const std::string& message) : Error(ErrorCode::driver_failed, message) {}
 };
 
-// The primary context of GPU 0, current on the thread that made this object. It is retained until
+// The primary context of one GPU, current on the thread that made this object. It is retained until
 // the process ends, as the kernels loaded into it are.
 class Gpu {
  public:
-  Gpu();  // throws Error{no_driver} or Error{no_device}
+  // The driver counts the GPUs of CUDA_VISIBLE_DEVICES from 0. Throws Error{no_driver} or
+  // Error{no_device}.
+  explicit Gpu(int ordinal = 0);
 
   void make_current() const;  // on another thread
   const Target& target() const { return target_; }

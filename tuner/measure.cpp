@@ -1,5 +1,5 @@
 // Launches -> microseconds: CUDA graph, cold L2 by rotating weights, median of the replays.
-// Entry points: Timer::time, Timer::screen, ReadFloor::measure.
+// Entry points: Timer::time, Timer::screen, Timer::race, ReadFloor::measure.
 #include "tuner/measure.h"
 
 #include <algorithm>
@@ -10,8 +10,18 @@ namespace marlin {
 namespace {
 
 constexpr double kColdBytes = 260e6;
-constexpr double kReplayMicroseconds = 4000;
-constexpr int kMostLaunches = 128;
+// How long a replay takes, and the launches of fast kernels that are held to be enough.
+struct Window {
+  double us;
+  int most_launches;
+};
+constexpr Window kReplay{.us = 4000, .most_launches = 128};
+// Shorter, as many contestants take turns; yet long beside the time a busy processor takes to
+// enqueue it, also for the fastest kernels.
+constexpr Window kRaceReplay{.us = 1500, .most_launches = 512};
+constexpr double kMostRaceWindows = 8;
+constexpr double kLongLaunchMicroseconds = 1000;
+constexpr double kFinishSeconds = 30;
 // A GPU that idled this long has lowered its clocks, and needs work this long to raise them.
 constexpr double kIdleSeconds = 0.02;
 constexpr double kWakeSeconds = 0.05;
@@ -25,14 +35,52 @@ int round_up(int value, int multiple) { return (value + multiple - 1) / multiple
 
 std::size_t stride_of(std::size_t bytes) { return (bytes + 511) / 512 * 512; }
 
+int launches_within(const Window& window, double launch_us, int distinct) {
+  const double wanted = std::ceil(window.us / std::max(launch_us, 1.0));
+  if (launch_us >= kLongLaunchMicroseconds) return static_cast<int>(wanted);
+  return round_up(static_cast<int>(std::min<double>(wanted, window.most_launches)), distinct);
+}
+
+// Each contestant's times between the events, which follow the orders; one event comes before all.
+std::vector<RaceTiming> timings_of(const std::vector<Event>& events,
+                                   const std::vector<std::vector<int>>& orders,
+                                   const std::vector<int>& launches) {
+  std::vector<std::vector<double>> replay_us(launches.size());
+  std::size_t event = 0;
+  for (const std::vector<int>& order : orders) {
+    for (const int contestant : order) {
+      const double us = events[event + 1].microseconds_since(events[event]);
+      replay_us[static_cast<std::size_t>(contestant)].push_back(us);
+      ++event;
+    }
+  }
+  std::vector<RaceTiming> timings(launches.size());
+  for (std::size_t i = 0; i < timings.size(); ++i) {
+    timings[i].timing = summarise(replay_us[i], launches[i]);
+    for (const double us : replay_us[i]) timings[i].round_us.push_back(us / launches[i]);
+  }
+  return timings;
+}
+
 }  // namespace
 
 std::string_view protocol_text() {
   return "CUDA graph replay, median of 7 after a warm-up replay; weights and scales rotate over "
-         ">= 260 MB of distinct buffers so that L2 is cold; random data; no programmatic dependent "
-         "launch. cublas = FP16 GemmEx with FP32 accumulation, the faster of the NN and TN "
+         ">= 260 MB of distinct buffers so that L2 is cold (but for launches of 1 ms or more, "
+         "which "
+         "hardly depend on it); random data; no programmatic dependent launch. cublas = FP16 "
+         "GemmEx with FP32 accumulation, the faster of the NN and TN "
          "layouts, in the same run. floor = fastest plain read of the packed weights (N*K/2 "
          "bytes) in the same run. roof = max(floor, 2*M*N*K / peak).";
+}
+
+std::string_view race_protocol_text() {
+  return "race: each kernel has a CUDA graph of as many launches, 1.5 ms of the fastest; after a "
+         "warm-up replay of each, every round replays each graph once, in mirrored and rotated "
+         "orders; median over the rounds, ratios paired by round. Weights and scales rotate over "
+         ">= 260 MB of distinct buffers so that L2 is cold (but for launches of 1 ms or more, "
+         "which "
+         "hardly depend on it); random data; no programmatic dependent launch.";
 }
 
 double median(std::vector<double> values) {
@@ -63,8 +111,44 @@ int distinct_buffers(std::size_t bytes) {
 }
 
 int launches_for(double launch_us, int distinct) {
-  const double wanted = std::ceil(kReplayMicroseconds / std::max(launch_us, 1.0));
-  return round_up(static_cast<int>(std::min<double>(wanted, kMostLaunches)), distinct);
+  return launches_within(kReplay, launch_us, distinct);
+}
+
+std::vector<int> race_launches(const std::vector<double>& launch_us, int distinct) {
+  if (launch_us.empty()) return {};
+  const double fastest = *std::min_element(launch_us.begin(), launch_us.end());
+  const int common = launches_within(kRaceReplay, fastest, distinct);
+  const double longest_us = kMostRaceWindows * std::max(common * fastest, kRaceReplay.us);
+  std::vector<int> launches;
+  for (const double us : launch_us) {
+    const bool holds_up = common * us > longest_us;
+    launches.push_back(holds_up ? launches_within(kRaceReplay, us, distinct) : common);
+  }
+  return launches;
+}
+
+// The zigzag 0, count - 1, 1, count - 2, ... and its mirror image have every difference between
+// neighbours twice, so all their shifts have every pair of neighbours twice.
+std::vector<std::vector<int>> race_orders(int count, int rounds) {
+  std::vector<std::vector<int>> orders;
+  for (int round = 0; round < rounds; ++round) {
+    std::vector<int> order;
+    for (int place = 0; place < count; ++place) {
+      const int zigzag = place % 2 == 0 ? place / 2 : count - (place + 1) / 2;
+      order.push_back((zigzag + round / 2) % count);
+    }
+    if (round % 2 == 1) std::reverse(order.begin(), order.end());
+    orders.push_back(std::move(order));
+  }
+  return orders;
+}
+
+double paired_ratio(const RaceTiming& one, const RaceTiming& other) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < one.round_us.size(); ++i) {
+    ratios.push_back(one.round_us[i] / other.round_us[i]);
+  }
+  return median(std::move(ratios));
 }
 
 Rotation::Rotation(std::size_t bytes, int count, const Fill& fill)
@@ -80,15 +164,33 @@ Timing Timer::time(int distinct, const Launch& launch, int replays) {
 Timing Timer::screen(int distinct, const Launch& launch) {
   launch(0);
   stream_.finish();
+  // A launch may seem long because the GPU slept or the processor was busy, so that is asked twice.
+  if (once_us(launch) >= kLongLaunchMicroseconds) {
+    const Timing alone = replay(1, launch, 1);
+    if (alone.median_us >= kLongLaunchMicroseconds) return alone;
+  }
   return replay(round_up(4, distinct), launch, 1);
+}
+
+double Timer::once_us(const Launch& launch) {
+  const Event begin, end;
+  begin.record(stream_);
+  launch(0);
+  end.record(stream_);
+  stream_.finish();
+  return end.microseconds_since(begin);
+}
+
+Graph Timer::capture(int launches, const Launch& launch) const {
+  return {stream_, [&] {
+            for (int i = 0; i < launches; ++i) launch(i);
+          }};
 }
 
 // The replays and the events between them are enqueued together, so that the GPU goes from one to
 // the next without waiting for the host.
 Timing Timer::replay(int launches, const Launch& launch, int replays) {
-  const Graph graph(stream_, [&] {
-    for (int i = 0; i < launches; ++i) launch(i);
-  });
+  const Graph graph = capture(launches, launch);
   wake(graph);
   std::vector<Event> events(static_cast<std::size_t>(replays) + 1);
   graph.launch(stream_);
@@ -103,6 +205,35 @@ Timing Timer::replay(int launches, const Launch& launch, int replays) {
     replay_us.push_back(events[i].microseconds_since(events[i - 1]));
   }
   return summarise(replay_us, launches);
+}
+
+std::vector<RaceTiming> Timer::race(int distinct, const std::vector<Launch>& contestants,
+                                    int rounds) {
+  if (contestants.empty()) return {};
+  std::vector<double> launch_us;
+  for (const Launch& launch : contestants) launch_us.push_back(screen(distinct, launch).median_us);
+  const std::vector<int> launches = race_launches(launch_us, distinct);
+  std::vector<Graph> graphs;
+  double round_us = 0;
+  for (std::size_t i = 0; i < contestants.size(); ++i) {
+    graphs.push_back(capture(launches[i], contestants[i]));
+    round_us += launches[i] * launch_us[i];
+  }
+  const std::vector<std::vector<int>> orders = race_orders(static_cast<int>(graphs.size()), rounds);
+  std::vector<Event> events(1 + graphs.size() * orders.size());
+  wake(graphs.front());
+  for (const Graph& graph : graphs) graph.launch(stream_);
+  auto event = events.begin();
+  event->record(stream_);
+  for (const std::vector<int>& order : orders) {
+    for (const int contestant : order) {
+      graphs[static_cast<std::size_t>(contestant)].launch(stream_);
+      (++event)->record(stream_);
+    }
+  }
+  stream_.finish(kFinishSeconds + 4 * (rounds + 1) * round_us / 1e6);
+  last_busy_ = now();
+  return timings_of(events, orders, launches);
 }
 
 void Timer::wake(const Graph& graph) {

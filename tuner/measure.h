@@ -1,4 +1,4 @@
-// The measuring protocol: replays of a CUDA graph of launches over cold weights, timed by events.
+// The measuring protocol: replays of CUDA graphs of launches over cold weights, timed by events.
 #pragma once
 
 #include <cstddef>
@@ -13,12 +13,20 @@ namespace marlin {
 
 // As printed beside every result.
 std::string_view protocol_text();
+// The same for Timer::race.
+std::string_view race_protocol_text();
 
 // Microseconds of one launch, over the timed replays of one graph.
 struct Timing {
   double median_us = 0, min_us = 0, max_us = 0;
   int launches = 0;  // in one replay
   int replays = 0;   // timed
+};
+
+// What a race says of one contestant.
+struct RaceTiming {
+  Timing timing;                 // over the rounds
+  std::vector<double> round_us;  // of one launch in each round
 };
 
 // The middle of the values, or the mean of the two in the middle; values must not be empty.
@@ -33,8 +41,25 @@ Timing summarise(const std::vector<double>& replay_us, int launches);
 int distinct_buffers(std::size_t bytes);
 
 // The launches of one replay: a multiple of `distinct`, so that the rotation goes on unbroken from
-// one replay to the next, and long enough (4 ms or 128 launches) for the events' resolution.
+// one replay to the next, and long enough (4 ms or 128 launches) for the events' resolution. A
+// launch of 1 ms or more is worked off in 4 ms or one launch, whatever `distinct`: buffers that
+// rotate hold less than 260 MB each, so that whatever part of them the L2 cache could keep is read
+// in a few per cent of that time, while whole rotations could take seconds.
 int launches_for(double launch_us, int distinct);
+
+// The same for the contestants of a race, from the time of one launch of each: windows of 1.5 ms or
+// 512 launches of the fastest, and as many launches for all others. Only one whose window would be
+// more than 8 times as long gets its own count, so that it does not hold up the rounds.
+std::vector<int> race_launches(const std::vector<double>& launch_us, int distinct);
+
+// The order of the contestants 0..count-1 in each round. Rounds 2i and 2i + 1 are mirror images, so
+// that a steady drift cancels between them; over 2 count rounds each contestant has every place
+// twice, and each other contestant directly before it twice.
+std::vector<std::vector<int>> race_orders(int count, int rounds);
+
+// The median over the rounds of one contestant's time over the other's in the same round; both are
+// of one race.
+double paired_ratio(const RaceTiming& one, const RaceTiming& other);
 
 // Copies of one operand, one after the other, each aligned to 512 bytes and filled by `fill`.
 class Rotation {
@@ -68,11 +93,19 @@ class Timer {
   // The first call of all is outside any graph. Throws GpuStuck and Error{driver_failed}.
   using Launch = std::function<void(int)>;
   Timing time(int distinct, const Launch& launch, int replays = kReplays);
-  // One timed replay over each buffer once (or 4 launches): to tell the slow from the fast.
+  // One timed replay over each buffer once (or 4 launches; only one of 1 ms or more): to tell the
+  // slow from the fast.
   Timing screen(int distinct, const Launch& launch);
+  // All contestants against each other: every round replays each of them once, in the order of
+  // race_orders(), so that neither drift nor neighbours choose the winner. One result for each, in
+  // the order given; rounds > 0. Everything is enqueued ahead of the GPU, so
+  // the processor may be busy meanwhile. Throws as time() does.
+  std::vector<RaceTiming> race(int distinct, const std::vector<Launch>& contestants, int rounds);
 
  private:
+  double once_us(const Launch& launch);
   Timing replay(int launches, const Launch& launch, int replays);
+  Graph capture(int launches, const Launch& launch) const;
   void wake(const Graph& graph);
 
   Stream stream_;

@@ -105,7 +105,8 @@ TEST_F(CheckerTest, CompareSumsErrorsAndCountsWhatIsNotFinite) {
   const DeviceBuffer device_out = upload(out), device_ref = upload(ref);
   const DeviceBuffer partial(sizeof(double) * 4 * 8);
   checker().kernels().launch("compare", {.x = 8}, checker().stream(), device_out.address(),
-                             device_ref.address(), std::uint64_t{3000}, partial.address());
+                             device_ref.address(), std::uint64_t{3000}, std::uint64_t{3000},
+                             partial.address());
   checker().stream().finish();
   const Check result = check_from(download<double>(partial));
   EXPECT_DOUBLE_EQ(result.relative_error, std::sqrt(10.0 / (2999 + 16)));
@@ -180,6 +181,30 @@ TEST_F(CheckerTest, TheTimerTellsLongWorkFromShort) {
   EXPECT_GT(timing.median_us, 0.1);
   EXPECT_LE(timing.min_us, timing.median_us);
   EXPECT_GE(timing.max_us, timing.median_us);
+}
+
+TEST_F(CheckerTest, ARaceTimesEveryContestantInEveryRound) {
+  constexpr std::size_t kBytes = 16 << 20;
+  Timer timer;
+  const Rotation data(kBytes, distinct_buffers(kBytes), [&](CUdeviceptr out, std::size_t bytes) {
+    checker().filler().bytes(timer.stream(), out, bytes, 1);
+  });
+  const auto fill = [&](std::uint64_t bytes) -> Timer::Launch {
+    return
+        [&, bytes](int i) { checker().filler().bytes(timer.stream(), data.address(i), bytes, 2); };
+  };
+  const std::vector<RaceTiming> race =
+      timer.race(data.count(), {fill(kBytes), fill(kBytes / 2), fill(kBytes)}, 5);
+  ASSERT_EQ(race.size(), 3U);
+  for (const RaceTiming& one : race) {
+    EXPECT_EQ(one.timing.replays, 5);
+    EXPECT_EQ(one.timing.launches, race[0].timing.launches);
+    EXPECT_EQ(one.timing.launches % data.count(), 0);
+    ASSERT_EQ(one.round_us.size(), 5U);
+    EXPECT_DOUBLE_EQ(one.timing.median_us, median(one.round_us));
+    EXPECT_GT(one.timing.min_us, 0.1);
+  }
+  EXPECT_TRUE(timer.race(data.count(), {}, 5).empty());
 }
 
 }  // namespace

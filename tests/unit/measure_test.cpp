@@ -1,6 +1,6 @@
 // The figures behind `marlin bench` and `marlin verify`, where no GPU is needed: statistics,
 // verdicts, anchors, ratios, rankings.
-// Entry point: the tests of suites Measure, Verdict, AnchorFile, Report, SweepRanking.
+// Entry point: the tests of suites Measure, Race, Verdict, AnchorFile, Report, SweepRanking.
 #include "tuner/measure.h"
 
 #include <gmock/gmock.h>
@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <set>
 
 #include "codegen/error.h"
@@ -57,7 +58,7 @@ TEST(Measure, DistinctBuffersAreTheFewestThatHold260MB) {
 }
 
 TEST(Measure, ReplaysGoThroughTheRotationWhole) {
-  for (double us : {0.5, 3.0, 17.0, 60.0, 5500.0}) {
+  for (double us : {0.5, 3.0, 17.0, 60.0, 999.0}) {
     for (int distinct : {1, 2, 5, 31, 100}) {
       const int launches = launches_for(us, distinct);
       EXPECT_EQ(launches % distinct, 0) << us << " " << distinct;
@@ -65,9 +66,81 @@ TEST(Measure, ReplaysGoThroughTheRotationWhole) {
       EXPECT_LT(launches, 128 + distinct);
     }
   }
-  EXPECT_EQ(launches_for(5500, 1), 1);  // one launch is longer than a replay need be
   EXPECT_EQ(launches_for(40, 1), 100);  // 4 ms
   EXPECT_EQ(launches_for(5, 31), 155);  // 128, rounded up to whole rotations
+}
+
+TEST(Measure, LongLaunchesNeedNoWholeRotations) {
+  EXPECT_EQ(launches_for(999, 31), 31);
+  EXPECT_EQ(launches_for(1000, 31), 4);   // 4 ms
+  EXPECT_EQ(launches_for(40000, 31), 1);  // longer than a replay need be
+  EXPECT_EQ(launches_for(5500, 1), 1);
+}
+
+TEST(Race, AllHaveTheFastestOnesLaunches) {
+  EXPECT_THAT(race_launches({15, 10, 12}, 5), ElementsAre(150, 150, 150));  // 1.5 ms of 10 us
+  EXPECT_THAT(race_launches({10, 10}, 31), ElementsAre(155, 155));          // whole rotations
+  EXPECT_THAT(race_launches({1, 2}, 3), ElementsAre(513, 513));             // 512, rounded up
+  EXPECT_THAT(race_launches({1200, 1100}, 31), ElementsAre(2, 2));
+  EXPECT_THAT(race_launches({9000}, 31), ElementsAre(1));
+  EXPECT_TRUE(race_launches({}, 31).empty());
+}
+
+TEST(Race, OnlyTheMuchSlowerHaveFewerLaunches) {
+  EXPECT_THAT(race_launches({10, 80, 81}, 5), ElementsAre(150, 150, 20));
+  EXPECT_THAT(race_launches({10, 5000}, 31), ElementsAre(155, 1));
+  EXPECT_THAT(race_launches({300, 2000}, 31), ElementsAre(31, 31));
+  EXPECT_THAT(race_launches({300, 2500}, 31), ElementsAre(31, 1));
+  EXPECT_THAT(race_launches({2, 20, 30}, 1), ElementsAre(512, 512, 50));  // 12 ms at least
+}
+
+TEST(Race, EveryRoundHasEachContestantOnce) {
+  for (int count = 1; count <= 9; ++count) {
+    const auto orders = race_orders(count, 7);
+    ASSERT_EQ(orders.size(), 7U);
+    for (std::vector<int> order : orders) {
+      std::sort(order.begin(), order.end());
+      ASSERT_EQ(order.size(), static_cast<std::size_t>(count));
+      for (int i = 0; i < count; ++i) EXPECT_EQ(order[static_cast<std::size_t>(i)], i);
+    }
+  }
+  EXPECT_THAT(race_orders(4, 3), ElementsAre(ElementsAre(0, 3, 1, 2), ElementsAre(2, 1, 3, 0),
+                                             ElementsAre(1, 0, 2, 3)));
+}
+
+TEST(Race, DriftCancelsInPairsOfRounds) {
+  for (int count = 1; count <= 9; ++count) {
+    const auto orders = race_orders(count, 6);
+    for (std::size_t round = 0; round < orders.size(); round += 2) {
+      const std::vector<int> mirror(orders[round + 1].rbegin(), orders[round + 1].rend());
+      EXPECT_EQ(orders[round], mirror) << count << " " << round;
+    }
+  }
+}
+
+TEST(Race, PlacesAndNeighboursAreBalanced) {
+  for (int count = 2; count <= 9; ++count) {
+    std::map<std::pair<int, std::size_t>, int> places;
+    std::map<std::pair<int, int>, int> neighbours;
+    for (const std::vector<int>& order : race_orders(count, 2 * count)) {
+      for (std::size_t place = 0; place < order.size(); ++place) {
+        ++places[{order[place], place}];
+        if (place > 0) ++neighbours[{order[place - 1], order[place]}];
+      }
+    }
+    EXPECT_EQ(places.size(), static_cast<std::size_t>(count * count));
+    EXPECT_EQ(neighbours.size(), static_cast<std::size_t>(count * (count - 1)));
+    for (const auto& [key, times] : places) EXPECT_EQ(times, 2) << count;
+    for (const auto& [key, times] : neighbours) EXPECT_EQ(times, 2) << count;
+  }
+}
+
+TEST(Race, RatiosArePairedByRound) {
+  RaceTiming one, other;
+  one.round_us = {10, 22, 36};  // the clock falls from round to round
+  other.round_us = {10, 20, 30};
+  EXPECT_DOUBLE_EQ(paired_ratio(one, other), 1.1);
+  EXPECT_DOUBLE_EQ(paired_ratio(other, other), 1);
 }
 
 TEST(Verdict, EveryKindOfDamageIsAFinding) {
