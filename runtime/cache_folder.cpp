@@ -1,5 +1,5 @@
 // A path -> an open folder whose owner and mode were checked; files in it -> bytes and back.
-// Entry points: CacheFolder::open, CacheFolder::create.
+// Entry points: CacheFolder::open, CacheFolder::create, read_checked_file.
 #include "runtime/cache_folder.h"
 
 #include <dirent.h>
@@ -69,6 +69,36 @@ bool beyond_file_limit(std::uint64_t bytes) {
   struct rlimit limit;
   return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
          bytes > limit.rlim_cur;
+}
+
+// What is absent gives nothing; all checks are made on the open descriptor.
+std::optional<std::string> read_at(int folder, const std::string& name, const std::string& path,
+                                   int flags, std::size_t max_bytes, CacheFolder::Touch touch) {
+  // O_NONBLOCK: opening a FIFO must not wait for a writer.
+  const UniqueFd file(retried([&] {
+    return openat(folder, name.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | flags);
+  }));
+  if (!file.valid()) {
+    if (errno == ENOENT) return std::nullopt;
+    const bool link = errno == ELOOP && (flags & O_NOFOLLOW) != 0;
+    fail(path, link ? "is a symbolic link" : "cannot open the file", errno);
+  }
+  const struct stat info = checked_stat(file.get(), path);
+  if (!S_ISREG(info.st_mode)) refuse(path, "is not a plain file");
+  const auto size = static_cast<std::uint64_t>(info.st_size);
+  if (size > max_bytes) refuse(path, fmt::format("has {} bytes, over {}", size, max_bytes));
+  std::string bytes(size, '\0');
+  std::size_t filled = 0;
+  while (filled < bytes.size()) {
+    const ssize_t got =
+        retried([&] { return ::read(file.get(), bytes.data() + filled, bytes.size() - filled); });
+    if (got < 0) fail(path, "cannot read the file", errno);
+    if (got == 0) refuse(path, "became shorter while it was read");
+    filled += static_cast<std::size_t>(got);
+  }
+  // Not being allowed to, on a read-only mount for one, only makes the file look less used.
+  if (touch == CacheFolder::Touch::yes) futimens(file.get(), nullptr);
+  return bytes;
 }
 
 }  // namespace
@@ -150,31 +180,11 @@ std::optional<FileStat> CacheFolder::stat(const std::string& name) const {
 
 std::optional<std::string> CacheFolder::read(const std::string& name, std::size_t max_bytes,
                                              Touch touch) const {
-  const std::string path = path_ + "/" + name;
-  // O_NONBLOCK: opening a FIFO must not wait for a writer.
-  const UniqueFd file(retried([&] {
-    return openat(fd(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-  }));
-  if (!file.valid()) {
-    if (errno == ENOENT) return std::nullopt;
-    fail(path, errno == ELOOP ? "is a symbolic link" : "cannot open the file", errno);
-  }
-  const struct stat info = checked_stat(file.get(), path);
-  if (!S_ISREG(info.st_mode)) refuse(path, "is not a plain file");
-  const auto size = static_cast<std::uint64_t>(info.st_size);
-  if (size > max_bytes) refuse(path, fmt::format("has {} bytes, over {}", size, max_bytes));
-  std::string bytes(size, '\0');
-  std::size_t filled = 0;
-  while (filled < bytes.size()) {
-    const ssize_t got =
-        retried([&] { return ::read(file.get(), bytes.data() + filled, bytes.size() - filled); });
-    if (got < 0) fail(path, "cannot read the file", errno);
-    if (got == 0) refuse(path, "became shorter while it was read");
-    filled += static_cast<std::size_t>(got);
-  }
-  // Not being allowed to, on a read-only mount for one, only makes the file look less used.
-  if (touch == Touch::yes) futimens(file.get(), nullptr);
-  return bytes;
+  return read_at(fd(), name, path_ + "/" + name, O_NOFOLLOW, max_bytes, touch);
+}
+
+std::optional<std::string> read_checked_file(const std::string& path, std::size_t max_bytes) {
+  return read_at(AT_FDCWD, path, path, 0, max_bytes, CacheFolder::Touch::no);
 }
 
 void CacheFolder::publish(const std::string& name, std::string_view bytes,

@@ -61,6 +61,9 @@ class CacheFolder {
   std::string path_;
 };
 
+// The file at this path, links followed, under the same checks as a folder's files.
+std::optional<std::string> read_checked_file(const std::string& path, std::size_t max_bytes);
+
 // "<name>" out of "<name>.tmp.<16 digits>"; nothing when the text is no temporary's name.
 std::optional<std::string> published_name(std::string_view temporary);
 

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <cstdlib>
 #include <filesystem>
 #include <limits>
 #include <stdexcept>
@@ -16,6 +15,7 @@
 
 #include "codegen/error.h"
 #include "runtime/cubin_cache_layout.h"
+#include "runtime/environment.h"
 
 namespace marlin {
 namespace {
@@ -27,16 +27,6 @@ constexpr std::string_view kTagText =
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This folder holds GPU code compiled by marlin. It can be deleted at any time.\n"
     "# The format of this file is described at https://bford.info/cachedir/\n";
-
-std::optional<std::string> variable(const char* name) {
-  const char* value = std::getenv(name);
-  if (value == nullptr) return std::nullopt;
-  return std::string(value);
-}
-
-bool is_absolute(const std::optional<std::string>& path) {
-  return path && !path->empty() && path->front() == '/';
-}
 
 // Folders are named in messages and reached again later, whatever the current folder is then.
 std::string absolute(const std::string& dir) {
@@ -55,9 +45,7 @@ void explain(std::string* why, const std::string& text) {
 
 std::string default_cache_dir() {
   if (const auto dir = variable("MARLIN_CACHE_DIR")) return *dir;
-  if (const auto base = variable("XDG_CACHE_HOME"); is_absolute(base)) return *base + "/marlin";
-  if (const auto home = variable("HOME"); is_absolute(home)) return *home + "/.cache/marlin";
-  return "";
+  return user_folder("XDG_CACHE_HOME", ".cache");
 }
 
 std::uint64_t cache_cap() {

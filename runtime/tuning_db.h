@@ -1,6 +1,7 @@
 // TuningFile, TuningLayers: tuning databases, and the look-up of a choice in them.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,15 +13,16 @@
 namespace marlin {
 
 // The text of one database. Lines are parsed when they are looked at. Safe to read from many
-// threads at once.
+// threads at once; a copy shares the text.
 class TuningFile {
  public:
-  TuningFile(std::string name, std::string text) : name_(std::move(name)), text_(std::move(text)) {}
+  TuningFile(std::string name, std::string text);
 
-  // The file at this path: nothing when there is none. Throws Error{io} with the path and the rule
-  // for what is no plain file, larger than kMostFileBytes, or writable by others.
+  // The file at this path, links followed: nothing when there is none. Throws Error{io} with the
+  // path and the rule for what is no plain file, larger than kMostFileBytes, owned by somebody
+  // other than the user and root, or writable by others.
   static std::optional<TuningFile> read(const std::string& path);
-  // The data measured for the library's release (tuner/data), with a view of embedded text.
+  // The data measured for the library's release (tuner/data), embedded in it.
   static const TuningFile& shipped();
 
   static constexpr std::size_t kMostFileBytes = std::size_t{64} << 20;
@@ -30,12 +32,16 @@ class TuningFile {
 
   // The choices of the current schema for this n, k and group on this target, in the order of the
   // file; a later one replaces an earlier one of the same GPU and m. A torn or damaged line is
-  // passed over.
+  // passed over. The shape's m plays no part.
   std::vector<TuningRecord> choices(const Shape& shape, const Target& target) const;
 
  private:
+  TuningFile(std::string name, std::shared_ptr<const std::string> owned, std::string_view text)
+      : name_(std::move(name)), owned_(std::move(owned)), text_(text) {}
+
   std::string name_;
-  std::string text_;
+  std::shared_ptr<const std::string> owned_;  // null: the text is embedded
+  std::string_view text_;
 };
 
 struct TunedChoice {
@@ -44,14 +50,23 @@ struct TunedChoice {
   bool exact = false;  // measured for this very shape; else for the nearest m
 };
 
-// Databases in order of precedence.
+// Databases in order of precedence. Safe to use from many threads at once.
 class TuningLayers {
  public:
-  explicit TuningLayers(std::vector<std::shared_ptr<const TuningFile>> files);
+  explicit TuningLayers(std::vector<std::shared_ptr<const TuningFile>> files)
+      : files_(std::move(files)) {}
+
+  // The files at these paths that are there, then the shipped data. One that is refused is left
+  // out, and `problems` gets the reason.
+  static TuningLayers open(const std::vector<std::string>& paths,
+                           std::vector<std::string>* problems = nullptr);
+
+  const std::vector<std::shared_ptr<const TuningFile>>& files() const { return files_; }
 
   // Exact in any layer, else the nearest m within a factor of two whose config is legal for the
   // shape; both first among the records of this GPU, then of any GPU of the target ("" as gpu: any
-  // at once). Nothing when no record serves.
+  // at once). Of two that are equally near the one of the larger m, then of the earlier layer, then
+  // of the later line. Nothing when no record serves.
   std::optional<TunedChoice> find(const Shape& shape, const Target& target,
                                   std::string_view gpu) const;
 

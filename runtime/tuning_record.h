@@ -30,13 +30,15 @@ struct TuningRecord {
   std::string protocol;  // how it was timed: "race/1"
   double us = 0;         // median of one launch; 0 for a failure
   double min_us = 0, max_us = 0;
-  double model_us = 0;   // choice: the cost model's own config in the same race; 0 when not timed
-  std::string reason;    // failure: why, at most 200 characters
-  std::string nvrtc;     // NVRTC's version: "13.0"
-  int driver = 0;        // CUDA version of the driver: 13000
+  double model_us = 0;  // choice: the cost model's own config in the same race; 0 when not timed
+  std::string reason;   // failure: why, at most 200 characters
+  std::string nvrtc;    // NVRTC's version: "13.0"
+  int driver = 0;       // CUDA version of the driver: 13000
 };
 
-// One line, ending in a newline.
+// One line, ending in a newline. Times are rounded to nanoseconds; texts keep 200 characters, and
+// what is no printable ASCII becomes '?'. Throws Error{invalid_argument} with the rule for a record
+// that parse_line() would not give back.
 std::string to_line(const TuningRecord& record);
 
 struct ParsedLine {
@@ -55,7 +57,8 @@ ParsedLine parse_line(std::string_view line);
 bool current_schema(const TuningRecord& record);
 
 // Whether the record was measured with other versions than these, or, for a choice, before all
-// families of today were there: still used, and worth measuring again.
+// families of today were there: still used, and worth measuring again. An NVRTC "" and a driver 0
+// are unknown and make nothing stale.
 bool is_stale(const TuningRecord& record, std::string_view nvrtc, int driver);
 
 }  // namespace marlin

@@ -1,5 +1,6 @@
 # Writes OUT, a C++ file with the exact bytes of every file of NAMES (relative to ROOT) as the table
-# that table.h declares. Bytes are numbers in an array: string literals have a length limit.
+# TABLE and the number TABLE<Size> that HEADER declares; entries are as in table.h. Bytes are numbers
+# in an array: string literals have a length limit.
 set(arrays "")
 set(entries "")
 set(index 0)
@@ -11,17 +12,17 @@ foreach(name IN LISTS NAMES)
   string(APPEND entries "    {\"${name}\", k${index}, ${size}},\n")
   math(EXPR index "${index} + 1")
 endforeach()
-file(WRITE ${OUT} "#include \"templates/table.h\"
+file(WRITE ${OUT} "#include \"${HEADER}\"
 
 namespace marlin::embedded {
 namespace {
 ${arrays}
 }  // namespace
 
-const Entry kTable[] = {
+const Entry ${TABLE}[] = {
 ${entries}    {nullptr, nullptr, 0},
 };
-const std::size_t kTableSize = ${index};
+const std::size_t ${TABLE}Size = ${index};
 
 }  // namespace marlin::embedded
 ")

@@ -1,0 +1,162 @@
+// Files of tuning records -> the choice for a shape on a GPU.
+// Entry points: TuningFile::read, TuningLayers::find.
+#include "runtime/tuning_db.h"
+
+#include <fmt/format.h>
+#include <string.h>
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "codegen/error.h"
+#include "runtime/cache_folder.h"
+#include "runtime/environment.h"
+#include "runtime/shipped_tuning.h"
+
+namespace marlin {
+namespace {
+
+// memmem beats string_view::find by far: these needles begin with the most common byte.
+std::size_t find_text(std::string_view text, std::string_view needle, std::size_t from) {
+  if (from >= text.size()) return std::string_view::npos;
+  const void* found = memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
+  if (found == nullptr) return std::string_view::npos;
+  return static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
+}
+
+// A canonical line has these fields side by side, so that lines of other shapes are passed by
+// without a look at anything else in them.
+std::vector<std::string_view> lines_of(std::string_view text, const Shape& shape,
+                                       const Target& target) {
+  const std::string problem =
+      fmt::format(",\"n\":{},\"k\":{},\"group\":{},\"exact_m\":", shape.n, shape.k, shape.group);
+  const std::string machine = fmt::format(",\"arch\":\"{}\",\"sms\":{},", target.arch, target.sms);
+  std::vector<std::string_view> lines;
+  for (std::size_t at = 0; (at = find_text(text, problem, at)) != std::string_view::npos;) {
+    const std::size_t begin = text.substr(0, at).rfind('\n') + 1;  // npos + 1 is the beginning
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(begin, end - begin);
+    if (line.find(machine) != std::string_view::npos) lines.push_back(line);
+    at = end;
+  }
+  return lines;
+}
+
+bool same_weights(const Shape& x, const Shape& y) {
+  return x.n == y.n && x.k == y.k && x.group == y.group;
+}
+
+struct Candidate {
+  const TuningFile* file = nullptr;
+  TuningRecord record;
+};
+
+// How far two token counts are from one another: 1 is none.
+double distance(std::int64_t x, std::int64_t y) {
+  return double(std::max(x, y)) / double(std::min(x, y));
+}
+
+// `candidates` are in order of precedence.
+const Candidate* best_of(const std::vector<Candidate>& candidates, const Shape& shape,
+                         const Target& target, std::string_view gpu) {
+  constexpr double kFarthest = 2;
+  const Candidate* best = nullptr;
+  double least = 0;
+  for (const Candidate& candidate : candidates) {
+    const TuningRecord& record = candidate.record;
+    if (!gpu.empty() && record.gpu != gpu) continue;
+    if (record.shape == shape) return &candidate;
+    const double far = distance(record.shape.m, shape.m);
+    if (far > kFarthest) continue;
+    const bool nearer =
+        best == nullptr || far < least || (far == least && record.shape.m > best->record.shape.m);
+    if (!nearer || why_illegal(shape, target, record.config)) continue;
+    best = &candidate;
+    least = far;
+  }
+  return best;
+}
+
+std::string_view text_of(const embedded::Entry& entry) {
+  return {reinterpret_cast<const char*>(entry.bytes), entry.size};
+}
+
+}  // namespace
+
+TuningFile::TuningFile(std::string name, std::string text)
+    : name_(std::move(name)),
+      owned_(std::make_shared<const std::string>(std::move(text))),
+      text_(*owned_) {}
+
+std::optional<TuningFile> TuningFile::read(const std::string& path) {
+  auto text = read_checked_file(path, kMostFileBytes);
+  if (!text) return std::nullopt;
+  return TuningFile(path, std::move(*text));
+}
+
+std::vector<TuningRecord> TuningFile::choices(const Shape& shape, const Target& target) const {
+  const std::vector<std::string_view> lines = lines_of(text_, shape, target);
+  std::vector<TuningRecord> found;
+  std::set<std::tuple<std::string, std::int64_t, bool>> seen;
+  for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
+    auto record = parse_line(*line).record;
+    if (!record || record->kind != TuningRecord::Kind::choice || !current_schema(*record)) continue;
+    if (!same_weights(record->shape, shape) || record->target != target) continue;
+    if (!seen.emplace(record->gpu, record->shape.m, record->shape.exact_m).second) continue;
+    found.push_back(std::move(*record));
+  }
+  std::reverse(found.begin(), found.end());
+  return found;
+}
+
+// One file is used as it lies in the library; several are joined.
+const TuningFile& TuningFile::shipped() {
+  static const auto& file = *new TuningFile([] {
+    if (embedded::kTuningSize == 1) {
+      return TuningFile("shipped", nullptr, text_of(embedded::kTuning[0]));
+    }
+    std::string text;
+    for (std::size_t i = 0; i < embedded::kTuningSize; ++i) text += text_of(embedded::kTuning[i]);
+    return TuningFile("shipped", std::move(text));
+  }());
+  return file;
+}
+
+TuningLayers TuningLayers::open(const std::vector<std::string>& paths,
+                                std::vector<std::string>* problems) {
+  std::vector<std::shared_ptr<const TuningFile>> files;
+  for (const std::string& path : paths) {
+    try {
+      auto file = TuningFile::read(path);
+      if (file) files.push_back(std::make_shared<const TuningFile>(std::move(*file)));
+    } catch (const Error& error) {
+      if (problems != nullptr) problems->emplace_back(error.what());
+    }
+  }
+  files.push_back(std::make_shared<const TuningFile>(TuningFile::shipped()));
+  return TuningLayers(std::move(files));
+}
+
+std::optional<TunedChoice> TuningLayers::find(const Shape& shape, const Target& target,
+                                              std::string_view gpu) const {
+  std::vector<Candidate> candidates;
+  for (const auto& file : files_) {
+    std::vector<TuningRecord> records = file->choices(shape, target);
+    for (auto record = records.rbegin(); record != records.rend(); ++record) {
+      candidates.push_back({file.get(), std::move(*record)});
+    }
+  }
+  const Candidate* best = best_of(candidates, shape, target, gpu);
+  if (best == nullptr && !gpu.empty()) best = best_of(candidates, shape, target, "");
+  if (best == nullptr) return std::nullopt;
+  return TunedChoice{best->record, best->file->name(), best->record.shape == shape};
+}
+
+std::string default_tuning_db() {
+  if (const auto path = variable("MARLIN_TUNING_DB")) return *path;
+  const std::string folder = user_folder("XDG_DATA_HOME", ".local/share");
+  return folder.empty() ? "" : folder + "/" + kTuningFileName;
+}
+
+}  // namespace marlin
