@@ -96,6 +96,10 @@ BenchSummary summarise(std::int64_t m, const std::vector<const BenchCell*>& cell
 
 }  // namespace
 
+std::string layer_name(const std::string& layer, const Shape& shape) {
+  return layer.empty() ? fmt::format("{}x{}", shape.k, shape.n) : layer;
+}
+
 double BenchCell::flops() const {
   return 2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.n) *
          static_cast<double>(shape.k);

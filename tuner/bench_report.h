@@ -13,9 +13,12 @@
 
 namespace marlin {
 
+// The layer's name in a report: "KxN" where it has none of its own.
+std::string layer_name(const std::string& layer, const Shape& shape);
+
 // One layer at one M.
 struct BenchCell {
-  std::string layer;      // its name, or "KxN"
+  std::string layer;      // layer_name()
   Shape shape;            // as asked
   std::int64_t rung = 0;  // the m its kernel is written for
   std::string config;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <regex>
@@ -14,6 +15,7 @@
 #include "tuner/anchors.h"
 #include "tuner/bench_report.h"
 #include "tuner/cli_common.h"
+#include "tuner/cmd_bench_compare.h"
 #include "tuner/sweep.h"
 #include "tuner/verbs.h"
 
@@ -26,6 +28,7 @@ struct BenchOptions {
   std::string configs = "chosen", config, match;
   std::size_t max_configs = 0, top = 10;
   SweepRules rules;
+  std::vector<std::string> compare;
   std::string anchors, plot, out;
   double peak_tflops = 0;
   std::optional<std::uint64_t> seed;
@@ -125,7 +128,7 @@ std::vector<LayerPlan> plan_layers(const BenchRun& run, const std::vector<NamedS
 BenchCell begin_cell(const BenchRun& run, const CellPlan& plan, const Timing& floor) {
   const Shape& shape = plan.asked.shape;
   BenchCell cell;
-  cell.layer = plan.asked.layer.empty() ? fmt::format("{}x{}", shape.k, shape.n) : plan.asked.layer;
+  cell.layer = layer_name(plan.asked.layer, shape);
   cell.shape = shape;
   cell.rung = plan.kernel.m;
   cell.floor = floor;
@@ -342,9 +345,22 @@ void check_options(const BenchOptions& options) {
   }
 }
 
+CompareOptions compare_options(const BenchOptions& options) {
+  return {.shapes = options.shapes,
+          .target = options.target,
+          .choosers = options.compare,
+          .plot = options.plot,
+          .seed = options.seed,
+          .jobs = options.jobs,
+          .json = options.json,
+          .draw = options.draw,
+          .no_cache = options.no_cache};
+}
+
 Exit run_bench(const BenchOptions& options) {
   const std::vector<NamedShape> asked = options.shapes.resolve();
   check_options(options);
+  if (!options.compare.empty()) return bench_compare(compare_options(options));
   BenchRun run{
       .options = options, .report = {}, .swept = {}, .anchors = {}, .target = {}, .lines = {}};
   if (!options.anchors.empty()) run.anchors = Anchors::load(options.anchors);
@@ -386,6 +402,28 @@ void add_sweep_options(CLI::App& verb, BenchOptions& options) {
       ->type_name("FILE");
 }
 
+void add_compare_option(CLI::App& verb, BenchOptions& options) {
+  verb.add_option("--compare", options.compare,
+                  "race what these choose and print the ratios to the first: tuned (what get() "
+                  "uses), model (the cost model's first config), worst (its last)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember(std::vector<std::string>(std::begin(kChoosers), std::end(kChoosers))))
+      ->type_name("WHO,...");
+}
+
+void refuse_beside_compare(const CLI::App& verb) {
+  for (const char* other : {"--config", "--configs", "--match", "--max-configs", "--finals",
+                            "--top", "--out", "--anchors", "--peak-tflops", "--no-cublas"}) {
+    if (verb.get_option(other)->count() == 0) continue;
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("--compare and {} exclude each other: --compare times what its choosers "
+                    "choose, against the read floor alone",
+                    other));
+  }
+}
+
 }  // namespace
 
 void add_bench(CLI::App& app, Exit& exit) {
@@ -397,13 +435,15 @@ void add_bench(CLI::App& app, Exit& exit) {
       "\nExamples:\n"
       "  marlin bench --shapes llama3-8b --m 1,16,64 --plot\n"
       "  marlin bench --shapes llama3-8b,llama3-70b --m 1,16,32,64,128 --anchors h200.json --json\n"
-      "  marlin bench --shape 16x4096x4096 --configs all --out sweep.jsonl\n");
+      "  marlin bench --shape 16x4096x4096 --configs all --out sweep.jsonl\n"
+      "  marlin bench --shapes llama3-8b --compare tuned,model,worst --plot\n");
   options->shapes.default_m = {1, 2, 4, 8, 16, 32, 64, 128};
   options->shapes.add_to(*verb);
   options->target.add_to(*verb);
   verb->add_option("--config", options->config, "this config's text instead of the chosen one")
       ->type_name("TEXT");
   add_sweep_options(*verb, *options);
+  add_compare_option(*verb, *options);
   verb->add_option("--anchors", options->anchors,
                    "published kernels' times, re-scaled by the read floor of this run")
       ->type_name("FILE");
@@ -411,8 +451,8 @@ void add_bench(CLI::App& app, Exit& exit) {
                    "FP16 peak of the roof; else 760 on an H200, else measured with cuBLAS")
       ->check(CLI::PositiveNumber);
   CLI::Option* plot = verb->add_option("--plot", options->plot,
-                                       "draw the speed-up over cuBLAS against M here, and as SVG "
-                                       "into FILE");
+                                       "draw the speed-up over cuBLAS (--compare: the time over "
+                                       "the read floor) against M here, and as SVG into FILE");
   plot->expected(0, 1)->type_name("[FILE.svg]");
   verb->add_option("--seed", options->seed, "for data and draws; random unless given");
   verb->add_option("-j,--jobs", options->jobs, "compile on so many threads; 0: one for each core")
@@ -420,7 +460,8 @@ void add_bench(CLI::App& app, Exit& exit) {
   verb->add_flag("--no-cublas", options->no_cublas, "do not time cuBLAS");
   verb->add_flag("--no-cache", options->no_cache, "keep the kernels out of the user's cache");
   verb->add_flag("--json", options->json, "print the result as JSON");
-  verb->callback([options, plot, &exit] {
+  verb->callback([options, verb, plot, &exit] {
+    if (!options->compare.empty()) refuse_beside_compare(*verb);
     options->draw = plot->count() > 0;
     exit = run_bench(*options);
   });
