@@ -19,6 +19,7 @@ constexpr const char* kFooter =
     "  marlin prebuild --shapes llama3-8b --m 1,16,64 --arch sm_80,sm_90a --sms 108,132 --out DIR\n"
     "  marlin verify --shapes published\n"
     "  marlin bench --shapes llama3-8b --m 1,16,64\n"
+    "  marlin tune --shapes llama3-8b\n"
     "\nExit codes: 0 done, 1 findings or partial failure, 2 usage, 3 environment (no GPU, no "
     "NVRTC),\n"
     "130 interrupted. Results are on stdout, all else on stderr.\n";
@@ -54,6 +55,8 @@ Exit run(int argc, char** argv) {
   add_prebuild(app, exit);
   add_verify(app, exit);
   add_bench(app, exit);
+  add_tune(app, exit);
+  add_tune_worker(app, exit);
   add_cache(app, exit);
   add_doctor(app, exit);
   try {

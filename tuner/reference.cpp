@@ -80,14 +80,16 @@ Checker::Checker(const Gpu& gpu)
       kernels_(gpu, "reference.cu",
                {"reference_gemm", "compare", "count_other", "count_different"}) {}
 
-Problem::Problem(const Checker& checker, const Shape& shape, std::uint64_t seed)
+Problem::Problem(const Checker& checker, const Shape& shape, std::uint64_t seed,
+                 std::int64_t distinct_rows)
     : checker_(checker),
       shape_(shape),
+      rows_(std::min(shape.m, distinct_rows)),
       guard_(std::max<std::uint64_t>(65536, 64 * static_cast<std::uint64_t>(shape.n))),
       a_(elements(shape.m, shape.k) * 2),
       packed_(packed_bytes(shape)),
       packed_scales_(scales_bytes(shape)),
-      reference_(elements(shape.m, shape.n) * 8),
+      reference_(elements(rows_, shape.n) * 8),
       c_((elements(shape.m, shape.n) + 2 * guard_) * 2),
       first_c_(elements(shape.m, shape.n) * 2),
       counter_(std::max<std::size_t>(sizeof(std::uint64_t), kScanGrid.x * 4 * sizeof(double))) {
@@ -96,14 +98,28 @@ Problem::Problem(const Checker& checker, const Shape& shape, std::uint64_t seed)
   const Filler& filler = checker.filler();
   filler.codes(stream, codes.address(), codes.bytes(), 4 * seed);
   filler.uniform(stream, scales.address(), scales.bytes() / 2, 4 * seed + 1, 0.002F, 0.005F);
-  filler.normal(stream, a_.address(), a_.bytes() / 2, 4 * seed + 2, 1.0F);
+  filler.normal(stream, a_.address(), elements(rows_, shape.k), 4 * seed + 2, 1.0F);
+  repeat_rows();
   pack_codes_gpu(stream.handle(), shape, codes.pointer(), scales.pointer(), packed_.pointer(),
                  packed_scales_.pointer());
-  checker.kernels().launch("reference_gemm", {.x = tiles(shape.n), .y = tiles(shape.m)}, stream,
+  checker.kernels().launch("reference_gemm", {.x = tiles(shape.n), .y = tiles(rows_)}, stream,
                            a_.address(), codes.address(), scales.address(), reference_.address(),
-                           static_cast<int>(shape.m), static_cast<int>(shape.n),
+                           static_cast<int>(rows_), static_cast<int>(shape.n),
                            static_cast<int>(shape.k), static_cast<int>(group_of(shape)));
   stream.finish();
+}
+
+// Each copy doubles what is there, so that few are needed.
+void Problem::repeat_rows() const {
+  const std::size_t row = elements(1, shape_.k) * 2;
+  for (std::int64_t done = rows_; done < shape_.m;) {
+    const std::int64_t more = std::min(done, shape_.m - done);
+    check(driver().cuMemcpyDtoDAsync(a_.address(row * static_cast<std::size_t>(done)), a_.address(),
+                                     row * static_cast<std::size_t>(more),
+                                     checker_.stream().handle()),
+          "cuMemcpyDtoD");
+    done += more;
+  }
 }
 
 LaunchArgs Problem::arguments(std::int64_t m) const {
@@ -177,7 +193,7 @@ Check Problem::compare_with_reference(std::int64_t m) const {
   const Stream& stream = checker_.stream();
   checker_.kernels().launch("compare", kScanGrid, stream, c_.address(guard_ * 2),
                             reference_.address(), std::uint64_t{elements(m, shape_.n)},
-                            counter_.address());
+                            std::uint64_t{elements(rows_, shape_.n)}, counter_.address());
   stream.finish();
   std::vector<double> partial(kScanGrid.x * 4);
   check(driver().cuMemcpyDtoH(partial.data(), counter_.address(), partial.size() * sizeof(double)),

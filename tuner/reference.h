@@ -58,8 +58,15 @@ class Checker {
 class Problem {
  public:
   // Takes n, k and group from the shape, and its m as the most rows; a kernel for more rows than
-  // these may be run with fewer. Throws Error{invalid_shape} and Error{driver_failed}.
-  Problem(const Checker& checker, const Shape& shape, std::uint64_t seed);
+  // these may be run with fewer. Only the first `distinct_rows` rows of activations are drawn, and
+  // the FP64 product made of; they repeat after that, so that every row of C is held against it.
+  // Throws Error{invalid_shape} and Error{driver_failed}.
+  Problem(const Checker& checker, const Shape& shape, std::uint64_t seed,
+          std::int64_t distinct_rows = kMaxM);
+
+  // For products whose FP64 reference would take seconds. A prime, so that a tile of rows in the
+  // wrong place shows.
+  static constexpr std::int64_t kFewRows = 61;
 
   // Two launches of m rows into poisoned memory; the second must repeat the first bit for bit.
   // One workspace, zeroed once, serves the kernels of all runs. Throws GpuStuck when a launch does
@@ -71,6 +78,7 @@ class Problem {
   std::uint64_t replay(const Compiled& kernel, std::int64_t m, int replays);
 
  private:
+  void repeat_rows() const;
   LaunchArgs arguments(std::int64_t m) const;
   void poison() const;
   std::size_t prepare_workspace(const Compiled& kernel);  // bytes before its guard
@@ -83,6 +91,7 @@ class Problem {
 
   const Checker& checker_;
   Shape shape_;
+  std::int64_t rows_;    // of activations that differ
   std::uint64_t guard_;  // 16-bit words of poison before and after C
   DeviceBuffer a_, packed_, packed_scales_, reference_, c_, first_c_, workspace_, counter_;
 };
