@@ -37,14 +37,15 @@ void refuse_while_capturing(CUstream stream, const Shape& shape) {
                           to_string(shape)));
 }
 
-[[noreturn]] void refuse_jit(const Plan& plan, const Options& options, const Settings& settings) {
+// The command names the config where others would not come to it by themselves.
+[[noreturn]] void refuse_jit(const Plan& plan, bool name_config, const Settings& settings) {
   std::string dir = settings.cache_dir;
   if (dir.empty() && !settings.system_dirs.empty()) dir = settings.system_dirs.front();
   throw Error(ErrorCode::jit_disabled,
               fmt::format("no cache has the kernel for {} on {}, and compiling is disabled; this "
                           "command makes it: {}",
                           to_string(plan.shape), to_string(plan.target),
-                          prebuild_command(plan, options.config.value_or(""), dir)));
+                          prebuild_command(plan, name_config ? to_string(plan.config) : "", dir)));
 }
 
 KernelStore& process_store() {
@@ -67,17 +68,38 @@ const Kernel* KernelStore::get(const Shape& shape, const Options& options) {
 
 const Kernel* KernelStore::make(const TableKey& key, const Options& options) {
   const Target target = options.target ? *options.target : target_of_device(key.device);
-  const Config config =
-      options.config ? parse_config(*options.config) : choose_config(key.shape, target);
-  KernelText text = write_kernel(key.shape, target, config);
-
   const std::shared_ptr<KernelCaches> caches = caches_for(options);
+  const Settings& settings = caches->settings();
+  const std::string gpu = device_name(key.device);
+  Choice choice = choose_config(options.config.value_or(""), key.shape, target, gpu,
+                                *tuning_of(tuning_paths(settings)));
+  KernelText text = write_kernel(key.shape, target, choice.config);
   std::optional<FoundKernel> found = caches->find(text);
-  if (!found && caches->settings().disable_jit) refuse_jit(text.plan, options, caches->settings());
+  if (!found && settings.disable_jit) {
+    if (!options.config) found = find_prebuilt(gpu, *caches, choice, text);
+    if (!found) refuse_jit(text.plan, options.config || choice.by != ChosenBy::model, settings);
+  }
   if (!found) found = caches->build(text, compile_);
-  auto kernel = std::make_unique<Kernel>(std::move(text), *found, key.device);
+  auto kernel = std::make_unique<Kernel>(std::move(text), *found, key.device, choice.by);
   const std::lock_guard lock(mutex_);
   return kernels_.emplace_back(std::move(kernel)).get();
+}
+
+std::optional<FoundKernel> KernelStore::find_prebuilt(const std::string& gpu, KernelCaches& caches,
+                                                      Choice& choice, KernelText& text) {
+  const auto tuning = tuning_of(tuning_paths(caches.settings(), false));
+  const Shape shape = text.plan.shape;
+  const Target target = text.plan.target;
+  for (Choice& other : prebuilt_choices(shape, target, gpu, *tuning)) {
+    if (other.config == choice.config) continue;
+    KernelText written = write_kernel(shape, target, other.config);
+    if (auto found = caches.find(written)) {
+      choice = std::move(other);
+      text = std::move(written);
+      return found;
+    }
+  }
+  return std::nullopt;
 }
 
 int KernelStore::variant_of(const Options& options) {
@@ -89,12 +111,20 @@ int KernelStore::variant_of(const Options& options) {
 }
 
 std::shared_ptr<KernelCaches> KernelStore::caches_for(const Options& options) {
-  if (options.cache_dir || options.system_dirs || options.disable_jit) {
+  if (options.cache_dir || options.system_dirs || options.disable_jit || options.tuning_db) {
     return std::make_shared<KernelCaches>(settings_from(options));
   }
   const std::lock_guard lock(mutex_);
   if (!default_caches_) default_caches_ = std::make_shared<KernelCaches>(settings_from({}));
   return default_caches_;
+}
+
+// A file is read once in the life of the store.
+std::shared_ptr<const TuningLayers> KernelStore::tuning_of(const std::vector<std::string>& paths) {
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<const TuningLayers>& layers = tuning_[paths];
+  if (!layers) layers = std::make_shared<const TuningLayers>(TuningLayers::open(paths));
+  return layers;
 }
 
 Compiled Compiled::get(const Shape& shape, const Options& options) {
@@ -133,6 +163,17 @@ const std::string& Compiled::config() const { return kernel_->config(); }
 const std::string& Compiled::source() const { return kernel_->source(); }
 const Resources& Compiled::resources() const { return kernel_->resources(); }
 Origin Compiled::origin() const { return kernel_->origin(); }
+ChosenBy Compiled::chosen_by() const { return kernel_->chosen_by(); }
+
+const char* to_string(ChosenBy by) {
+  switch (by) {
+    case ChosenBy::given: return "given";
+    case ChosenBy::tuned: return "tuned";
+    case ChosenBy::nearest: return "nearest";
+    case ChosenBy::model: return "model";
+  }
+  return "unknown";
+}
 
 const char* to_string(Origin origin) {
   switch (origin) {

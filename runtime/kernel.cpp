@@ -37,8 +37,11 @@ void require_rows(const Shape& shape, std::int64_t rows) {
 
 }  // namespace
 
-Kernel::Kernel(KernelText text, const FoundKernel& found, CUdevice device)
-    : text_(std::move(text)), config_(to_string(text_.plan.config)), origin_(found.origin) {
+Kernel::Kernel(KernelText text, const FoundKernel& found, CUdevice device, ChosenBy by)
+    : text_(std::move(text)),
+      config_(to_string(text_.plan.config)),
+      origin_(found.origin),
+      chosen_by_(by) {
   const Plan& plan = text_.plan;
   resources_ = {.threads = plan.threads,
                 .grid_x = plan.grid_x,

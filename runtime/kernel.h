@@ -17,7 +17,7 @@ class Kernel {
  public:
   // Loads the cubin on the device and into the current context, so that no launch loads anything.
   // Throws Error{driver_failed}.
-  Kernel(KernelText text, const FoundKernel& found, CUdevice device);
+  Kernel(KernelText text, const FoundKernel& found, CUdevice device, ChosenBy by);
   ~Kernel();
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;
@@ -30,6 +30,7 @@ class Kernel {
   const std::string& config() const { return config_; }
   const Resources& resources() const { return resources_; }
   Origin origin() const { return origin_; }
+  ChosenBy chosen_by() const { return chosen_by_; }
 
  private:
   void load(const std::string& cubin, CUdevice device);
@@ -39,6 +40,7 @@ class Kernel {
   std::string config_;
   Resources resources_;
   Origin origin_;
+  ChosenBy chosen_by_;
   CUlibrary library_ = nullptr;
   CUkernel kernel_ = nullptr;
 };

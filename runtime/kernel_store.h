@@ -12,7 +12,9 @@
 #include "runtime/kernel.h"
 #include "runtime/kernel_caches.h"
 #include "runtime/kernel_table.h"
+#include "runtime/select.h"
 #include "runtime/single_flight.h"
+#include "runtime/tuning_db.h"
 
 namespace marlin {
 
@@ -29,6 +31,11 @@ class KernelStore {
   const Kernel* make(const TableKey& key, const Options& options);
   int variant_of(const Options& options);
   std::shared_ptr<KernelCaches> caches_for(const Options& options);
+  std::shared_ptr<const TuningLayers> tuning_of(const std::vector<std::string>& paths);
+  // A kernel that is in a cache for another choice than this one, which `choice` and `text` then
+  // become.
+  std::optional<FoundKernel> find_prebuilt(const std::string& gpu, KernelCaches& caches,
+                                           Choice& choice, KernelText& text);
 
   CompileStep compile_;
   KernelTable table_;
@@ -38,6 +45,7 @@ class KernelStore {
   std::vector<std::unique_ptr<Kernel>> kernels_;
   std::map<std::string, int> variants_;  // config and target asked for -> TableKey::variant
   std::shared_ptr<KernelCaches> default_caches_;  // those of the environment
+  std::map<std::vector<std::string>, std::shared_ptr<const TuningLayers>> tuning_;  // by paths
 };
 
 }  // namespace marlin

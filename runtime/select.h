@@ -1,14 +1,44 @@
-// Config selection: the config get() uses where nobody asked for a particular one.
+// Config selection: the config get() uses for a shape.
 #pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "codegen/config.h"
 #include "codegen/shape.h"
 #include "codegen/target.h"
+#include "marlin/compiled.h"
+#include "runtime/tuning_db.h"
 
 namespace marlin {
 
-// The legal config that the cost estimate ranks first. Pure and deterministic. Throws
-// Error{invalid_shape or invalid_target}; every valid shape has a config on every known target.
-Config choose_config(const Shape& shape, const Target& target);
+struct Choice {
+  Config config;
+  ChosenBy by = ChosenBy::model;
+  std::string layer = {};  // name of the tuning database it came from
+};
+
+// A record of the databases, else the model's config. `gpu` as its driver calls it, "" for any of
+// the target. Throws Error{invalid_shape or invalid_target}; every valid shape has a config on
+// every known target.
+Choice choose_config(const Shape& shape, const Target& target, std::string_view gpu,
+                     const TuningLayers& tuning);
+
+// The same, unless the text says otherwise: a config's text, or kModelConfig for the model's
+// whatever the databases say. Whether a given config is legal is not asked. Throws
+// Error{invalid_config}, too.
+Choice choose_config(std::string_view text, const Shape& shape, const Target& target,
+                     std::string_view gpu, const TuningLayers& tuning);
+inline constexpr std::string_view kModelConfig = "model";
+
+// The legal config that the cost model ranks first. Pure and deterministic. Throws as above.
+Config model_config(const Shape& shape, const Target& target, std::string_view gpu = {});
+
+// What else a kernel that cannot be compiled now may have been prebuilt with: the choice without
+// the user's own database, that of a machine that was not told the GPU, and the model's. `tuning`
+// is without the user's database.
+std::vector<Choice> prebuilt_choices(const Shape& shape, const Target& target, std::string_view gpu,
+                                     const TuningLayers& tuning);
 
 }  // namespace marlin

@@ -1,5 +1,5 @@
 // Options and environment variables -> Settings.
-// Entry point: settings_from.
+// Entry points: settings_from, tuning_paths.
 #include "runtime/settings.h"
 
 #include <fmt/format.h>
@@ -7,19 +7,17 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <cstdlib>
 #include <sstream>
 #include <string_view>
 
 #include "runtime/cubin_cache.h"
+#include "runtime/environment.h"
+#include "runtime/tuning_db.h"
 
 namespace marlin {
 namespace {
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr ? value : "";
-}
+std::string environment(const char* name) { return variable(name).value_or(""); }
 
 std::vector<std::string> system_dirs_of_environment() {
   std::vector<std::string> dirs;
@@ -50,7 +48,20 @@ bool jit_disabled_by_environment() {
 Settings settings_from(const Options& options) {
   return {options.cache_dir ? *options.cache_dir : default_cache_dir(),
           options.system_dirs ? *options.system_dirs : system_dirs_of_environment(),
-          options.disable_jit ? *options.disable_jit : jit_disabled_by_environment()};
+          options.disable_jit ? *options.disable_jit : jit_disabled_by_environment(),
+          options.tuning_db ? *options.tuning_db : default_tuning_db()};
+}
+
+std::vector<std::string> tuning_paths(const Settings& settings, bool user) {
+  std::vector<std::string> paths;
+  if (user && !settings.tuning_db.empty()) paths.push_back(settings.tuning_db);
+  for (const std::string& dir : settings.system_dirs) {
+    paths.push_back(fmt::format("{}/{}", dir, kTuningFileName));
+  }
+  if (!settings.cache_dir.empty()) {
+    paths.push_back(fmt::format("{}/{}", settings.cache_dir, kTuningFileName));
+  }
+  return paths;
 }
 
 }  // namespace marlin

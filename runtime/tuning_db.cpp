@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 #include <tuple>
 
@@ -25,20 +26,35 @@ std::size_t find_text(std::string_view text, std::string_view needle, std::size_
   return static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
 }
 
+// The number that ends before `end`, or 0.
+std::int64_t number_before(std::string_view text, std::size_t end) {
+  constexpr std::size_t kMostDigits = 18;
+  std::size_t begin = end;
+  while (begin > 0 && end - begin < kMostDigits && text[begin - 1] >= '0' &&
+         text[begin - 1] <= '9') {
+    --begin;
+  }
+  std::int64_t number = 0;
+  std::from_chars(text.data() + begin, text.data() + end, number);
+  return number;
+}
+
 // A canonical line has these fields side by side, so that lines of other shapes are passed by
 // without a look at anything else in them.
 std::vector<std::string_view> lines_of(std::string_view text, const Shape& shape,
-                                       const Target& target) {
-  const std::string problem =
+                                       const Target& target, TokenRange range) {
+  const std::string weights =
       fmt::format(",\"n\":{},\"k\":{},\"group\":{},\"exact_m\":", shape.n, shape.k, shape.group);
   const std::string machine = fmt::format(",\"arch\":\"{}\",\"sms\":{},", target.arch, target.sms);
   std::vector<std::string_view> lines;
-  for (std::size_t at = 0; (at = find_text(text, problem, at)) != std::string_view::npos;) {
+  for (std::size_t at = 0; (at = find_text(text, weights, at)) != std::string_view::npos;) {
+    const std::int64_t m = number_before(text, at);
     const std::size_t begin = text.substr(0, at).rfind('\n') + 1;  // npos + 1 is the beginning
     const std::size_t end = std::min(text.find('\n', at), text.size());
     const std::string_view line = text.substr(begin, end - begin);
-    if (line.find(machine) != std::string_view::npos) lines.push_back(line);
     at = end;
+    if (m < range.least || m > range.most) continue;
+    if (line.find(machine) != std::string_view::npos) lines.push_back(line);
   }
   return lines;
 }
@@ -47,20 +63,36 @@ bool same_weights(const Shape& x, const Shape& y) {
   return x.n == y.n && x.k == y.k && x.group == y.group;
 }
 
+// Farther than by this factor from its m a record serves no other.
+constexpr std::int64_t kFarthest = 2;
+
 struct Candidate {
   const TuningFile* file = nullptr;
   TuningRecord record;
 };
+using Candidates = std::vector<Candidate>;
+using Files = std::vector<std::shared_ptr<const TuningFile>>;
+
+// In order of precedence.
+Candidates candidates_of(const Files& files, const Shape& shape, const Target& target,
+                         TokenRange range) {
+  Candidates candidates;
+  for (const auto& file : files) {
+    std::vector<TuningRecord> records = file->choices(shape, target, range);
+    for (auto record = records.rbegin(); record != records.rend(); ++record) {
+      candidates.push_back({file.get(), std::move(*record)});
+    }
+  }
+  return candidates;
+}
 
 // How far two token counts are from one another: 1 is none.
 double distance(std::int64_t x, std::int64_t y) {
   return double(std::max(x, y)) / double(std::min(x, y));
 }
 
-// `candidates` are in order of precedence.
-const Candidate* best_of(const std::vector<Candidate>& candidates, const Shape& shape,
-                         const Target& target, std::string_view gpu) {
-  constexpr double kFarthest = 2;
+const Candidate* best_of(const Candidates& candidates, const Shape& shape, const Target& target,
+                         std::string_view gpu) {
   const Candidate* best = nullptr;
   double least = 0;
   for (const Candidate& candidate : candidates) {
@@ -68,7 +100,7 @@ const Candidate* best_of(const std::vector<Candidate>& candidates, const Shape& 
     if (!gpu.empty() && record.gpu != gpu) continue;
     if (record.shape == shape) return &candidate;
     const double far = distance(record.shape.m, shape.m);
-    if (far > kFarthest) continue;
+    if (far > double(kFarthest)) continue;
     const bool nearer =
         best == nullptr || far < least || (far == least && record.shape.m > best->record.shape.m);
     if (!nearer || why_illegal(shape, target, record.config)) continue;
@@ -95,8 +127,9 @@ std::optional<TuningFile> TuningFile::read(const std::string& path) {
   return TuningFile(path, std::move(*text));
 }
 
-std::vector<TuningRecord> TuningFile::choices(const Shape& shape, const Target& target) const {
-  const std::vector<std::string_view> lines = lines_of(text_, shape, target);
+std::vector<TuningRecord> TuningFile::choices(const Shape& shape, const Target& target,
+                                              TokenRange range) const {
+  const std::vector<std::string_view> lines = lines_of(text_, shape, target, range);
   std::vector<TuningRecord> found;
   std::set<std::tuple<std::string, std::int64_t, bool>> seen;
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
@@ -138,19 +171,22 @@ TuningLayers TuningLayers::open(const std::vector<std::string>& paths,
   return TuningLayers(std::move(files));
 }
 
+// Mostly there is an exact record of this GPU, and then no other line is parsed.
 std::optional<TunedChoice> TuningLayers::find(const Shape& shape, const Target& target,
                                               std::string_view gpu) const {
-  std::vector<Candidate> candidates;
-  for (const auto& file : files_) {
-    std::vector<TuningRecord> records = file->choices(shape, target);
-    for (auto record = records.rbegin(); record != records.rend(); ++record) {
-      candidates.push_back({file.get(), std::move(*record)});
-    }
-  }
-  const Candidate* best = best_of(candidates, shape, target, gpu);
-  if (best == nullptr && !gpu.empty()) best = best_of(candidates, shape, target, "");
+  if (broken_rule(shape)) return std::nullopt;
+  const auto served = [&](const Candidate& by) {
+    return TunedChoice{by.record, by.file->name(), by.record.shape == shape};
+  };
+  const Candidates same_m = candidates_of(files_, shape, target, {shape.m, shape.m});
+  const Candidate* best = best_of(same_m, shape, target, gpu);
+  if (best != nullptr && best->record.shape == shape) return served(*best);
+  const Candidates near = candidates_of(
+      files_, shape, target, {(shape.m + kFarthest - 1) / kFarthest, shape.m * kFarthest});
+  best = best_of(near, shape, target, gpu);
+  if (best == nullptr && !gpu.empty()) best = best_of(near, shape, target, "");
   if (best == nullptr) return std::nullopt;
-  return TunedChoice{best->record, best->file->name(), best->record.shape == shape};
+  return served(*best);
 }
 
 std::string default_tuning_db() {

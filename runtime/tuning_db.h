@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,11 @@
 #include "runtime/tuning_record.h"
 
 namespace marlin {
+
+// Token counts from `least` to `most`.
+struct TokenRange {
+  std::int64_t least = 1, most = kMaxM;
+};
 
 // The text of one database. Lines are parsed when they are looked at. Safe to read from many
 // threads at once; a copy shares the text.
@@ -30,10 +36,11 @@ class TuningFile {
   const std::string& name() const { return name_; }  // its path, or "shipped"
   std::string_view text() const { return text_; }
 
-  // The choices of the current schema for this n, k and group on this target, in the order of the
-  // file; a later one replaces an earlier one of the same GPU and m. A torn or damaged line is
-  // passed over. The shape's m plays no part.
-  std::vector<TuningRecord> choices(const Shape& shape, const Target& target) const;
+  // The choices of the current schema for this n, k and group and an m of the range on this target,
+  // in the order of the file; a later one replaces an earlier one of the same GPU and m. A torn or
+  // damaged line is passed over. The shape's own m plays no part.
+  std::vector<TuningRecord> choices(const Shape& shape, const Target& target,
+                                    TokenRange range = {}) const;
 
  private:
   TuningFile(std::string name, std::shared_ptr<const std::string> owned, std::string_view text)

@@ -13,8 +13,9 @@ config.test_exec_root = lit_config.params["exec_root"]
 config.environment["PATH"] = os.pathsep.join(
     [lit_config.params["marlin_dir"], lit_config.params["filecheck_dir"], os.environ["PATH"]]
 )
-# A private user cache: no test may depend on what an earlier run left in the user's own.
+# A private user cache and no tuning database: no test may depend on what is the user's own.
 config.environment["MARLIN_CACHE_DIR"] = os.path.join(config.test_exec_root, "cache")
+config.environment["MARLIN_TUNING_DB"] = ""
 for name in ("CUDA_HOME", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"):
     if name in os.environ:
         config.environment[name] = os.environ[name]

@@ -14,6 +14,8 @@
 #include "codegen/config.h"
 #include "codegen/shape.h"
 #include "codegen/target.h"
+#include "runtime/select.h"
+#include "runtime/tuning_db.h"
 
 namespace marlin {
 
@@ -63,8 +65,17 @@ std::optional<Target> gpu_target();
 // The shape a kernel is written for: m goes up to its rung unless it is exact.
 Shape kernel_shape(const Shape& asked);
 
-// The config of this text, checked against shape and target, or the chosen one when it is empty.
-// Throws Error{invalid_config}.
+// The name of GPU 0 when it is of this target, else "".
+std::string gpu_name_of(const Target& target);
+
+// The tuning databases that the environment names, as Compiled::get() looks them up; read once.
+const TuningLayers& tuning_layers();
+
+// The choice of this text (a config, "model" or "" as for Options::config), checked against shape
+// and target. `gpu` as its driver calls it, "" for any. Throws Error{invalid_config}.
+Choice choice_for(const std::string& text, const Shape& shape, const Target& target,
+                  std::string_view gpu);
+// Its config, for the GPU here when it is of this target.
 Config config_for(const std::string& text, const Shape& shape, const Target& target);
 
 // Begins every JSON result: {"schema_version": 1, "verb": verb}.

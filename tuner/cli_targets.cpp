@@ -1,5 +1,5 @@
 // --arch, --sms and --config -> targets and configs that a verb works on.
-// Entry points: TargetOptions::resolve, config_for.
+// Entry points: TargetOptions::resolve, choice_for, config_for.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include "runtime/device.h"
 #include "runtime/driver.h"
 #include "runtime/select.h"
+#include "runtime/settings.h"
 #include "tuner/cli_common.h"
 
 namespace marlin {
@@ -108,14 +109,37 @@ std::optional<Target> gpu_target() {
   return target_of_device(device);
 }
 
-Config config_for(const std::string& text, const Shape& shape, const Target& target) {
-  if (text.empty()) return choose_config(shape, target);
-  const Config config = parse_config(text);
-  if (const auto rule = why_illegal(shape, target, config)) {
+std::string gpu_name_of(const Target& target) {
+  try {
+    if (gpu_target() != target) return "";
+    CUdevice device = 0;
+    check(driver().cuDeviceGet(&device, 0), "cuDeviceGet");
+    return device_name(device);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::invalid_target) return "";  // no kernels for the GPU here
+    throw;
+  }
+}
+
+const TuningLayers& tuning_layers() {
+  static const TuningLayers layers =
+      TuningLayers::open(tuning_paths(settings_from({.disable_jit = false})));
+  return layers;
+}
+
+Choice choice_for(const std::string& text, const Shape& shape, const Target& target,
+                  std::string_view gpu) {
+  Choice choice = choose_config(text, shape, target, gpu, tuning_layers());
+  if (choice.by != ChosenBy::given) return choice;
+  if (const auto rule = why_illegal(shape, target, choice.config)) {
     throw Error(ErrorCode::invalid_config, fmt::format("'{}' is not legal for {} on {}: {}", text,
                                                        to_string(shape), to_string(target), *rule));
   }
-  return config;
+  return choice;
+}
+
+Config config_for(const std::string& text, const Shape& shape, const Target& target) {
+  return choice_for(text, shape, target, gpu_name_of(target)).config;
 }
 
 }  // namespace marlin

@@ -440,7 +440,8 @@ void add_bench(CLI::App& app, Exit& exit) {
   options->shapes.default_m = {1, 2, 4, 8, 16, 32, 64, 128};
   options->shapes.add_to(*verb);
   options->target.add_to(*verb);
-  verb->add_option("--config", options->config, "this config's text instead of the chosen one")
+  verb->add_option("--config", options->config,
+                   "this config's text, or 'model' for the cost model's, instead of the chosen one")
       ->type_name("TEXT");
   add_sweep_options(*verb, *options);
   add_compare_option(*verb, *options);

@@ -40,7 +40,8 @@ void add_emit(CLI::App& app, Exit&) {
       "  marlin emit --shape 1x4096x4096 --exact --group -1 --arch sm_80 --sms 108 -o kernel.cu\n");
   options->shape.add_to(*verb);
   options->target.add_to(*verb);
-  verb->add_option("--config", options->config, "this config's text instead of the chosen one")
+  verb->add_option("--config", options->config,
+                   "this config's text, or 'model' for the cost model's, instead of the chosen one")
       ->type_name("TEXT");
   verb->add_option("-o,--out", options->out, "write to this file instead of stdout")
       ->type_name("FILE");

@@ -242,7 +242,8 @@ void add_inspect(CLI::App& app, Exit& exit) {
       ->capture_default_str();
   options->shapes.add_to(*verb);
   options->targets.add_to(*verb);
-  verb->add_option("--config", options->config, "this config's text instead of the chosen one")
+  verb->add_option("--config", options->config,
+                   "this config's text, or 'model' for the cost model's, instead of the chosen one")
       ->type_name("TEXT");
   verb->add_option("-o,--out", options->out, "write to this file instead of stdout")
       ->type_name("FILE");

@@ -205,7 +205,9 @@ void add_prebuild(CLI::App& app, Exit& exit) {
   verb->add_option("--out", options->out, "the cache folder; made when it is not there")
       ->required()
       ->type_name("DIR");
-  verb->add_option("--config", options->config, "this config's text instead of the chosen ones")
+  verb->add_option(
+          "--config", options->config,
+          "this config's text, or 'model' for the cost model's, instead of the chosen ones")
       ->type_name("TEXT");
   verb->add_option("-j,--jobs", options->jobs, "compiles at the same time")
       ->check(CLI::Range(1, 1024))

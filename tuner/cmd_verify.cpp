@@ -294,7 +294,8 @@ void add_verify(CLI::App& app, Exit& exit) {
   verb->add_option("--configs", options->configs, "the chosen config, or all that are legal")
       ->check(CLI::IsMember({"all", "chosen"}))
       ->capture_default_str();
-  verb->add_option("--config", options->config, "this config's text instead of the chosen one")
+  verb->add_option("--config", options->config,
+                   "this config's text, or 'model' for the cost model's, instead of the chosen one")
       ->type_name("TEXT");
   verb->add_option("--max-configs", options->max_configs,
                    "of all legal configs of a shape, so many drawn evenly by the seed; 0: all")

@@ -105,7 +105,7 @@ TEST_F(CompiledTest, TheSecondGetIsTheFirstKernel) {
   EXPECT_EQ(fake_cuda()->loads, loads);
   EXPECT_EQ(first->origin(), Origin::compiled);
   EXPECT_EQ(first->resources().registers, 99);
-  EXPECT_EQ(first->config(), to_string(choose_config(kShape, {"sm_90a", 132})));
+  EXPECT_EQ(first->config(), to_string(model_config(kShape, {"sm_90a", 132})));
 }
 
 TEST_F(CompiledTest, ShapesOfOneRungShareAKernelAndExactOnesDoNot) {

@@ -20,7 +20,7 @@ namespace {
 constexpr Shape kShape = {.m = 1, .n = 256, .k = 256};
 
 KernelText kernel_for(const Shape& shape, const Target& target) {
-  return write_kernel(shape, target, choose_config(shape, target));
+  return write_kernel(shape, target, model_config(shape, target));
 }
 
 TEST(KernelBuild, TheKeyTellsShapeTargetOptionsAndCompilerApart) {
@@ -98,11 +98,11 @@ TEST(KernelBuild, TheCompilersIdentityIsRemembered) {
 TEST(KernelBuild, ThePrebuildCommandIsOneForAShell) {
   const Target target = {"sm_90a", 132};
   Shape shape = {.m = 13, .n = 256, .k = 256, .group = -1, .exact_m = true};
-  Plan plan = make_plan(shape, target, choose_config(shape, target));
+  Plan plan = make_plan(shape, target, model_config(shape, target));
   EXPECT_EQ(
       prebuild_command(plan, "", ""),
       "marlin prebuild --arch sm_90a --sms 132 --shape 13x256x256 --group -1 --exact --out DIR");
-  plan = make_plan(kShape, target, choose_config(kShape, target));
+  plan = make_plan(kShape, target, model_config(kShape, target));
   EXPECT_EQ(prebuild_command(plan, "m8 n256", "/it's here"),
             "marlin prebuild --arch sm_90a --sms 132 --shape 1x256x256 --group 128 "
             "--config 'm8 n256' --out '/it'\\''s here'");

@@ -21,7 +21,7 @@ const Target kTarget = {"sm_90a", 132};
 
 // A folder as `marlin prebuild` leaves it, of a kernel built by some NVRTC elsewhere.
 void prebuild(const std::string& dir) {
-  const KernelText kernel = write_kernel(kPrebuilt, kTarget, choose_config(kPrebuilt, kTarget));
+  const KernelText kernel = write_kernel(kPrebuilt, kTarget, model_config(kPrebuilt, kTarget));
   CacheEntry entry;
   entry.meta.key = key_fields(kernel, "12.6 0123456789abcdef");
   entry.meta.shape = to_string(kPrebuilt);

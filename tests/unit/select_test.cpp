@@ -8,7 +8,7 @@
 
 #include "codegen/error.h"
 #include "codegen/plan.h"
-#include "tests/unit/legal_cases.h"
+#include "tests/unit/tuning_cases.h"
 
 namespace marlin {
 namespace {
@@ -19,10 +19,10 @@ void expect_configs(const Shape& shape, const Target& target) {
   for (const Config& config : configs) {
     ASSERT_EQ(why_illegal(shape, target, config), std::nullopt) << to_string(config);
   }
-  const Config chosen = choose_config(shape, target);
+  const Config chosen = model_config(shape, target);
   EXPECT_NE(std::find(configs.begin(), configs.end(), chosen), configs.end())
       << to_string(shape) << ", " << to_string(target) << ": " << to_string(chosen);
-  EXPECT_EQ(choose_config(shape, target), chosen);
+  EXPECT_EQ(model_config(shape, target), chosen);
 }
 
 TEST(Select, EveryShapeHasAConfigOnEveryArchitecture) {
@@ -51,9 +51,59 @@ TEST(Select, TheExtremesHaveConfigsToo) {
 }
 
 TEST(Select, RefusesWhatIsNoShapeOrTarget) {
-  EXPECT_THROW(choose_config({16, 100, 128, 128}, {"sm_80", 108}), Error);
-  EXPECT_THROW(choose_config({16, 128, 128, 128}, {"sm_70", 80}), Error);
-  EXPECT_THROW(choose_config({16, 128, 128, 128}, {"sm_80", 0}), Error);
+  EXPECT_THROW(model_config({16, 100, 128, 128}, {"sm_80", 108}), Error);
+  EXPECT_THROW(model_config({16, 128, 128, 128}, {"sm_70", 80}), Error);
+  EXPECT_THROW(model_config({16, 128, 128, 128}, {"sm_80", 0}), Error);
+}
+
+TuningLayers layers_of(const std::vector<TuningRecord>& records) {
+  std::string text;
+  for (const TuningRecord& record : records) text += to_line(record);
+  return TuningLayers({std::make_shared<const TuningFile>("db", text)});
+}
+
+TEST(Select, ARecordComesBeforeTheModel) {
+  const Shape shape{16, 4096, 4096, 128, false};
+  const Config model = model_config(shape, test::kH200);
+  Config other = test::plain_config();
+  if (other == model) other = test::plain_config(3);
+  const TuningLayers tuning = layers_of({test::choice_for(shape, other)});
+
+  Choice choice = choose_config(shape, test::kH200, "NVIDIA H200", tuning);
+  EXPECT_EQ(choice.config, other);
+  EXPECT_EQ(choice.by, ChosenBy::tuned);
+  EXPECT_EQ(choice.layer, "db");
+  choice = choose_config({24, 4096, 4096, 128, false}, test::kH200, "", tuning);
+  EXPECT_EQ(choice.config, other);
+  EXPECT_EQ(choice.by, ChosenBy::nearest);
+  for (const TuningLayers& none : {layers_of({}), tuning}) {
+    choice = choose_config({64, 4096, 4096, 128, false}, test::kH200, "", none);
+    EXPECT_EQ(choice.config, model_config({64, 4096, 4096, 128, false}, test::kH200));
+    EXPECT_EQ(choice.by, ChosenBy::model);
+    EXPECT_EQ(choice.layer, "");
+  }
+}
+
+TEST(Select, ATextComesBeforeBoth) {
+  const Shape shape{16, 4096, 4096, 128, false};
+  Config tuned = model_config(shape, test::kH200);
+  tuned.stages += tuned.stages > 2 ? -1 : 1;
+  const TuningLayers tuning = layers_of({test::choice_for(shape, tuned)});
+  EXPECT_EQ(choose_config("", shape, test::kH200, "", tuning).config, tuned);
+  Choice choice = choose_config("model", shape, test::kH200, "", tuning);
+  EXPECT_EQ(choice.config, model_config(shape, test::kH200));
+  EXPECT_EQ(choice.by, ChosenBy::model);
+  choice = choose_config(to_string(test::plain_config(2)), shape, test::kH200, "", tuning);
+  EXPECT_EQ(choice.config, test::plain_config(2));
+  EXPECT_EQ(choice.by, ChosenBy::given);
+  EXPECT_THROW(choose_config("modell", shape, test::kH200, "", tuning), Error);
+}
+
+TEST(Select, BadShapesAreRefusedBeforeAnyDatabase) {
+  const TuningLayers none = layers_of({});
+  EXPECT_THROW(choose_config({0, 4096, 4096, 128}, test::kH200, "", none), Error);
+  EXPECT_THROW(choose_config({INT64_MAX, 4096, 4096, 128}, test::kH200, "", none), Error);
+  EXPECT_THROW(choose_config({16, 4096, 4096, 128}, {"sm_70", 80}, "", none), Error);
 }
 
 TEST(Select, LegalConfigsAreDistinct) {

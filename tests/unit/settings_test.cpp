@@ -14,11 +14,12 @@ namespace {
 class SettingsTest : public testing::Test {
  protected:
   void SetUp() override {
-    for (const char* name :
-         {"MARLIN_CACHE_DIR", "MARLIN_SYSTEM_CACHE_DIRS", "MARLIN_DISABLE_JIT"}) {
+    for (const char* name : {"MARLIN_CACHE_DIR", "MARLIN_SYSTEM_CACHE_DIRS", "MARLIN_DISABLE_JIT",
+                             "MARLIN_TUNING_DB"}) {
       unsetenv(name);
     }
     setenv("XDG_CACHE_HOME", "/somewhere", 1);
+    setenv("XDG_DATA_HOME", "/data", 1);
   }
 };
 
@@ -27,13 +28,26 @@ TEST_F(SettingsTest, AnEmptyEnvironmentGivesTheDefaults) {
   EXPECT_EQ(settings.cache_dir, "/somewhere/marlin");
   EXPECT_TRUE(settings.system_dirs.empty());
   EXPECT_FALSE(settings.disable_jit);
+  EXPECT_EQ(settings.tuning_db, "/data/marlin/tuning.jsonl");
+}
+
+TEST_F(SettingsTest, TuningDatabasesComeInOrder) {
+  using Paths = std::vector<std::string>;
+  Settings settings = {"/mine", {"/one", "/two"}, false, "/db"};
+  EXPECT_EQ(tuning_paths(settings),
+            (Paths{"/db", "/one/tuning.jsonl", "/two/tuning.jsonl", "/mine/tuning.jsonl"}));
+  EXPECT_EQ(tuning_paths(settings, false),
+            (Paths{"/one/tuning.jsonl", "/two/tuning.jsonl", "/mine/tuning.jsonl"}));
+  EXPECT_EQ(tuning_paths({"", {}, false, ""}), Paths{});
 }
 
 TEST_F(SettingsTest, TheEnvironmentIsRead) {
   setenv("MARLIN_CACHE_DIR", "/mine", 1);
   setenv("MARLIN_SYSTEM_CACHE_DIRS", "/one::/two:", 1);
   setenv("MARLIN_DISABLE_JIT", "1", 1);
+  setenv("MARLIN_TUNING_DB", "/own.jsonl", 1);
   const Settings settings = settings_from({});
+  EXPECT_EQ(settings.tuning_db, "/own.jsonl");
   EXPECT_EQ(settings.cache_dir, "/mine");
   EXPECT_EQ(settings.system_dirs, (std::vector<std::string>{"/one", "/two"}));
   EXPECT_TRUE(settings.disable_jit);

@@ -16,7 +16,7 @@ struct CUstream_st;
 namespace marlin {
 
 // Where and how kernels are found. What is left out comes from the environment, which is read once
-// per process when the first three are all left out. The first four matter only while a kernel is
+// per process when the first four are all left out. The first five matter only while a kernel is
 // not in memory yet.
 struct Options {
   // The user's cache folder, written and read; "" keeps kernels in memory only.
@@ -27,10 +27,17 @@ struct Options {
   // A kernel that no cache has is Error{jit_disabled}, and NVRTC is never opened.
   // MARLIN_DISABLE_JIT: 1, true, yes or on; 0, false, no, off or nothing.
   std::optional<bool> disable_jit = std::nullopt;
+  // The user's tuning database, only read; "" for none. MARLIN_TUNING_DB, else
+  // $XDG_DATA_HOME/marlin/tuning.jsonl, else ~/.local/share/marlin/tuning.jsonl, else "". After it
+  // come the file tuning.jsonl of each prebuilt folder and of the user's, and the data the library
+  // ships. Each file is read once; one that cannot be trusted is passed over (`marlin doctor` says
+  // why).
+  std::optional<std::string> tuning_db = std::nullopt;
   // The stream of the launches to come, asked whether it is being captured.
   CUstream_st* stream = nullptr;
 
-  // A config by its text, as `marlin inspect` prints it, in place of our choice.
+  // A config by its text, as `marlin inspect` prints it, in place of our choice. "model" is the
+  // cost model's choice, whatever the tuning databases say.
   std::optional<std::string> config = std::nullopt;
   // Emit for this target instead of the current device's own: fewer SMs, say. The device must be
   // able to run that architecture.
@@ -60,6 +67,11 @@ struct Resources {
 // Where a kernel came from when it was first asked for in this process.
 enum class Origin { user_cache, system_cache, compiled };
 const char* to_string(Origin origin);  // "user cache", "system cache", "compiled"
+
+// How its config was chosen: by Options::config; by a record of a tuning database that was measured
+// for its very shape, or for the nearest m; by the cost model.
+enum class ChosenBy { given, tuned, nearest, model };
+const char* to_string(ChosenBy by);  // "given", "tuned", "nearest", "model"
 
 class Kernel;  // what stands behind a Compiled; never freed before the process ends
 struct Result;
@@ -101,6 +113,7 @@ class Compiled {
   const Shape& shape() const;  // m is the rung, the most rows it serves, when it is not exact
   const Target& target() const;
   const std::string& config() const;  // as Options::config takes it
+  ChosenBy chosen_by() const;
   const std::string& source() const;  // the emitted CUDA text
   const Resources& resources() const;
   Origin origin() const;
