@@ -36,20 +36,28 @@ struct CompareRun {
   const CompareOptions& options;
   CompareReport report;
   Target target;
-  Board board;
+  std::string gpu;  // as the databases call the target's, or empty
   std::uint64_t seed = 0;
   std::vector<CompileJob> jobs;  // each kernel once
   std::size_t failed = 0;
 };
 
+// "tuned (its database)", "nearest (its database)" or "model".
+std::string source_text(const Choice& choice) {
+  return to_string(choice.by) + (choice.layer.empty() ? "" : fmt::format(" ({})", choice.layer));
+}
+
 std::vector<ComparedChoice> choices_for(const CompareRun& run, const Shape& kernel) {
-  const std::vector<Estimate> ranked = rank_configs(kernel, run.target, run.board);
+  const std::vector<Estimate> ranked =
+      rank_configs(kernel, run.target, board_of(run.target, run.gpu));
   std::vector<ComparedChoice> choices;
   for (const std::string& chooser : run.options.choosers) {
     ComparedChoice choice;
     choice.chooser = chooser;
     if (chooser == "tuned") {
-      choice.config = to_string(config_for("", kernel, run.target));
+      const Choice tuned = choice_for("", kernel, run.target, run.gpu);
+      choice.config = to_string(tuned.config);
+      choice.source = source_text(tuned);
     } else {
       choice.config = to_string((chooser == "model" ? ranked.front() : ranked.back()).config);
     }
@@ -199,9 +207,9 @@ Exit bench_compare(const CompareOptions& options) {
   require_choosers(options.choosers);
   const std::vector<NamedShape> asked = options.shapes.resolve();
   const Gpu gpu;
-  CompareRun run{.options = options, .report = {}, .target = {}, .board = {}, .jobs = {}};
+  CompareRun run{.options = options, .report = {}, .target = {}, .gpu = "", .jobs = {}};
   run.target = options.target.resolve_one();
-  run.board = board_of(run.target, gpu.name());
+  run.gpu = gpu_name_of(run.target);
   run.seed = options.seed ? *options.seed : std::random_device{}();
   run.report.gpu = gpu.name();
   run.report.target = to_string(run.target);

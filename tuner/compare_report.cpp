@@ -131,6 +131,7 @@ std::vector<CompareMeans> CompareReport::means() const {
     all.push_back(&cell);
   }
   std::vector<CompareMeans> result;
+  result.reserve(by_m.size() + 1);
   for (const auto& [m, at_m] : by_m) result.push_back(means_of(m, at_m, choosers.size()));
   if (!all.empty()) result.push_back(means_of(0, all, choosers.size()));
   return result;

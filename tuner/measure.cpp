@@ -211,6 +211,7 @@ std::vector<RaceTiming> Timer::race(int distinct, const std::vector<Launch>& con
                                     int rounds) {
   if (contestants.empty()) return {};
   std::vector<double> launch_us;
+  launch_us.reserve(contestants.size());
   for (const Launch& launch : contestants) launch_us.push_back(screen(distinct, launch).median_us);
   const std::vector<int> launches = race_launches(launch_us, distinct);
   std::vector<Graph> graphs;
