@@ -16,6 +16,7 @@
 #include "runtime/settings.h"
 #include "tuner/cli_common.h"
 #include "tuner/disassembler.h"
+#include "tuner/tuning_files.h"
 #include "tuner/verbs.h"
 
 namespace marlin {
@@ -30,10 +31,12 @@ struct Check {
   Json details = Json::object();
 };
 
-constexpr const char* kVariables[] = {
-    "MARLIN_CACHE_DIR", "MARLIN_SYSTEM_CACHE_DIRS", "MARLIN_CACHE_CAP", "MARLIN_DISABLE_JIT",
-    "MARLIN_NVRTC",     "XDG_CACHE_HOME",           "CUDA_HOME",        "CUDA_PATH",
-    "LD_LIBRARY_PATH",  "CUDA_VISIBLE_DEVICES"};
+constexpr const char* kVariables[] = {"MARLIN_CACHE_DIR", "MARLIN_SYSTEM_CACHE_DIRS",
+                                      "MARLIN_CACHE_CAP", "MARLIN_DISABLE_JIT",
+                                      "MARLIN_TUNING_DB", "MARLIN_NVRTC",
+                                      "XDG_CACHE_HOME",   "XDG_DATA_HOME",
+                                      "CUDA_HOME",        "CUDA_PATH",
+                                      "LD_LIBRARY_PATH",  "CUDA_VISIBLE_DEVICES"};
 
 Check check_nvrtc() {
   Check result{"NVRTC", "ok", ""};
@@ -180,6 +183,47 @@ Check check_disassembler() {
   return {"disassembler", "ok", tool, {{"path", tool}}};
 }
 
+void count_records(const TuningFile& file, Check& result) {
+  const LoadedDb db = load_db(file);
+  const std::size_t choices = standing_choices(db).size();
+  result.details.update(Json{{"choices", choices}, {"damaged", db.bad.size()}});
+  result.text += fmt::format(", {} choices, {} damaged lines", choices, db.bad.size());
+  if (!db.bad.empty()) result.state = "finding";
+}
+
+// A database that need not be there.
+Check check_tuning_file(const std::string& path) {
+  Check result{"tuning database", "ok", path, {{"path", path}}};
+  try {
+    const auto file = TuningFile::read(path);
+    if (file) count_records(*file, result);
+    if (!file) result.text += ", not there";
+  } catch (const Error& error) {
+    result.state = "finding";
+    result.text = error.what();
+  }
+  return result;
+}
+
+// The user's, those in cache folders that have one, and the shipped one.
+std::vector<Check> check_tuning() {
+  const Settings settings = settings_from({.disable_jit = false});
+  std::vector<Check> checks;
+  if (settings.tuning_db.empty()) {
+    checks.push_back({"tuning database", "note", "none of the user's own"});
+  } else {
+    checks.push_back(check_tuning_file(settings.tuning_db));
+  }
+  for (const std::string& path : tuning_paths(settings, false)) {
+    std::error_code ignored;
+    if (std::filesystem::exists(path, ignored)) checks.push_back(check_tuning_file(path));
+  }
+  Check shipped{"tuning database", "ok", "shipped", {{"path", nullptr}}};
+  count_records(TuningFile::shipped(), shipped);
+  checks.push_back(shipped);
+  return checks;
+}
+
 // What is set for finding kernels, and the prebuilt folders it names.
 std::vector<Check> check_settings() {
   Check jit{"compiling on demand", "ok", "yes"};
@@ -208,6 +252,7 @@ std::vector<Check> examine() {
   checks.push_back(check_user_cache());
   checks.push_back(check_cap());
   for (const Check& check : check_settings()) checks.push_back(check);
+  for (const Check& check : check_tuning()) checks.push_back(check);
   checks.push_back(check_disassembler());
   return checks;
 }
@@ -261,11 +306,12 @@ void add_doctor(CLI::App& app, Exit& exit) {
       app.add_subcommand("doctor", "Say what of this machine serves, and what is wrong");
   verb->footer(
       "\nLooks at NVRTC and the architectures it compiles for, the driver, the GPUs, the cache\n"
-      "folders, the disassembler and the environment variables that are set. ok: it serves; note:\n"
-      "not there, and only what is named is lost; finding: to be mended; missing: nothing can be\n"
-      "compiled. Exit code 0 when all that compiling without a GPU needs is fine, 1 with "
-      "findings,\n"
-      "3 without NVRTC.\n"
+      "folders, the tuning databases, the disassembler and the environment variables that are "
+      "set.\n"
+      "ok: it serves; note: not there, and only what is named is lost; finding: to be mended;\n"
+      "missing: nothing can be compiled. Exit code 0 when all that compiling without a GPU needs "
+      "is\n"
+      "fine, 1 with findings, 3 without NVRTC.\n"
       "\nExamples:\n"
       "  marlin doctor\n"
       "  MARLIN_NVRTC=/opt/cuda/lib64/libnvrtc.so.13 marlin doctor --json\n");

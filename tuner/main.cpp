@@ -57,6 +57,7 @@ Exit run(int argc, char** argv) {
   add_bench(app, exit);
   add_tune(app, exit);
   add_tune_worker(app, exit);
+  add_db(app, exit);
   add_cache(app, exit);
   add_doctor(app, exit);
   try {

@@ -22,6 +22,7 @@ void add_verify(CLI::App& app, Exit& exit);
 void add_bench(CLI::App& app, Exit& exit);
 void add_tune(CLI::App& app, Exit& exit);
 void add_tune_worker(CLI::App& app, Exit& exit);
+void add_db(CLI::App& app, Exit& exit);
 void add_cache(CLI::App& app, Exit& exit);
 void add_doctor(CLI::App& app, Exit& exit);
 
