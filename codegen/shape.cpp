@@ -1,12 +1,30 @@
 // Shape -> the rule it breaks, or the ladder rung its kernel is written for.
-// Entry points: broken_rule, rung_for.
+// Entry points: broken_rule, rung_for, rung_index.
 #include "codegen/shape.h"
 
 #include <fmt/format.h>
 
+#include <bit>
+
 #include "codegen/error.h"
 
 namespace marlin {
+namespace {
+
+constexpr std::array<std::int64_t, kRungs> make_rungs() {
+  std::array<std::int64_t, kRungs> all = {};
+  std::size_t count = 0;
+  for (std::int64_t power = 1; power <= kMaxM; power *= 2) {
+    if (power > 16) all.at(count++) = power / 4 * 3;
+    all.at(count++) = power;
+  }
+  return all;
+}
+
+constexpr std::array<std::int64_t, kRungs> kLadder = make_rungs();
+static_assert(kLadder.back() == kMaxM);
+
+}  // namespace
 
 std::optional<std::string> broken_rule(const Shape& shape) {
   const auto [m, n, k, group, exact] = shape;
@@ -30,17 +48,20 @@ void require_valid(const Shape& shape) {
 
 bool one_group(const Shape& shape) { return shape.group < 0 || shape.group == shape.k; }
 
-std::int64_t rung_for(std::int64_t m) {
+const std::array<std::int64_t, kRungs>& rungs() { return kLadder; }
+
+std::int64_t rung_for(std::int64_t m) { return kLadder[rung_index(m)]; }
+
+int rung_index(std::int64_t m) {
   if (m < 1 || m > kMaxM) {
     throw Error(ErrorCode::invalid_shape, fmt::format("m = {} is not in 1..{}", m, kMaxM));
   }
-  // 1, 2, 4, 8, 16, then two rungs for each doubling: 24, 32, 48, 64, 96, ...
-  std::int64_t rung = 1;
-  while (rung < m) {
-    if (rung >= 16 && rung + rung / 2 >= m) return rung + rung / 2;
-    rung *= 2;
-  }
-  return rung;
+  // 2^doublings is the smallest power of two >= m. Up to 2^4 each power is one rung; from there on
+  // the rung before it, 3/4 of it, may do.
+  const int doublings = std::bit_width(static_cast<std::uint64_t>(m - 1));
+  if (doublings <= 4) return doublings;
+  const bool less = m <= std::int64_t{3} << (doublings - 2);
+  return 2 * doublings - 4 - (less ? 1 : 0);
 }
 
 std::string to_string(const Shape& shape) {

@@ -1,6 +1,7 @@
 // Shape: the matrix product a kernel is written for, and the rules every shape must keep.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,9 +36,15 @@ void require_valid(const Shape& shape);
 // order than for several groups.
 bool one_group(const Shape& shape);
 
-// The smallest rung of the ladder that is >= m; m must be in 1..kMaxM. A kernel that is not exact
-// is written for a rung and serves every smaller m.
+// The ladder of M, ascending: 1, 2, 4, 8, 16, then two rungs for each doubling (24, 32, 48, ...) up
+// to kMaxM. A kernel that is not exact is written for a rung and serves every smaller m.
+inline constexpr int kRungs = 29;
+const std::array<std::int64_t, kRungs>& rungs();
+
+// The smallest rung that is >= m, and its place in rungs(), 0..kRungs - 1. Throw
+// Error{invalid_shape} unless m is in 1..kMaxM.
 std::int64_t rung_for(std::int64_t m);
+int rung_index(std::int64_t m);
 
 // "16x28672x4096 g128", with " exact" where m is exact.
 std::string to_string(const Shape& shape);

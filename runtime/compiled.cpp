@@ -20,15 +20,6 @@ Shape kernel_shape_of(Shape shape) {
   return shape;
 }
 
-bool is_capturing(CUstream stream) {
-  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
-  const CUresult result = driver().cuStreamIsCapturing(stream, &status);
-  // What the legacy stream answers while some blocking stream of the context is captured.
-  if (result == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT) return true;
-  check(result, "cuStreamIsCapturing");
-  return status != CU_STREAM_CAPTURE_STATUS_NONE;
-}
-
 void refuse_while_capturing(CUstream stream, const Shape& shape) {
   if (!is_capturing(nullptr) && (stream == nullptr || !is_capturing(stream))) return;
   throw Error(ErrorCode::capturing,
@@ -48,12 +39,12 @@ void refuse_while_capturing(CUstream stream, const Shape& shape) {
                           prebuild_command(plan, name_config ? to_string(plan.config) : "", dir)));
 }
 
+}  // namespace
+
 KernelStore& process_store() {
   static auto& store = *new KernelStore;  // never ends: a kernel may be in use until the very last
   return store;
 }
-
-}  // namespace
 
 const Kernel* KernelStore::get(const Shape& shape, const Options& options) {
   const TableKey key = {current_device(), variant_of(options), kernel_shape_of(shape)};

@@ -83,6 +83,15 @@ bool gpu_available() noexcept {
   }
 }
 
+bool is_capturing(CUstream stream) {
+  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+  const CUresult result = driver().cuStreamIsCapturing(stream, &status);
+  // What the legacy stream answers while some blocking stream of the context is captured.
+  if (result == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT) return true;
+  check(result, "cuStreamIsCapturing");
+  return status != CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
 RelaxedCapture::RelaxedCapture() {
   check(driver().cuThreadExchangeStreamCaptureMode(&previous_),
         "cuThreadExchangeStreamCaptureMode");

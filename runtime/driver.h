@@ -25,6 +25,7 @@ namespace marlin {
   X(cuCtxGetCurrent, 4000)                             \
   X(cuCtxSetCurrent, 4000)                             \
   X(cuCtxGetDevice, 2000)                              \
+  X(cuCtxGetId, 12000)                                 \
   X(cuCtxSynchronize, 2000)                            \
   X(cuLibraryLoadData, 12000)                          \
   X(cuLibraryUnload, 12000)                            \
@@ -86,6 +87,10 @@ void check(CUresult result, const char* what);
 
 // Whether a driver and at least one GPU are there. Never throws.
 bool gpu_available() noexcept;
+
+// Whether this stream is being captured into a graph; the legacy stream (null) answers for every
+// blocking stream of the current context. Leaves the capture intact. Throws Error{driver_failed}.
+bool is_capturing(CUstream stream);
 
 // For its lifetime the calling thread may make driver calls that a stream capture under way
 // forbids in the default mode (loading a module, allocating), without spoiling that capture.

@@ -1,5 +1,5 @@
 // A cubin -> a loaded kernel -> launches of it.
-// Entry points: Kernel::Kernel, Kernel::launch.
+// Entry points: Kernel::Kernel, Kernel::launch, Kernel::enqueue.
 #include "runtime/kernel.h"
 
 #include <fmt/format.h>
@@ -14,16 +14,6 @@ namespace {
 
 constexpr std::uintptr_t kAlignment = 16;
 
-void require_pointer(const char* name, const void* pointer) {
-  if (pointer == nullptr) {
-    throw Error(ErrorCode::invalid_argument, fmt::format("{} is null", name));
-  }
-  if (reinterpret_cast<std::uintptr_t>(pointer) % kAlignment != 0) {
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("{} = {} is not aligned to {} bytes", name, pointer, kAlignment));
-  }
-}
-
 void require_rows(const Shape& shape, std::int64_t rows) {
   if (shape.exact_m && rows != shape.m) {
     throw Error(
@@ -36,6 +26,16 @@ void require_rows(const Shape& shape, std::int64_t rows) {
 }
 
 }  // namespace
+
+void require_pointer(const char* name, const void* pointer) {
+  if (pointer == nullptr) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} is null", name));
+  }
+  if (reinterpret_cast<std::uintptr_t>(pointer) % kAlignment != 0) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{} = {} is not aligned to {} bytes", name, pointer, kAlignment));
+  }
+}
 
 Kernel::Kernel(KernelText text, const FoundKernel& found, CUdevice device, ChosenBy by)
     : text_(std::move(text)),
@@ -75,8 +75,13 @@ void Kernel::load(const std::string& cubin, CUdevice device) {
   check(driver().cuKernelSetAttribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                                       text_.plan.shared_bytes, kernel_, device),
         "cuKernelSetAttribute");
-  // A library loads into a context when it is first used there; that must not be a launch, which
-  // may be under capture.
+  load_into_context();
+}
+
+// A library loads into a context when it is first used there; that must not be a launch, which may
+// be under capture.
+void Kernel::load_into_context() const {
+  const RelaxedCapture relaxed;
   CUfunction function = nullptr;
   check(driver().cuKernelGetFunction(&function, kernel_), "cuKernelGetFunction");
 }
@@ -99,7 +104,11 @@ void Kernel::launch(CUstream stream, const LaunchArgs& args, std::int64_t rows) 
   require_pointer("scales", args.scales);
   require_pointer("c", args.c);
   if (plan.workspace_bytes > 0) require_pointer("workspace", args.workspace);
+  enqueue(stream, args, rows);
+}
 
+void Kernel::enqueue(CUstream stream, const LaunchArgs& args, std::int64_t rows) const {
+  const Plan& plan = text_.plan;
   LaunchArgs pointers = args;
   int m = static_cast<int>(rows);
   void* params[] = {&pointers.a, &pointers.b,         &pointers.scales,

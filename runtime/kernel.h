@@ -13,6 +13,10 @@
 
 namespace marlin {
 
+// Throws Error{invalid_argument} for a pointer that no launch may take: null, or not aligned to 16
+// bytes.
+void require_pointer(const char* name, const void* pointer);
+
 class Kernel {
  public:
   // Loads the cubin on the device and into the current context, so that no launch loads anything.
@@ -24,11 +28,17 @@ class Kernel {
 
   // `rows` stands in for args.m where that is 0. As Compiled::launch().
   void launch(CUstream stream, const LaunchArgs& args, std::int64_t rows) const;
+  // The same for arguments known to be sound, and with `rows` whatever args.m is.
+  void enqueue(CUstream stream, const LaunchArgs& args, std::int64_t rows) const;
+
+  // What the constructor does for its context, for the current one.
+  void load_into_context() const;
 
   const Plan& plan() const { return text_.plan; }
   const std::string& source() const { return text_.source; }
   const std::string& config() const { return config_; }
   const Resources& resources() const { return resources_; }
+  CUkernel handle() const { return kernel_; }
   Origin origin() const { return origin_; }
   ChosenBy chosen_by() const { return chosen_by_; }
 

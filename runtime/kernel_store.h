@@ -18,7 +18,7 @@
 
 namespace marlin {
 
-// Compiled::get() asks the one store of the process; tests make their own. All members are safe to
+// Compiled::get() asks process_store(); tests make their own. All members are safe to
 // call from many threads at once.
 class KernelStore {
  public:
@@ -47,5 +47,8 @@ class KernelStore {
   std::shared_ptr<KernelCaches> default_caches_;  // those of the environment
   std::map<std::vector<std::string>, std::shared_ptr<const TuningLayers>> tuning_;  // by paths
 };
+
+// The one that Compiled::get() and Linear ask.
+KernelStore& process_store();
 
 }  // namespace marlin

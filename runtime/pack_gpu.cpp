@@ -48,15 +48,6 @@ PackKernels load(const std::string& arch) {
   }
 }
 
-bool is_capturing(CUstream stream) {
-  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
-  const CUresult result = driver().cuStreamIsCapturing(stream, &status);
-  // What the legacy stream answers while some blocking stream of the context is captured.
-  if (result == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT) return true;
-  check(result, "cuStreamIsCapturing");
-  return status != CU_STREAM_CAPTURE_STATUS_NONE;
-}
-
 const PackKernels& kernels(CUstream stream) {
   static std::mutex mutex;
   static auto& loaded = *new std::map<int, PackKernels>;  // outlives threads that end after main()

@@ -4,6 +4,8 @@
 
 #include <cstring>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -13,9 +15,17 @@ namespace {
 
 thread_local CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
 
+thread_local std::optional<CUcontext> context_set;
+
 struct Library {
   std::string entry;
+  std::set<CUcontext> loaded;
 };
+
+CUcontext context_now() {
+  if (!fake_cuda()->has_context) return nullptr;
+  return context_set.value_or(marlin::test::fake_context(0));
+}
 
 void note_unsafe() {
   if (capture_mode != CU_STREAM_CAPTURE_MODE_RELAXED) ++fake_cuda()->unrelaxed;
@@ -58,9 +68,24 @@ CUresult device_attribute(int* value, CUdevice_attribute which, CUdevice) {
   return CUDA_SUCCESS;
 }
 
+CUresult current_context(CUcontext* context) {
+  *context = context_now();
+  return CUDA_SUCCESS;
+}
+
+CUresult set_context(CUcontext context) {
+  context_set = context;
+  return CUDA_SUCCESS;
+}
+
+CUresult context_id(CUcontext context, unsigned long long* id) {
+  *id = reinterpret_cast<std::uintptr_t>(context);
+  return CUDA_SUCCESS;
+}
+
 CUresult current_device(CUdevice* device) {
-  if (!fake_cuda()->has_context) return CUDA_ERROR_INVALID_CONTEXT;
-  *device = 0;
+  if (context_now() == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+  *device = static_cast<int>(reinterpret_cast<std::uintptr_t>(context_now()) >> 8 & 0xff);
   return CUDA_SUCCESS;
 }
 
@@ -84,6 +109,8 @@ CUresult load(CUlibrary* library, const void*, CUjit_option*, void**, unsigned, 
   note_unsafe();
   if (fake_cuda()->load_result != CUDA_SUCCESS) return fake_cuda()->load_result;
   ++fake_cuda()->loads;
+  const std::lock_guard lock(fake_cuda()->mutex);
+  fake_cuda()->load_contexts.push_back(context_now());
   *library = reinterpret_cast<CUlibrary>(new Library);
   return CUDA_SUCCESS;
 }
@@ -103,6 +130,8 @@ CUresult get_kernel(CUkernel* kernel, CUlibrary library, const char* name) {
 
 CUresult get_function(CUfunction* function, CUkernel kernel) {
   note_unsafe();
+  const std::lock_guard lock(fake_cuda()->mutex);
+  reinterpret_cast<Library*>(kernel)->loaded.insert(context_now());
   *function = reinterpret_cast<CUfunction>(kernel);
   return CUDA_SUCCESS;
 }
@@ -120,7 +149,58 @@ CUresult launch(const CUlaunchConfig* config, CUfunction function, void** params
   last.config = *config;
   for (int i = 0; i < 5; ++i) last.pointers[i] = *static_cast<void**>(params[i]);
   last.m = *static_cast<int*>(params[5]);
-  last.entry = reinterpret_cast<Library*>(function)->entry;
+  const Library& library = *reinterpret_cast<Library*>(function);
+  last.entry = library.entry;
+  last.context = context_now();
+  last.was_loaded = library.loaded.count(last.context) > 0;
+  fake_cuda()->log.push_back(last);
+  return CUDA_SUCCESS;
+}
+
+CUresult allocate(CUdeviceptr* address, std::size_t bytes) {
+  note_unsafe();
+  if (fake_cuda()->alloc_result != CUDA_SUCCESS) return fake_cuda()->alloc_result;
+  const std::lock_guard lock(fake_cuda()->mutex);
+  *address = CUdeviceptr{0x100} * static_cast<unsigned>(++fake_cuda()->allocations);
+  fake_cuda()->memory[*address] = {bytes, context_now(), nullptr, false};
+  return CUDA_SUCCESS;
+}
+
+CUresult release(CUdeviceptr address) {
+  note_unsafe();
+  const std::lock_guard lock(fake_cuda()->mutex);
+  return fake_cuda()->memory.erase(address) == 1 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult create_stream(CUstream* stream, unsigned flags) {
+  if (flags != CU_STREAM_NON_BLOCKING) return CUDA_ERROR_NOT_SUPPORTED;
+  ++fake_cuda()->streams;
+  *stream = reinterpret_cast<CUstream>(new char);
+  return CUDA_SUCCESS;
+}
+
+CUresult destroy_stream(CUstream stream) {
+  --fake_cuda()->streams;
+  delete reinterpret_cast<char*>(stream);
+  return CUDA_SUCCESS;
+}
+
+CUresult set_bytes(CUdeviceptr address, unsigned char value, std::size_t bytes, CUstream stream) {
+  if (stream == nullptr || stream == fake_cuda()->captured_stream) ++fake_cuda()->spoilt;
+  if (fake_cuda()->memset_result != CUDA_SUCCESS) return fake_cuda()->memset_result;
+  const std::lock_guard lock(fake_cuda()->mutex);
+  const auto found = fake_cuda()->memory.find(address);
+  if (found == fake_cuda()->memory.end()) return CUDA_ERROR_INVALID_VALUE;
+  if (value == 0 && bytes == found->second.bytes) found->second.zeroed_on = stream;
+  return CUDA_SUCCESS;
+}
+
+CUresult synchronize(CUstream stream) {
+  if (stream == nullptr || stream == fake_cuda()->captured_stream) ++fake_cuda()->spoilt;
+  const std::lock_guard lock(fake_cuda()->mutex);
+  for (auto& [address, memory] : fake_cuda()->memory) {
+    if (memory.zeroed_on == stream) memory.zeroed = true;
+  }
   return CUDA_SUCCESS;
 }
 
@@ -151,6 +231,15 @@ CUresult cuGetProcAddress_v2(const char* symbol, void** function, int, cuuint64_
       {"cuDeviceGetName", pointer(device_name)},
       {"cuDeviceGetAttribute", pointer(device_attribute)},
       {"cuCtxGetDevice", pointer(current_device)},
+      {"cuCtxGetCurrent", pointer(current_context)},
+      {"cuCtxSetCurrent", pointer(set_context)},
+      {"cuCtxGetId", pointer(context_id)},
+      {"cuMemAlloc", pointer(allocate)},
+      {"cuMemFree", pointer(release)},
+      {"cuStreamCreate", pointer(create_stream)},
+      {"cuStreamDestroy", pointer(destroy_stream)},
+      {"cuMemsetD8Async", pointer(set_bytes)},
+      {"cuStreamSynchronize", pointer(synchronize)},
       {"cuThreadExchangeStreamCaptureMode", pointer(exchange_capture_mode)},
       {"cuStreamIsCapturing", pointer(is_capturing)},
       {"cuLibraryLoadData", pointer(load)},

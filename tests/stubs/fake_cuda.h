@@ -5,17 +5,34 @@
 #include <cuda.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace marlin::test {
+
+// A context of a device. A thread that never set one is in the first context of device 0.
+inline CUcontext fake_context(int device, int number = 0) {
+  return reinterpret_cast<CUcontext>(std::uintptr_t{0xC0000} + 0x100u * device + number);
+}
+
+struct FakeMemory {
+  std::size_t bytes = 0;
+  CUcontext context = nullptr;  // the current one when it was allocated
+  CUstream zeroed_on = nullptr;
+  bool zeroed = false;  // all of it, and that stream was waited for
+};
 
 struct FakeLaunch {
   CUlaunchConfig config = {};
   const void* pointers[5] = {};  // a, b, scales, c, workspace
   int m = 0;
   std::string entry;
+  CUcontext context = nullptr;
+  bool was_loaded = false;  // into that context, by cuKernelGetFunction
 };
 
 struct FakeCuda {
@@ -29,13 +46,20 @@ struct FakeCuda {
   std::atomic<CUresult> load_result{CUDA_SUCCESS};    // of cuLibraryLoadData
   std::atomic<CUresult> kernel_result{CUDA_SUCCESS};  // of cuLibraryGetKernel
   std::atomic<CUresult> launch_result{CUDA_SUCCESS};
+  std::atomic<CUresult> alloc_result{CUDA_SUCCESS};
+  std::atomic<CUresult> memset_result{CUDA_SUCCESS};
 
   // What it was asked for.
   std::atomic<int> loads{0}, unloads{0}, launches{0};
   std::atomic<int> unrelaxed{0};  // calls that would have spoilt a capture in the default mode
   std::atomic<int> shared_bytes{0};
-  std::mutex mutex;
+  std::atomic<int> allocations{0}, streams{0};  // streams: made and not destroyed
+  std::atomic<int> spoilt{0};                   // work given to the legacy or a captured stream
+  std::mutex mutex;                             // of what follows
   FakeLaunch last;
+  std::vector<FakeLaunch> log;               // all launches
+  std::map<CUdeviceptr, FakeMemory> memory;  // not freed
+  std::vector<CUcontext> load_contexts;      // of each cuLibraryLoadData
 };
 
 }  // namespace marlin::test

@@ -18,10 +18,10 @@
 
 #include "codegen/error.h"
 #include "runtime/kernel_store.h"
-#include "runtime/nvrtc.h"
 #include "runtime/select.h"
 #include "tests/stubs/fake_cuda.h"
 #include "tests/unit/cubin_cache_fixture.h"
+#include "tests/unit/stand_in_entry.h"
 
 namespace marlin {
 namespace {
@@ -64,16 +64,7 @@ class CompiledTest : public testing::Test {
   CacheEntry compile(const KernelText& kernel) {
     ++compiles_;
     if (before_) before_();
-    CacheEntry entry;
-    entry.meta.key = key_fields(kernel, nvrtc_identity());
-    entry.meta.shape = to_string(kernel.plan.shape);
-    entry.meta.config = to_string(kernel.plan.config);
-    entry.meta.sms = kernel.plan.target.sms;
-    entry.meta.threads = kernel.plan.threads;
-    entry.meta.shared_bytes = kernel.plan.shared_bytes;
-    entry.meta.registers = 99;
-    entry.cubin = test::stand_in_cubin(90, 256, 1);
-    return entry;
+    return test::stand_in_entry(kernel);
   }
 
   // A store as a process has one.

@@ -49,6 +49,19 @@ TEST(KernelTable, TheFirstKernelOfAKeyStays) {
   EXPECT_EQ(table.find(key_number(4)), kernel_number(1));
 }
 
+TEST(KernelTable, AnAssignedKernelTakesTheOldOnesPlaceThroughEveryGrowth) {
+  KernelTable table;
+  constexpr int kCount = 500;
+  for (int i = 0; i < kCount; ++i) {
+    table.assign(key_number(i), kernel_number(i + 1));
+    table.assign(key_number(i / 2), kernel_number(1000 + i));
+  }
+  for (int i = 0; i < kCount; ++i) {
+    const int last = 2 * i + 1 < kCount ? 1000 + 2 * i + 1 : i + 1;
+    ASSERT_EQ(table.find(key_number(i)), kernel_number(last)) << i;
+  }
+}
+
 TEST(KernelTable, EveryFieldOfTheKeyTells) {
   const TableKey base = {0, 0, {.m = 16, .n = 4096, .k = 4096, .group = 128, .exact_m = false}};
   std::vector<TableKey> others(7, base);

@@ -101,9 +101,22 @@ TEST(Ladder, EveryMIsServedByARungLessThanTwiceIt) {
   }
 }
 
+TEST(Ladder, EveryRungHasItsPlace) {
+  EXPECT_EQ(rungs().front(), 1);
+  EXPECT_EQ(rungs().back(), kMaxM);
+  int index = 0;
+  for (std::int64_t m = 1; m <= kMaxM; ++m) {
+    if (m > rungs()[index]) ++index;
+    ASSERT_EQ(rung_index(m), index) << m;
+    ASSERT_EQ(rung_for(m), rungs()[index]) << m;
+  }
+  EXPECT_EQ(index, kRungs - 1);
+}
+
 TEST(Ladder, RefusesWhatNoShapeMayHave) {
   for (const std::int64_t m : {std::int64_t{0}, std::int64_t{-5}, kMaxM + 1, kHuge, kLow}) {
     EXPECT_THROW(rung_for(m), Error) << m;
+    EXPECT_THROW(rung_index(m), Error) << m;
   }
 }
 

@@ -42,6 +42,8 @@ struct Options {
   // Emit for this target instead of the current device's own: fewer SMs, say. The device must be
   // able to run that architecture.
   std::optional<Target> target = std::nullopt;
+
+  friend bool operator==(const Options&, const Options&) = default;
 };
 
 // Device pointers of one launch, each aligned to 16 bytes and none null.

@@ -1,0 +1,241 @@
+// Linear on a real driver: results for many row counts, from many threads, from captured graphs.
+// Entry point: the tests of suite LinearGpu.
+#include "marlin/linear.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/gpu/captured_stream.h"
+#include "tests/reference/model.h"
+#include "tuner/gpu.h"
+
+namespace marlin {
+namespace {
+
+using Halves = std::vector<std::uint16_t>;
+
+constexpr std::int64_t kMostRows = 200;
+constexpr std::int64_t kRowCounts[] = {1,  2,  3,  4,  5,  8,  9,   16,  17,  24, 25,
+                                       40, 48, 64, 65, 96, 97, 128, 129, 192, 200};
+constexpr std::uint16_t kPoison = 0xFFFF;  // an FP16 NaN
+
+template <typename T>
+DeviceBuffer uploaded(const std::vector<T>& values) {
+  DeviceBuffer buffer(values.size() * sizeof(T));
+  check(driver().cuMemcpyHtoD(buffer.address(), values.data(), buffer.bytes()), "cuMemcpyHtoD");
+  return buffer;
+}
+
+Options in_memory() {
+  return {.cache_dir = "", .system_dirs = std::vector<std::string>{}, .disable_jit = false};
+}
+
+// A layer of random weights, with activations for it and the reference's product of the two.
+struct Layer {
+  reference::Weights weights;
+  Halves activations;
+  std::vector<double> product;
+  DeviceBuffer a, b, scales;
+  Linear linear;
+
+  Layer(std::int64_t k, std::int64_t n, unsigned seed)
+      : weights(reference::random_weights(k, n, 128, seed)),
+        activations(reference::random_halves(kMostRows * k, seed + 1)),
+        product(reference::gemm(kMostRows, activations, weights)),
+        a(uploaded(activations)),
+        b(uploaded(reference::pack_codes(weights))),
+        scales(uploaded(reference::permute_scales(weights))),
+        linear({.n = n, .k = k, .group = 128, .b = b.pointer(), .scales = scales.pointer()},
+               in_memory()) {}
+
+  // ||out - product|| / ||product|| over the first m rows.
+  double relative_error(const Halves& out, std::int64_t m) const {
+    double error = 0, norm = 0;
+    for (std::int64_t i = 0; i < m * weights.n; ++i) {
+      const double difference = reference::half_value(out[i]) - product[i];
+      error += difference * difference;
+      norm += product[i] * product[i];
+    }
+    return std::sqrt(error / norm);
+  }
+};
+
+// Where one stream's results go: room for one row more than any call writes.
+class Output {
+ public:
+  explicit Output(std::int64_t n) : c_(static_cast<std::size_t>((kMostRows + 1) * n) * 2) {}
+
+  void poison(CUstream stream) const {
+    check(driver().cuMemsetD16Async(c_.address(), kPoison, c_.bytes() / 2, stream),
+          "cuMemsetD16Async");
+  }
+  // What the stream left there.
+  Halves read(CUstream stream) const {
+    Halves out(c_.bytes() / 2);
+    check(driver().cuMemcpyDtoHAsync(out.data(), c_.address(), c_.bytes(), stream),
+          "cuMemcpyDtoHAsync");
+    check(driver().cuStreamSynchronize(stream), "cuStreamSynchronize");
+    return out;
+  }
+  Halves run(const Layer& layer, CUstream stream, std::int64_t m) const {
+    poison(stream);
+    layer.linear(stream, layer.a.pointer(), m, c_.pointer());
+    return read(stream);
+  }
+  void* pointer() const { return c_.pointer(); }
+
+ private:
+  DeviceBuffer c_;
+};
+
+class LinearGpu : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!gpu_available()) GTEST_SKIP() << "no GPU";
+    gpu_.emplace();
+    layers_.push_back(std::make_unique<Layer>(1024, 512, 11));
+    layers_.push_back(std::make_unique<Layer>(512, 320, 22));
+    std::vector<const Linear*> linears;
+    for (const auto& layer : layers_) linears.push_back(&layer->linear);
+    Linear::warm_up(linears, kMostRows);
+  }
+
+  // Whether a kernel that adds partial sums in a workspace is among those of the layer.
+  static bool shares_slices(const Layer& layer) {
+    for (const std::int64_t m : kRowCounts) {
+      const Shape shape = {.m = m, .n = layer.weights.n, .k = layer.weights.k, .group = 128};
+      if (Compiled::get(shape, in_memory()).workspace_bytes() > 0) return true;
+    }
+    return false;
+  }
+
+  std::optional<Gpu> gpu_;
+  std::vector<std::unique_ptr<Layer>> layers_;
+};
+
+TEST_F(LinearGpu, EveryMGivesTheRightRowsAndNoOthers) {
+  const Stream stream;
+  for (const auto& layer : layers_) {
+    const Output output(layer->weights.n);
+    for (const std::int64_t m : kRowCounts) {
+      const Halves out = output.run(*layer, stream.handle(), m);
+      EXPECT_LT(layer->relative_error(out, m), 1e-3) << m;
+      for (std::size_t i = static_cast<std::size_t>(m * layer->weights.n); i < out.size(); ++i) {
+        ASSERT_EQ(out[i], kPoison) << m << ' ' << i;
+      }
+    }
+  }
+}
+
+// Half of the threads have streams they made, the others use their own per-thread default stream.
+TEST_F(LinearGpu, ThreadsAtOnceGetTheBitsOfOneAlone) {
+  constexpr int kThreads = 8, kRounds = 5;
+  EXPECT_TRUE(shares_slices(*layers_.front()));
+  std::vector<std::map<std::int64_t, Halves>> alone(layers_.size());
+  {
+    const Stream stream;
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const Output output(layers_[i]->weights.n);
+      for (const std::int64_t m : kRowCounts) {
+        alone[i][m] = output.run(*layers_[i], stream.handle(), m);
+      }
+    }
+  }
+  std::atomic<int> ready{0}, different{0};
+  const auto work = [&](int thread) {
+    gpu_->make_current();
+    const Stream own;
+    const CUstream stream = thread % 2 == 0 ? own.handle() : CU_STREAM_PER_THREAD;
+    std::vector<Output> outputs;
+    for (const auto& layer : layers_) outputs.emplace_back(layer->weights.n);
+    ++ready;
+    while (ready < kThreads) std::this_thread::yield();
+    for (int i = 0; i < kRounds * static_cast<int>(std::size(kRowCounts)); ++i) {
+      const std::int64_t m = kRowCounts[(i + 5 * thread) % std::size(kRowCounts)];
+      // Enqueued together, so that launches of both layers follow each other without a pause.
+      for (std::size_t l = 0; l < layers_.size(); ++l) {
+        outputs[l].poison(stream);
+        layers_[l]->linear(stream, layers_[l]->a.pointer(), m, outputs[l].pointer());
+      }
+      for (std::size_t l = 0; l < layers_.size(); ++l) {
+        if (outputs[l].read(stream) != alone[l][m]) ++different;
+      }
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) threads.emplace_back(work, t);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(different, 0);
+}
+
+// The stream's first call ever is a captured one, so that its workspace is allocated beside the
+// capture.
+TEST_F(LinearGpu, ACapturedCallIsReplayedOnNewData) {
+  const Layer& layer = *layers_.front();
+  const Output output(layer.weights.n);
+  const Stream eager;
+  const Layer other(1024, 512, 33);  // for its activations
+  for (const unsigned flags : {CU_STREAM_DEFAULT, CU_STREAM_NON_BLOCKING}) {
+    for (const std::int64_t m : {1, 16, 40, 200}) {
+      CapturedStream stream(flags);
+      stream.begin();
+      layer.linear(stream.handle(), layer.a.pointer(), m, output.pointer());
+      EXPECT_EQ(stream.end(), 1u);
+      for (const Halves* activations : {&layer.activations, &other.activations}) {
+        check(driver().cuMemcpyHtoD(layer.a.address(), activations->data(), layer.a.bytes()),
+              "cuMemcpyHtoD");
+        const Halves expected = output.run(layer, eager.handle(), m);
+        output.poison(stream.handle());
+        stream.replay();
+        stream.replay();
+        EXPECT_EQ(output.read(stream.handle()), expected) << m;
+      }
+    }
+  }
+}
+
+TEST_F(LinearGpu, AMissDuringACaptureIsRefusedAndTheGraphStaysWhole) {
+  const Layer& layer = *layers_.front();
+  const Output output(layer.weights.n);
+  for (const unsigned flags : {CU_STREAM_DEFAULT, CU_STREAM_NON_BLOCKING}) {
+    CapturedStream stream(flags);
+    stream.begin();
+    layer.linear(stream.handle(), layer.a.pointer(), 7, output.pointer());
+    try {
+      layer.linear(stream.handle(), layer.a.pointer(), 300, output.pointer());
+      ADD_FAILURE() << "a miss was served during a capture";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::capturing) << error.what();
+    }
+    layer.linear(stream.handle(), layer.a.pointer(), 9, output.pointer());
+    EXPECT_EQ(stream.end(), 2u);
+    output.poison(stream.handle());
+    stream.replay();
+    EXPECT_LT(layer.relative_error(output.read(stream.handle()), 9), 1e-3);
+  }
+}
+
+TEST_F(LinearGpu, AThreadWithoutTheContextIsTold) {
+  const Layer& layer = *layers_.front();
+  std::optional<ErrorCode> code;
+  std::thread([&] {
+    try {
+      layer.linear(nullptr, layer.a.pointer(), 1, layer.a.pointer());
+    } catch (const Error& error) {
+      code = error.code();
+    }
+  }).join();
+  EXPECT_EQ(code, ErrorCode::invalid_argument);
+}
+
+}  // namespace
+}  // namespace marlin
