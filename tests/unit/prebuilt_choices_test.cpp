@@ -137,10 +137,12 @@ TEST_F(PrebuiltChoices, OtherChoicesHereFindWhatWasBuiltThere) {
   write_db(db_, {record_for(tuned, plain_config(3)), record_for(modelled, plain_config(3))});
   const int code = in_child([&] {
     deploy();
-    const Compiled first = Compiled::get(tuned);
+    setenv("MARLIN_TUNING_DB", "", 1);
+    const Options options{.tuning_db = db_};  // whose choices were not built
+    const Compiled first = Compiled::get(tuned, options);
     CHILD_EXPECT(first.config() == to_string(plain_config(2)));
     CHILD_EXPECT(first.chosen_by() == ChosenBy::tuned);
-    CHILD_EXPECT(Compiled::get(modelled).chosen_by() == ChosenBy::model);
+    CHILD_EXPECT(Compiled::get(modelled, options).chosen_by() == ChosenBy::model);
     const Result asked = Compiled::try_get(tuned, {.config = to_string(plain_config(3))});
     CHILD_EXPECT(asked.error && asked.error->code() == ErrorCode::jit_disabled);
     const std::string said = asked.error->what();

@@ -57,8 +57,12 @@ TEST_F(SettingsTest, OptionsWinOverTheEnvironment) {
   setenv("MARLIN_CACHE_DIR", "/mine", 1);
   setenv("MARLIN_SYSTEM_CACHE_DIRS", "/one", 1);
   setenv("MARLIN_DISABLE_JIT", "1", 1);
-  const Settings settings = settings_from(
-      {.cache_dir = "", .system_dirs = std::vector<std::string>{"/three"}, .disable_jit = false});
+  setenv("MARLIN_TUNING_DB", "/own.jsonl", 1);
+  const Settings settings = settings_from({.cache_dir = "",
+                                           .system_dirs = std::vector<std::string>{"/three"},
+                                           .disable_jit = false,
+                                           .tuning_db = "/other.jsonl"});
+  EXPECT_EQ(settings.tuning_db, "/other.jsonl");
   EXPECT_EQ(settings.cache_dir, "");
   EXPECT_EQ(settings.system_dirs, std::vector<std::string>{"/three"});
   EXPECT_FALSE(settings.disable_jit);

@@ -1,0 +1,87 @@
+// What must hold for any bytes that are taken for a tuning database.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "runtime/sha256.h"
+#include "runtime/tuning_db.h"
+
+namespace marlin::test {
+
+inline void require(bool holds, const char* what, std::string_view input) {
+  if (!holds) throw std::logic_error(fmt::format("{}:\n{}", what, input));
+}
+
+// Each line that has a checksum gets the right one, so that what is behind it is reached.
+inline std::string sealed(std::string_view text) {
+  std::string result;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view line = text.substr(begin, end - begin);
+    const std::size_t sum = line.find(",\"sum\":\"");
+    result += line.substr(0, sum);
+    if (sum != std::string_view::npos) {
+      result += fmt::format(",\"sum\":\"{}\"}}", sha256_hex(line.substr(0, sum)).substr(0, 16));
+    }
+    if (end < text.size()) result += '\n';
+    begin = end + 1;
+  }
+  return result;
+}
+
+inline void check_line(std::string_view line) {
+  const ParsedLine parsed = parse_line(line);
+  require(parsed.record.has_value() == parsed.problem.empty(), "a record or a problem", line);
+  if (!parsed.record) return;
+  const TuningRecord& record = *parsed.record;
+  require(to_line(record) == std::string(line) + "\n", "the same bytes again", line);
+  require(!broken_rule(record.shape), "a valid shape", line);
+  require_valid(record.target);
+  require(!current_schema(record) || !why_illegal(record.shape, record.target, record.config),
+          "a legal config", line);
+}
+
+inline void check_look_up(const std::string& text, const Shape& shape, const Target& target) {
+  const auto file = std::make_shared<const TuningFile>("file", text);
+  for (const TuningRecord& record : file->choices(shape, target)) {
+    const bool asked_for = record.kind == TuningRecord::Kind::choice && current_schema(record) &&
+                           record.target == target && record.shape.n == shape.n &&
+                           record.shape.k == shape.k && record.shape.group == shape.group;
+    require(asked_for, "only what was asked for", text);
+  }
+  const TuningLayers layers({file});
+  for (const char* gpu : {"", "NVIDIA H200"}) {
+    const auto found = layers.find(shape, target, gpu);
+    if (!found) continue;
+    require(!why_illegal(shape, target, found->record.config), "a legal choice", text);
+    require(found->exact == (found->record.shape == shape), "exact as it is said", text);
+  }
+}
+
+inline void check_database(const std::string& text) {
+  check_line(text);
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    check_line(std::string_view(text).substr(begin, end - begin));
+    begin = end + 1;
+  }
+  check_look_up(text, {16, 4096, 4096, 128, false}, {"sm_90a", 132});
+  check_look_up(text, {13, 4096, 4096, 128, true}, {"sm_90a", 132});
+  check_look_up(text, {16, 4096, 512, -1, false}, {"sm_80", 108});
+  check_look_up(text, {INT64_MAX, -1, 0, 7, false}, {"", -1});
+}
+
+// As it is, and with checksums that are right. Throws std::logic_error for what does not hold.
+inline void check_tuning_input(std::string_view input) {
+  const std::string text(input), with_sums = sealed(input);
+  check_database(text);
+  if (with_sums != text) check_database(with_sums);
+}
+
+}  // namespace marlin::test
