@@ -1,6 +1,7 @@
 // A user's program: asks for one good and one bad shape and exits 0 when both answers are right.
 // Entry point: main().
 #include <marlin/compiled.h>
+#include <marlin/linear.h>
 
 #include <cstdio>
 #include <string>
@@ -21,7 +22,7 @@ bool good_shape_is_served_or_lacks_a_device() {
 
 bool bad_shape_is_refused_with_its_rule() {
   try {
-    marlin::require_valid({.m = 16, .n = 4100, .k = 4096, .group = 128});
+    marlin::Linear({.n = 4100, .k = 4096, .group = 128});
     return false;
   } catch (const marlin::Error& error) {
     return error.code() == marlin::ErrorCode::invalid_shape &&

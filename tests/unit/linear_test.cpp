@@ -174,6 +174,7 @@ TEST_F(LinearTest, ManyThreadsCompileEachRungOnce) {
   constexpr std::int64_t kMostM = 100;
   constexpr std::size_t kThreads = 8;
   const Ladder ladder = this->ladder();
+  const std::size_t before = fake_cuda()->log.size();
   std::atomic<std::size_t> arrived{0};
   std::vector<std::thread> threads;
   for (std::size_t t = 0; t < kThreads; ++t) {
@@ -185,7 +186,6 @@ TEST_F(LinearTest, ManyThreadsCompileEachRungOnce) {
       }
     });
   }
-  const std::size_t before = fake_cuda()->log.size();
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(compiles_, rung_index(kMostM) + 1);
   const auto& log = fake_cuda()->log;
