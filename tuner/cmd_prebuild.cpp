@@ -115,10 +115,7 @@ std::vector<TuningRecord> choices_of_databases(const PrebuildOptions& options,
 // Where shapes are named without an M, each rung that the databases know is wanted.
 std::vector<NamedShape> wanted_shapes(ShapeOptions shapes) {
   if (shapes.shapes.empty() && shapes.sets.empty()) return {};
-  for (std::int64_t m = 1; shapes.m.empty(); m = rung_for(m + 1)) {
-    shapes.default_m.push_back(m);
-    if (m == kMaxM) break;
-  }
+  if (shapes.m.empty()) shapes.default_m.assign(rungs().begin(), rungs().end());
   return shapes.resolve();
 }
 

@@ -74,10 +74,13 @@ class CompiledTest : public testing::Test {
   }
 
   Options in_memory() const {
-    return {.cache_dir = "", .system_dirs = Dirs{}, .disable_jit = false};
+    return {.cache_dir = "", .system_dirs = Dirs{}, .disable_jit = false, .tuning_db = ""};
   }
   Options cached() const {
-    return {.cache_dir = scratch_ / "user", .system_dirs = Dirs{}, .disable_jit = false};
+    return {.cache_dir = scratch_ / "user",
+            .system_dirs = Dirs{},
+            .disable_jit = false,
+            .tuning_db = ""};
   }
 
   using Dirs = std::vector<std::string>;
@@ -97,6 +100,7 @@ TEST_F(CompiledTest, TheSecondGetIsTheFirstKernel) {
   EXPECT_EQ(first->origin(), Origin::compiled);
   EXPECT_EQ(first->resources().registers, 99);
   EXPECT_EQ(first->config(), to_string(model_config(kShape, {"sm_90a", 132})));
+  EXPECT_EQ(first->chosen_by(), ChosenBy::model);
 }
 
 TEST_F(CompiledTest, ShapesOfOneRungShareAKernelAndExactOnesDoNot) {
@@ -124,6 +128,7 @@ TEST_F(CompiledTest, AConfigOrTargetAskedForIsAnotherKernel) {
   options.config = to_string(configs.back());
   const Kernel* asked = store_.get(kShape, options);
   EXPECT_EQ(asked->config(), *options.config);
+  EXPECT_EQ(asked->chosen_by(), ChosenBy::given);
   EXPECT_EQ(store_.get(kShape, options), asked);
   options.config = "no config";
   EXPECT_EQ(error_of([&] { store_.get(kShape, options); }).code(), ErrorCode::invalid_config);
