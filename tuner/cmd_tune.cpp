@@ -218,7 +218,7 @@ std::string summary_of(const TuneSummary& run) {
       count(run, Status::stopped), run.cells.size(), duration(run.seconds), run.compiled);
   if (const double gain = mean_gain(run); gain > 0) {
     text += fmt::format(
-        "the cost model's own choices take {:.3f} of the time of these (geometric "
+        "the cost model's own choices take {:.3f} times as long (geometric "
         "mean)\n",
         gain);
   }

@@ -13,6 +13,11 @@
 namespace marlin {
 namespace {
 
+// Launch time that all trials of one cell may take, a launch of each.
+constexpr double kTrialsUs = 50e3;
+// From a launch of this many microseconds on, few finalists and rounds tell as much as many.
+constexpr double kLongUs = 3000;
+
 constexpr const char* kTrialProtocol = "trial/1";
 constexpr const char* kRaceProtocol = "race/1";
 
@@ -51,12 +56,16 @@ double scatter(const RaceTiming& one, const RaceTiming& other) {
   return kDeviation * kMedian * median(distances) / std::sqrt(double(distances.size()));
 }
 
-// The largest margin that scatter may claim for itself.
-constexpr double kMostNoise = 0.02;
+// Whether a race tells one contestant from the other, which was chosen.
+bool is_level(const RaceTiming& one, const RaceTiming& chosen, double noise) {
+  constexpr double kMostNoise = 0.02;  // the largest margin that scatter may claim for itself
+  const double margin = std::max(noise, std::min(kMostNoise, 2 * scatter(one, chosen)));
+  return paired_ratio(one, chosen) <= 1 + margin;
+}
 
-bool is_level(const RaceTiming& one, const RaceTiming& fastest, double noise) {
-  const double margin = std::max(noise, std::min(kMostNoise, 2 * scatter(one, fastest)));
-  return paired_ratio(one, fastest) <= 1 + margin;
+bool is_tie(const RaceTiming& one, const RaceTiming& fastest, double tie) {
+  return std::max(paired_ratio(one, fastest), one.timing.median_us / fastest.timing.median_us) <=
+         1 + tie;
 }
 
 std::size_t fastest_of(const std::vector<RaceTiming>& race) {
@@ -119,8 +128,8 @@ class CellSearch {
 
  private:
   void try_out(Candidate& candidate);
-  std::vector<Config> finalists(std::vector<Candidate> candidates) const;
-  void race(std::vector<Config> configs);
+  std::vector<Config> finalists(const std::vector<Candidate>& sorted, std::size_t most) const;
+  void race(std::vector<Config> configs, int rounds);
   void decide(const std::vector<Config>& configs, const std::vector<RaceTiming>& times);
 
   const Shape& shape_;
@@ -149,14 +158,13 @@ void CellSearch::try_out(Candidate& candidate) {
   }
 }
 
-std::vector<Config> CellSearch::finalists(std::vector<Candidate> candidates) const {
-  std::erase_if(candidates, [](const Candidate& candidate) { return candidate.us <= 0; });
-  std::stable_sort(candidates.begin(), candidates.end(),
-                   [](const Candidate& x, const Candidate& y) { return x.us < y.us; });
+// Of candidates in the order of their trials: the close ones, and the model's own choice.
+std::vector<Config> CellSearch::finalists(const std::vector<Candidate>& sorted,
+                                          std::size_t most) const {
   std::vector<Config> chosen;
-  for (const Candidate& candidate : candidates) {
-    const bool close = candidate.us <= rules_.close * candidates.front().us;
-    if ((close && chosen.size() < rules_.finalists) || candidate.config == model_) {
+  for (const Candidate& candidate : sorted) {
+    const bool close = candidate.us <= rules_.close * sorted.front().us;
+    if ((close && chosen.size() < most) || candidate.config == model_) {
       chosen.push_back(candidate.config);
     }
   }
@@ -170,7 +178,7 @@ void CellSearch::decide(const std::vector<Config>& configs, const std::vector<Ra
     journal_.append(std::move(timing));
   }
   const std::size_t winner =
-      pick_winner(shape_, journal_.subject().target, configs, times, rules_.noise);
+      pick_winner(shape_, journal_.subject().target, configs, times, rules_.tie);
   TuningRecord choice =
       record_of(shape_, configs[winner], TuningRecord::Kind::choice, kRaceProtocol);
   set_times(choice, times[winner].timing);
@@ -187,10 +195,10 @@ void CellSearch::decide(const std::vector<Config>& configs, const std::vector<Ra
 
 // A finalist that brings the device down in company is looked for by trying each alone once more;
 // those who pass run again.
-void CellSearch::race(std::vector<Config> configs) {
+void CellSearch::race(std::vector<Config> configs, int rounds) {
   constexpr int kAttempts = 3;
   for (int attempt = 0; attempt < kAttempts && !configs.empty(); ++attempt) {
-    if (const auto times = device_.race(shape_, configs, rules_.rounds)) {
+    if (const auto times = device_.race(shape_, configs, rounds)) {
       return decide(configs, *times);
     }
     std::vector<Config> passed;
@@ -219,13 +227,17 @@ CellResult CellSearch::run() {
     if (candidate.us <= 0 && !candidate.failed) try_out(candidate);
   }
   if (stop_()) return result_;
-  const std::vector<Config> best = finalists(std::move(candidates));
-  if (!best.empty()) {
-    race(best);
-  } else {
+  std::erase_if(candidates, [](const Candidate& candidate) { return candidate.us <= 0; });
+  if (candidates.empty()) {
     result_.status = CellResult::Status::failed;
     result_.why = fmt::format("none of {} configs works", result_.failures);
+    return result_;
   }
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& x, const Candidate& y) { return x.us < y.us; });
+  const int share = candidates.front().us > kLongUs ? 2 : 1;
+  race(finalists(candidates, rules_.finalists / static_cast<std::size_t>(share)),
+       rules_.rounds / share);
   return result_;
 }
 
@@ -234,10 +246,15 @@ CellResult CellSearch::run() {
 std::vector<Config> candidates_for(const Shape& shape, const TuningSubject& subject,
                                    const SearchRules& rules) {
   const Board board = board_of(subject.target, subject.gpu);
+  const std::vector<Estimate> ranked = rank_configs(shape, subject.target, board);
+  std::size_t most = rules.candidates == 0 ? ranked.size() : rules.candidates;
+  if (rules.candidates != 0) {
+    most = std::clamp<std::size_t>(static_cast<std::size_t>(kTrialsUs / ranked.front().us),
+                                   (most + 2) / 3, most);
+  }
   std::vector<Config> configs;
-  for (const Estimate& estimate : rank_configs(shape, subject.target, board)) {
-    if (rules.candidates != 0 && configs.size() == rules.candidates) break;
-    configs.push_back(estimate.config);
+  for (std::size_t i = 0; i < std::min(most, ranked.size()); ++i) {
+    configs.push_back(ranked[i].config);
   }
   return configs;
 }
@@ -254,11 +271,11 @@ std::vector<Config> configs_to_try(const Shape& shape, const TuningJournal& jour
 
 std::size_t pick_winner(const Shape& shape, const Target& target,
                         const std::vector<Config>& configs, const std::vector<RaceTiming>& race,
-                        double noise) {
+                        double tie) {
   const std::size_t fastest = fastest_of(race);
   std::size_t winner = fastest;
   for (std::size_t i = 0; i < configs.size(); ++i) {
-    if (is_level(race[i], race[fastest], noise) &&
+    if (is_tie(race[i], race[fastest], tie) &&
         complexity(shape, target, configs[i]) < complexity(shape, target, configs[winner])) {
       winner = i;
     }
@@ -268,7 +285,7 @@ std::size_t pick_winner(const Shape& shape, const Target& target,
 
 std::optional<double> CellResult::gain() const {
   if (choice.model_us <= 0) return std::nullopt;
-  return level ? 1.0 : choice.model_us / choice.us;
+  return level ? 1.0 : std::max(1.0, choice.model_us / choice.us);
 }
 
 CellResult tune_cell(const Shape& shape, TuneDevice& device, TuningJournal& journal,

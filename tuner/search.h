@@ -45,15 +45,18 @@ class TuneDevice {
 
 struct SearchRules {
   std::size_t candidates = 24;  // configs tried, of those the cost model ranks first; 0: all
-  std::size_t finalists = 6;    // of these, raced
+  std::size_t finalists = 6;    // of these, raced; half where a launch takes milliseconds
   double close = 1.08;          // a finalist's trial is within this of the fastest
-  int rounds = 8;               // of the race
-  double noise = 0.01;          // times as close as this are level
+  int rounds = 8;               // of the race; half as well
+  double tie = 0.005;           // the simplest of the configs as close as this is used
+  double noise = 0.01;          // what is no closer than this to the model's choice is a gain
   bool resume = false;          // keep the choices and trials the journal has
   bool retune_stale = false;    // but not those made with other versions
 };
 
 // The configs to try for this shape, in the order of the cost model, whose own choice comes first.
+// Where a launch takes milliseconds there are fewer, down to a third: the largest products would
+// else take all the time, and differ least.
 std::vector<Config> candidates_for(const Shape& shape, const TuningSubject& subject,
                                    const SearchRules& rules);
 
@@ -62,13 +65,12 @@ std::vector<Config> candidates_for(const Shape& shape, const TuningSubject& subj
 std::vector<Config> configs_to_try(const Shape& shape, const TuningJournal& journal,
                                    const SearchRules& rules);
 
-// Of raced configs, the one to use: the simplest of those level with the fastest. Level is a median
-// over the rounds of the paired ratio within `noise`, or within the rounds' own scatter when that
-// is larger. Simpler is less workspace, then less shared memory, then fewer threads, then the order
-// of the names. At least one config.
+// Of raced configs, the one to use: the simplest of those within `tie` of the fastest, by their
+// medians and by the median over the rounds of the paired ratios. Simpler is less workspace, then
+// less shared memory, then fewer threads, then the order of the names. At least one config.
 std::size_t pick_winner(const Shape& shape, const Target& target,
                         const std::vector<Config>& configs, const std::vector<RaceTiming>& race,
-                        double noise);
+                        double tie);
 
 struct CellResult {
   enum class Status { tuned, kept, failed, stopped };
@@ -76,11 +78,12 @@ struct CellResult {
   TuningRecord choice;       // tuned and kept
   std::size_t tried = 0;     // trials of this run
   std::size_t failures = 0;  // configs known not to work
-  bool level = false;        // tuned: the model's own config is no slower beyond noise
+  bool level = false;        // tuned: the model's own config is no slower beyond the noise, or
+                             // beyond the rounds' own scatter where that is larger
   std::string why;           // failed
 
-  // The cost model's own choice over the chosen one; 1 where they are level, nothing where the
-  // model's was not raced.
+  // The cost model's own choice over the chosen one; 1 where they are level or the chosen one is
+  // the simpler of the two, nothing where the model's was not raced.
   std::optional<double> gain() const;
 };
 
