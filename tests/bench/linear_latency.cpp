@@ -162,16 +162,16 @@ void report_rows(const Gpu& gpu, const Linear& linear, Shape shape, int threads)
 int run(int threads) {
   const Gpu gpu;
   const Options options = {.cache_dir = "", .system_dirs = std::vector<std::string>{}};
-  const Memory memory({.m = 1, .n = 512, .k = 1024}, 0);
+  const Memory memory({.m = 1, .n = 512, .k = 4096}, 0);
   const Linear linear({.n = 512,
-                       .k = 1024,
+                       .k = 4096,
                        .group = 128,
                        .b = memory.b.pointer(),
                        .scales = memory.scales.pointer()},
                       options);
   linear.warm_up(kRows[std::size(kRows) - 1]);
   for (const std::int64_t m : kRows) {
-    report_rows(gpu, linear, {.m = m, .n = 512, .k = 1024, .group = 128}, threads);
+    report_rows(gpu, linear, {.m = m, .n = 512, .k = 4096, .group = 128}, threads);
   }
   return 0;
 }

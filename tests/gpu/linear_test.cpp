@@ -28,10 +28,16 @@ constexpr std::int64_t kRowCounts[] = {1,  2,  3,  4,  5,  8,  9,   16,  17,  24
                                        40, 48, 64, 65, 96, 97, 128, 129, 192, 200};
 constexpr std::uint16_t kPoison = 0xFFFF;  // an FP16 NaN
 
+// The copy may return before its data has arrived, and our streams do not wait for it.
+void upload(const void* values, const DeviceBuffer& to) {
+  check(driver().cuMemcpyHtoD(to.address(), values, to.bytes()), "cuMemcpyHtoD");
+  check(driver().cuCtxSynchronize(), "cuCtxSynchronize");
+}
+
 template <typename T>
 DeviceBuffer uploaded(const std::vector<T>& values) {
   DeviceBuffer buffer(values.size() * sizeof(T));
-  check(driver().cuMemcpyHtoD(buffer.address(), values.data(), buffer.bytes()), "cuMemcpyHtoD");
+  upload(values.data(), buffer);
   return buffer;
 }
 
@@ -103,7 +109,7 @@ class LinearGpu : public testing::Test {
   void SetUp() override {
     if (!gpu_available()) GTEST_SKIP() << "no GPU";
     gpu_.emplace();
-    layers_.push_back(std::make_unique<Layer>(1024, 512, 11));
+    layers_.push_back(std::make_unique<Layer>(4096, 512, 11));
     layers_.push_back(std::make_unique<Layer>(512, 320, 22));
     std::vector<const Linear*> linears;
     for (const auto& layer : layers_) linears.push_back(&layer->linear);
@@ -195,8 +201,7 @@ TEST_F(LinearGpu, ACapturedCallIsReplayedOnNewData) {
       layer.linear(stream.handle(), layer.a.pointer(), m, output.pointer());
       EXPECT_EQ(stream.end(), 1u);
       for (const Halves* activations : {&layer.activations, &other}) {
-        check(driver().cuMemcpyHtoD(layer.a.address(), activations->data(), layer.a.bytes()),
-              "cuMemcpyHtoD");
+        upload(activations->data(), layer.a);
         const Halves expected = output.run(layer, eager.handle(), m);
         output.poison(stream.handle());
         stream.replay();
