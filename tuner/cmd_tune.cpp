@@ -96,6 +96,21 @@ std::string nvrtc_version() {
   return identity.substr(0, identity.find(' '));
 }
 
+// What would else be told by a worker that does not come up. Makes no context here.
+void require_devices(const std::vector<int>& devices) {
+  int count = 0;
+  check(driver().cuDeviceGetCount(&count), "cuDeviceGetCount");
+  for (const int device : devices) {
+    if (device >= count) {
+      throw Error(ErrorCode::no_device,
+                  fmt::format("--devices {}: the GPUs here are 0 to {}", device, count - 1));
+    }
+    if (std::count(devices.begin(), devices.end(), device) > 1) {
+      refuse(fmt::format("--devices names {} twice", device));
+    }
+  }
+}
+
 using Devices = std::vector<std::unique_ptr<RemoteDevice>>;
 
 Devices start_workers(const TuneOptions& options, std::uint64_t seed) {
@@ -263,6 +278,7 @@ Json json_of(const TuneSummary& run) {
 }
 
 void tune(TuneSummary& run, const TuneLimits& limits) {
+  require_devices(run.options.devices);
   const Devices devices = start_workers(run.options, run.seed);
   const WorkerHello& hello = devices.front()->hello();
   run.subject = {hello.gpu, hello.target, nvrtc_version(), hello.driver};
