@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -79,14 +80,14 @@ std::pair<int, int> shard_from(const std::string& text) {
 }
 
 std::string db_path(const TuneOptions& options) {
-  const std::string path = options.db.empty() ? default_tuning_db() : options.db;
+  std::string path = options.db.empty() ? default_tuning_db() : options.db;
   if (path.empty()) refuse("no place for the tuning database: give --db FILE or MARLIN_TUNING_DB");
   return path;
 }
 
 std::string duration(double seconds) {
   if (seconds < 60) return fmt::format("{:.0f}s", seconds);
-  const int whole = static_cast<int>(seconds + 0.5);
+  const long whole = std::lround(seconds);
   return fmt::format("{}m{:02}s", whole / 60, whole % 60);
 }
 

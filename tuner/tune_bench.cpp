@@ -95,6 +95,7 @@ std::optional<std::vector<RaceTiming>> TuneBench::race(const Shape& shape,
   std::vector<RaceTiming> times;
   guarded([&] {
     std::vector<Compiled> kernels;
+    kernels.reserve(configs.size());
     for (const Config& config : configs) kernels.push_back(kernel_for(shape, config));
     times = bench_for(shape).race(kernels, shape.m, rounds);
   });

@@ -100,6 +100,7 @@ void tune_all(std::vector<TuneCell>& cells, const std::vector<TuneDevice*>& devi
   };
   {
     std::vector<std::jthread> threads;
+    threads.reserve(devices.size());
     for (TuneDevice* device : devices) threads.emplace_back([&, device] { tune_on(*device); });
   }
   work.rethrow();
