@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 
 #include "codegen/error.h"
@@ -23,7 +24,7 @@ using Json = nlohmann::ordered_json;
 struct DbOptions {
   std::vector<std::string> files;
   std::string out, gpu;
-  bool drop_damaged = false, json = false;
+  bool drop_damaged = false, only_choices = false, json = false;
 };
 
 // The versions that a record of this machine would be measured with; "" and 0 where unknown.
@@ -154,6 +155,8 @@ void write_file(const std::string& path, std::string_view text) {
   }
 }
 
+bool is_choice(const TuningRecord& record) { return record.kind == TuningRecord::Kind::choice; }
+
 Exit run_merge(const DbOptions& options) {
   const std::vector<LoadedDb> databases = load_all(options).loaded;
   const std::vector<BadLine> bad = bad_lines(databases);
@@ -163,16 +166,15 @@ Exit run_merge(const DbOptions& options) {
                      bad.size()));
     return Exit::findings;
   }
-  const std::vector<TuningRecord> records = merged(databases);
+  std::vector<TuningRecord> records = merged(databases);
+  if (options.only_choices) std::erase_if(records, std::not_fn(is_choice));
   const std::string text = text_of(records);
   if (text.size() > TuningFile::kMostFileBytes) {
     throw Error(ErrorCode::io, fmt::format("--out {}: the union has {} bytes, over {}", options.out,
                                            text.size(), TuningFile::kMostFileBytes));
   }
   write_file(options.out, text);
-  const auto choices = std::count_if(records.begin(), records.end(), [](const TuningRecord& one) {
-    return one.kind == TuningRecord::Kind::choice;
-  });
+  const auto choices = std::count_if(records.begin(), records.end(), is_choice);
   Json result = json_result("db merge");
   result["out"] = options.out;
   result["records"] = records.size();
@@ -286,6 +288,8 @@ void add_db(CLI::App& app, Exit& exit) {
       ->required()
       ->type_name("FILE");
   merge->add_flag("--drop-damaged", options->drop_damaged, "leave damaged lines out");
+  merge->add_flag("--choices", options->only_choices,
+                  "leave out timings and failures, which only a search goes back to");
   add_files(add("diff",
                 "Show choices that one database lacks (-), has anew (+) or has changed (< >); exit "
                 "code 1 when there are any",
