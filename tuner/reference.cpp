@@ -45,11 +45,16 @@ std::string Check::findings(double tolerance) const {
   return text;
 }
 
+std::int64_t fewest_rows(const Shape& kernel) {
+  if (kernel.exact_m) return kernel.m;
+  const int rung = rung_index(kernel.m);
+  return rung == 0 ? 1 : rungs()[static_cast<std::size_t>(rung) - 1] + 1;
+}
+
 std::vector<std::int64_t> rows_to_check(const Shape& kernel, std::vector<std::int64_t> asked,
                                         std::uint64_t seed) {
   if (!kernel.exact_m) {
-    std::int64_t fewest = kernel.m;
-    while (fewest > 1 && rung_for(fewest - 1) == kernel.m) --fewest;
+    const std::int64_t fewest = fewest_rows(kernel);
     std::mt19937_64 random(seed + static_cast<std::uint64_t>(kernel.m));
     const auto range = static_cast<std::uint64_t>(kernel.m - fewest) + 1;
     asked.push_back(1);

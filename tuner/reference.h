@@ -28,6 +28,10 @@ struct Check {
   std::string findings(double tolerance) const;
 };
 
+// The fewest rows that a kernel of this shape is chosen for: one more than the rung below its own,
+// or its m where that is exact.
+std::int64_t fewest_rows(const Shape& kernel);
+
 // The row counts worth running a kernel of this shape with: those asked for, and for one that
 // serves fewer rows than its rung also 1, the fewest its rung is chosen for, and one from there to
 // the rung drawn by the seed. Ascending, each once.

@@ -18,10 +18,8 @@ Compiled kernel_for(const Shape& shape, const Config& config) {
 // All its rows, and the fewest its rung is chosen for, unless they fill tiles by the thousand.
 std::vector<std::int64_t> checked_rows(const Shape& shape) {
   constexpr std::int64_t kManyRows = 4096;
-  std::int64_t fewest = shape.m;
-  if (shape.m > kManyRows) return {shape.m};
-  while (!shape.exact_m && fewest > 1 && rung_for(fewest - 1) == shape.m) --fewest;
-  if (fewest == shape.m) return {shape.m};
+  const std::int64_t fewest = fewest_rows(shape);
+  if (shape.m > kManyRows || fewest == shape.m) return {shape.m};
   return {shape.m, fewest};
 }
 
