@@ -140,18 +140,19 @@ Nvrtc::Nvrtc(const std::string& library) {
   }
   if (major_ < 12) {
     throw Error(ErrorCode::no_nvrtc,
-                fmt::format("{} is NVRTC {}.{}: 12.0 or newer is needed", path_, major_, minor_));
+                fmt::format("{} is NVRTC {}: 12.0 or newer is needed", path_, version()));
   }
-  identity_ = fmt::format("{}.{} {}", major_, minor_, build_of(path_));
+  identity_ = fmt::format("{} {}", version(), build_of(path_));
   functions_ = functions;
 }
 
+std::string Nvrtc::version() const { return fmt::format("{}.{}", major_, minor_); }
+
 CompileOutput Nvrtc::compile(const CompileRequest& request) const {
   if (!supports(*functions_, request.arch)) {
-    throw Error(
-        ErrorCode::no_nvrtc,
-        fmt::format("NVRTC {}.{} ({}) does not know {}{}", major_, minor_, path_, request.arch,
-                    request.arch == "sm_120" ? ": 12.8 or newer is needed" : ""));
+    throw Error(ErrorCode::no_nvrtc,
+                fmt::format("NVRTC {} ({}) does not know {}{}", version(), path_, request.arch,
+                            request.arch == "sm_120" ? ": 12.8 or newer is needed" : ""));
   }
   std::vector<std::string> options = {"--gpu-architecture=" + request.arch};
   options.insert(options.end(), request.options.begin(), request.options.end());
@@ -172,9 +173,8 @@ CompileOutput Nvrtc::compile(const CompileRequest& request) const {
   if (output.cubin.empty()) {
     const char* why = result == NVRTC_SUCCESS ? "it reports success but gives no cubin"
                                               : functions_->nvrtcGetErrorString(result);
-    throw Error(ErrorCode::compile_failed,
-                fmt::format("NVRTC {}.{} could not compile {} for {}: {}", major_, minor_,
-                            request.name, request.arch, why))
+    throw Error(ErrorCode::compile_failed, fmt::format("NVRTC {} could not compile {} for {}: {}",
+                                                       version(), request.name, request.arch, why))
         .with_log(output.log)
         .with_options(fmt::format("{}", fmt::join(options, "\n")));
   }

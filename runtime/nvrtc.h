@@ -39,9 +39,9 @@ class Nvrtc {
   // "13.0 <elf build id>": what a cubin depends on beside its source and options. A library
   // without a build id is named by the SHA-256 of its file.
   const std::string& identity() const { return identity_; }
+  // "13.0": the same without the build.
+  std::string version() const;
   const std::string& path() const { return path_; }
-  int major() const { return major_; }
-  int minor() const { return minor_; }
 
  private:
   struct Functions;

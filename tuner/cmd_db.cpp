@@ -36,7 +36,7 @@ struct Versions {
 Versions versions_here() {
   Versions here;
   try {
-    here.nvrtc = fmt::format("{}.{}", nvrtc().major(), nvrtc().minor());
+    here.nvrtc = nvrtc().version();
   } catch (const Error&) {  // nothing is stale by an NVRTC that is not there
   }
   try {

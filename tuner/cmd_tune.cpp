@@ -91,12 +91,6 @@ std::string duration(double seconds) {
   return fmt::format("{}m{:02}s", whole / 60, whole % 60);
 }
 
-// NVRTC's version without the build behind it.
-std::string nvrtc_version() {
-  const std::string identity = nvrtc_identity();
-  return identity.substr(0, identity.find(' '));
-}
-
 // What would else be told by a worker that does not come up. Makes no context here.
 void require_devices(const std::vector<int>& devices) {
   int count = 0;
@@ -282,7 +276,7 @@ void tune(TuneSummary& run, const TuneLimits& limits) {
   require_devices(run.options.devices);
   const Devices devices = start_workers(run.options, run.seed);
   const WorkerHello& hello = devices.front()->hello();
-  run.subject = {hello.gpu, hello.target, nvrtc_version(), hello.driver};
+  run.subject = {hello.gpu, hello.target, nvrtc().version(), hello.driver};
   TuningJournal journal(run.db, run.subject);
   CompileAhead compiler(run.subject.target, compile_jobs(run, journal),
                         compile_threads(run.options));

@@ -99,6 +99,7 @@ TEST(Nvrtc, TheIdentityIsVersionAndBuild) {
                                std::regex("[0-9]+\\.[0-9]+ ([0-9a-f]{16,}|sha256:[0-9a-f]{64})")))
       << nvrtc_identity();
   EXPECT_EQ(nvrtc_identity(), nvrtc().identity());
+  EXPECT_EQ(nvrtc_identity().substr(0, nvrtc_identity().find(' ')), nvrtc().version());
 }
 
 TEST(Nvrtc, WhatIsFoundWithoutOpeningIsWhatIsOpened) {
