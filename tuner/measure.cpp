@@ -3,8 +3,9 @@
 #include "tuner/measure.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
+
+#include "tuner/clock.h"
 
 namespace marlin {
 namespace {
@@ -25,11 +26,6 @@ constexpr double kFinishSeconds = 30;
 // A GPU that idled this long has lowered its clocks, and needs work this long to raise them.
 constexpr double kIdleSeconds = 0.02;
 constexpr double kWakeSeconds = 0.05;
-
-double now() {
-  const auto time = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration<double>(time).count();
-}
 
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 

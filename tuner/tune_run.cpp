@@ -2,18 +2,14 @@
 #include "tuner/tune_run.h"
 
 #include <algorithm>
-#include <chrono>
 #include <exception>
 #include <mutex>
 #include <thread>
 
+#include "tuner/clock.h"
+
 namespace marlin {
 namespace {
-
-double now() {
-  const auto time = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration<double>(time).count();
-}
 
 // The cells that no device has taken yet, and the first error.
 class Work {

@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "tuner/clock.h"
 #include "tuner/tune_bench.h"
 
 extern char** environ;
@@ -95,11 +95,6 @@ bool take_line(std::string& buffer, std::string& line) {
   line = buffer.substr(0, end);
   buffer.erase(0, end + 1);
   return true;
-}
-
-double now() {
-  const auto time = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration<double>(time).count();
 }
 
 std::string end_of(int status) {
