@@ -15,8 +15,9 @@ constexpr double kReach = 0.9;
 
 }  // namespace
 
-// Memory bandwidth, boost clock and tensor throughput of NVIDIA's data sheets and architecture
-// white papers. Where boards share architecture and SM count the common one stands first.
+// Memory bandwidth and tensor throughput of NVIDIA's data sheets and architecture white papers. The
+// clock, meant to be the sustained one, is 1755 MHz for all of Hopper and as a rule their boost
+// clock for the others. Where boards share architecture and SM count the common one stands first.
 const std::vector<Board>& known_boards() {
   static const std::vector<Board> boards = {
       {"H200", "sm_90a", 132, 4550, 1755, 1.0},
