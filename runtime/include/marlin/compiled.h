@@ -54,6 +54,12 @@ struct LaunchArgs {
   void* c = nullptr;             // FP16 [m, n], row-major
   void* workspace = nullptr;     // workspace_bytes() of them; may be null when that is 0
   std::int64_t m = 0;            // rows; 0 means the m of the shape given to get()
+  // Programmatic dependent launch: the kernel may start while the stream's previous kernel still
+  // runs, and requests its weights before that one is done. So the previous kernel must not write b
+  // or scales; nor, where it was launched so itself, the one before it, and so on. Whatever was
+  // written earlier is fine, and so is an a or c that the previous kernel reads or writes. Results
+  // are identical on or off, in streams and in graphs. A kernel that cannot is launched as always.
+  bool dependent = false;
 };
 
 // What a kernel takes from its device. Sizes in bytes.
