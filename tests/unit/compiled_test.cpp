@@ -22,6 +22,7 @@
 #include "tests/stubs/fake_cuda.h"
 #include "tests/unit/cubin_cache_fixture.h"
 #include "tests/unit/stand_in_entry.h"
+#include "tests/unit/together.h"
 
 namespace marlin {
 namespace {
@@ -150,21 +151,14 @@ TEST_F(CompiledTest, ACacheThatCannotBeWrittenDoesNotFailTheCall) {
 
 TEST_F(CompiledTest, ManyThreadsCompileEachKernelOnce) {
   constexpr int kThreads = 8, kShapes = 4;
-  std::atomic<int> arrived{0};
   std::array<std::array<const Kernel*, kShapes>, kThreads> got = {};
-  std::vector<std::thread> threads;
-  for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&, t] {
-      ++arrived;
-      while (arrived < kThreads) std::this_thread::yield();
-      for (int i = 0; i < kShapes; ++i) {
-        Shape shape = kShape;
-        shape.n *= 1 + (i + t) % kShapes;
-        got[t][(i + t) % kShapes] = store_.get(shape, cached());
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
+  test::run_together(kThreads, [&](int t) {
+    for (int i = 0; i < kShapes; ++i) {
+      Shape shape = kShape;
+      shape.n *= 1 + (i + t) % kShapes;
+      got[t][(i + t) % kShapes] = store_.get(shape, cached());
+    }
+  });
   EXPECT_EQ(compiles_, kShapes);
   for (int t = 1; t < kThreads; ++t) EXPECT_EQ(got[t], got[0]);
 }

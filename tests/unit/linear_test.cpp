@@ -23,12 +23,15 @@
 #include "runtime/ladder.h"
 #include "tests/stubs/fake_cuda.h"
 #include "tests/unit/cubin_cache_fixture.h"
+#include "tests/unit/refusal.h"
 #include "tests/unit/stand_in_entry.h"
+#include "tests/unit/together.h"
 
 namespace marlin {
 namespace {
 
 using test::fake_context;
+using test::refusal;
 
 // Launches never look behind these.
 void* device_pointer(std::uintptr_t address) { return reinterpret_cast<void*>(address); }
@@ -40,16 +43,6 @@ CUstream stream_number(std::uintptr_t number) {
 DeviceWeights weights_of(std::int64_t n, std::int64_t k) {
   return {
       .n = n, .k = k, .group = 128, .b = device_pointer(0x2000), .scales = device_pointer(0x3000)};
-}
-
-// What an error says, "code: message".
-std::string refusal(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return std::string(to_string(error.code())) + ": " + error.what();
-  }
-  return "no error";
 }
 
 std::string refused_code(const std::function<void()>& call) {
@@ -175,18 +168,11 @@ TEST_F(LinearTest, ManyThreadsCompileEachRungOnce) {
   constexpr std::size_t kThreads = 8;
   const Ladder ladder = this->ladder();
   const std::size_t before = fake_cuda()->log.size();
-  std::atomic<std::size_t> arrived{0};
-  std::vector<std::thread> threads;
-  for (std::size_t t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&, t] {
-      ++arrived;
-      while (arrived < kThreads) std::this_thread::yield();
-      for (std::int64_t i = 0; i < kMostM; ++i) {
-        call(ladder, 1 + (i + 17 * static_cast<std::int64_t>(t)) % kMostM, stream_number(t));
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
+  test::run_together(kThreads, [&](std::size_t t) {
+    for (std::int64_t i = 0; i < kMostM; ++i) {
+      call(ladder, 1 + (i + 17 * static_cast<std::int64_t>(t)) % kMostM, stream_number(t));
+    }
+  });
   EXPECT_EQ(compiles_, rung_index(kMostM) + 1);
   const auto& log = fake_cuda()->log;
   EXPECT_EQ(log.size() - before, kThreads * kMostM);

@@ -3,7 +3,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
 #include <string>
 
 #include "codegen/target.h"
@@ -11,20 +10,14 @@
 #include "runtime/nvrtc.h"
 #include "runtime/pack_kernels.h"
 #include "tests/stubs/fake_cuda.h"
+#include "tests/unit/refusal.h"
 
 namespace marlin {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string refusal(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return std::string(to_string(error.code())) + ": " + error.what();
-  }
-  return "no error";
-}
+using test::refusal;
 
 TEST(PackGpuRefuses, ShapesAndPointersWithTheRule) {
   const Shape shape{.n = 64, .k = 128, .group = 128};

@@ -4,15 +4,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
 #include <random>
 #include <string>
 
 #include "runtime/half.h"
 #include "tests/reference/model.h"
+#include "tests/unit/refusal.h"
 
 namespace marlin {
 namespace {
+
+using test::refusal;
 
 Shape shape_of(const reference::Weights& w) {
   return {.m = 1, .n = w.n, .k = w.k, .group = static_cast<int>(w.group)};
@@ -30,16 +32,6 @@ std::vector<Shape> random_shapes(unsigned seed, int count) {
     shapes.push_back({.n = n, .k = k, .group = group});
   }
   return shapes;
-}
-
-// The message of the Error that the call throws, with its code's name in front.
-std::string refusal(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return std::string(to_string(error.code())) + ": " + error.what();
-  }
-  return "no error";
 }
 
 TEST(Pack, EqualsTheIndependentModelAndComesBack) {

@@ -4,13 +4,13 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <set>
 #include <thread>
 #include <vector>
 
 #include "codegen/error.h"
 #include "tests/stubs/fake_cuda.h"
+#include "tests/unit/together.h"
 
 namespace marlin {
 namespace {
@@ -139,19 +139,12 @@ TEST_F(WorkspacesTest, ManyThreadsAgreeOnEachStreamsBuffer) {
   constexpr std::size_t kThreads = 8, kStreams = 100;
   const int before = fake_cuda()->allocations;
   std::vector<std::vector<void*>> got(kThreads, std::vector<void*>(kStreams));
-  std::atomic<std::size_t> arrived{0};
-  std::vector<std::thread> threads;
-  for (std::size_t t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&, t] {
-      ++arrived;
-      while (arrived < kThreads) std::this_thread::yield();
-      for (std::size_t i = 0; i < kStreams; ++i) {
-        const std::size_t at = (i + 13 * t) % kStreams;
-        got[t][at] = workspaces_.get(1, stream_number(at + 1), kBytes);
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
+  test::run_together(kThreads, [&](std::size_t t) {
+    for (std::size_t i = 0; i < kStreams; ++i) {
+      const std::size_t at = (i + 13 * t) % kStreams;
+      got[t][at] = workspaces_.get(1, stream_number(at + 1), kBytes);
+    }
+  });
   EXPECT_EQ(fake_cuda()->allocations, before + static_cast<int>(kStreams));
   for (std::size_t t = 1; t < kThreads; ++t) EXPECT_EQ(got[t], got[0]);
 }
