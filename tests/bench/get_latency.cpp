@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
-#include <ctime>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -16,6 +14,7 @@
 
 #include "runtime/kernel_store.h"
 #include "runtime/kernel_table.h"
+#include "tests/bench/latency.h"
 #include "tuner/gpu.h"
 
 namespace marlin {
@@ -47,12 +46,6 @@ std::vector<Shape> shapes() {
 struct CallTime {
   double wall = 0, processor = 0;
 };
-
-double processor_nanoseconds() {
-  timespec time = {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return 1e9 * static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec);
-}
 
 CallTime time_calls(int threads, const std::function<void(int calls)>& body) {
   constexpr int kCalls = 1'000'000;
@@ -158,16 +151,4 @@ int run(int threads) {
 }  // namespace
 }  // namespace marlin
 
-int main(int argc, char** argv) {
-  const int threads = argc > 1 ? std::atoi(argv[1]) : 16;
-  if (threads < 1) {
-    fmt::print(stderr, "threads = {} is not a positive number\n", argv[1]);
-    return 2;
-  }
-  try {
-    return marlin::run(threads);
-  } catch (const marlin::Error& error) {
-    fmt::print(stderr, "{}: {}\n{}", marlin::to_string(error.code()), error.what(), error.log());
-    return 3;
-  }
-}
+int main(int argc, char** argv) { return marlin::latency_main(argc, argv, marlin::run); }

@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
-#include <ctime>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -15,6 +13,7 @@
 #include "marlin/pack.h"
 #include "runtime/kernel.h"
 #include "runtime/kernel_store.h"
+#include "tests/bench/latency.h"
 #include "tuner/gpu.h"
 
 namespace marlin {
@@ -31,12 +30,6 @@ constexpr std::int64_t kRows[] = {1, 3, 16, 40, 128, 300};
 struct CallTime {
   double clock = 0, processor = 0;
 };
-
-double processor_nanoseconds() {
-  timespec time = {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return 1e9 * static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec);
-}
 
 // Clock time is taken inside processor time, whose two readings cost a system call each.
 CallTime time_one(const std::function<void()>& call) {
@@ -179,16 +172,4 @@ int run(int threads) {
 }  // namespace
 }  // namespace marlin
 
-int main(int argc, char** argv) {
-  const int threads = argc > 1 ? std::atoi(argv[1]) : 16;
-  if (threads < 1) {
-    fmt::print(stderr, "threads = {} is not a positive number\n", argv[1]);
-    return 2;
-  }
-  try {
-    return marlin::run(threads);
-  } catch (const marlin::Error& error) {
-    fmt::print(stderr, "{}: {}\n{}", marlin::to_string(error.code()), error.what(), error.log());
-    return 3;
-  }
-}
+int main(int argc, char** argv) { return marlin::latency_main(argc, argv, marlin::run); }
