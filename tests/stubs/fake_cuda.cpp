@@ -3,13 +3,17 @@
 #include "tests/stubs/fake_cuda.h"
 
 #include <cstring>
-#include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <utility>
 
+#include "tests/stubs/driver_functions.h"
+
+using marlin::test::DriverFunctions;
 using marlin::test::FakeCuda;
+using marlin::test::find_function;
+using marlin::test::pointer;
 
 namespace {
 
@@ -204,13 +208,6 @@ CUresult synchronize(CUstream stream) {
   return CUDA_SUCCESS;
 }
 
-CUresult unsupported() { return CUDA_ERROR_NOT_SUPPORTED; }
-
-template <typename Function>
-void* pointer(Function function) {
-  return reinterpret_cast<void*>(function);
-}
-
 }  // namespace
 
 extern "C" {
@@ -222,7 +219,7 @@ FakeCuda* fake_cuda() {
 
 CUresult cuGetProcAddress_v2(const char* symbol, void** function, int, cuuint64_t,
                              CUdriverProcAddressQueryResult*) {
-  static const auto& functions = *new std::map<std::string, void*>{
+  static const auto& functions = *new DriverFunctions{
       {"cuInit", pointer(init)},
       {"cuDriverGetVersion", pointer(driver_version)},
       {"cuGetErrorName", pointer(error_name)},
@@ -251,8 +248,7 @@ CUresult cuGetProcAddress_v2(const char* symbol, void** function, int, cuuint64_
   };
   const char* lacking = fake_cuda()->lacking;
   if (lacking != nullptr && std::string(lacking) == symbol) return CUDA_ERROR_NOT_FOUND;
-  const auto found = functions.find(symbol);
-  *function = found != functions.end() ? found->second : pointer(unsupported);
+  *function = find_function(functions, symbol);
   return CUDA_SUCCESS;
 }
 

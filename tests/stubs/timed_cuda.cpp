@@ -6,10 +6,13 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <optional>
-#include <string>
 
+#include "tests/stubs/driver_functions.h"
+
+using marlin::test::DriverFunctions;
+using marlin::test::find_function;
+using marlin::test::pointer;
 using marlin::test::TimedCuda;
 
 namespace {
@@ -150,13 +153,6 @@ CUresult elapsed_time(float* milliseconds, CUevent begin, CUevent end) {
   return CUDA_SUCCESS;
 }
 
-CUresult unsupported() { return CUDA_ERROR_NOT_SUPPORTED; }
-
-template <typename Function>
-void* pointer(Function function) {
-  return reinterpret_cast<void*>(function);
-}
-
 }  // namespace
 
 extern "C" {
@@ -168,7 +164,7 @@ TimedCuda* timed_cuda() {
 
 CUresult cuGetProcAddress_v2(const char* symbol, void** function, int, cuuint64_t,
                              CUdriverProcAddressQueryResult*) {
-  static const auto& functions = *new std::map<std::string, void*>{
+  static const auto& functions = *new DriverFunctions{
       {"cuInit", pointer(init)},
       {"cuDriverGetVersion", pointer(driver_version)},
       {"cuGetErrorName", pointer(error_text)},
@@ -193,8 +189,7 @@ CUresult cuGetProcAddress_v2(const char* symbol, void** function, int, cuuint64_
       {"cuEventRecord", pointer(record_event)},
       {"cuEventElapsedTime", pointer(elapsed_time)},
   };
-  const auto found = functions.find(symbol);
-  *function = found != functions.end() ? found->second : pointer(unsupported);
+  *function = find_function(functions, symbol);
   return CUDA_SUCCESS;
 }
 
