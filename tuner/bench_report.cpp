@@ -24,30 +24,22 @@ std::optional<double> median_of(const std::optional<Timing>& timing) {
   return timing->median_us;
 }
 
-nlohmann::ordered_json to_json(const Timing& timing) {
-  return {{"median_us", timing.median_us},
-          {"min_us", timing.min_us},
-          {"max_us", timing.max_us},
-          {"launches", timing.launches},
-          {"replays", timing.replays}};
-}
-
 nlohmann::ordered_json to_json(const BenchCell& cell, double peak_tflops) {
   nlohmann::ordered_json json{{"layer", cell.layer},
                               {"shape", marlin::to_json(cell.shape)},
                               {"rung", cell.rung},
                               {"config", cell.config},
                               {"us", cell.ours.median_us},
-                              {"timing", to_json(cell.ours)},
+                              {"timing", marlin::to_json(cell.ours)},
                               {"gb_per_s", cell.gb_per_s()},
                               {"tflop_per_s", cell.tflop_per_s()},
                               {"floor_us", cell.floor.median_us},
-                              {"floor_timing", to_json(cell.floor)},
+                              {"floor_timing", marlin::to_json(cell.floor)},
                               {"roof_us", cell.roof_us(peak_tflops)},
                               {"over_roof", cell.over_roof(peak_tflops)}};
   if (cell.cublas) {
     json["cublas_us"] = cell.cublas->median_us;
-    json["cublas_timing"] = to_json(*cell.cublas);
+    json["cublas_timing"] = marlin::to_json(*cell.cublas);
     json["cublas_layout"] = cell.cublas_layout;
     json["speedup_over_cublas"] = *cell.over_cublas();
   }
@@ -95,6 +87,14 @@ BenchSummary summarise(std::int64_t m, const std::vector<const BenchCell*>& cell
 }
 
 }  // namespace
+
+nlohmann::ordered_json to_json(const Timing& timing) {
+  return {{"median_us", timing.median_us},
+          {"min_us", timing.min_us},
+          {"max_us", timing.max_us},
+          {"launches", timing.launches},
+          {"replays", timing.replays}};
+}
 
 std::string layer_name(const std::string& layer, const Shape& shape) {
   return layer.empty() ? fmt::format("{}x{}", shape.k, shape.n) : layer;

@@ -16,6 +16,9 @@ namespace marlin {
 // The layer's name in a report: "KxN" where it has none of its own.
 std::string layer_name(const std::string& layer, const Shape& shape);
 
+// median_us, min_us, max_us, launches, replays.
+nlohmann::ordered_json to_json(const Timing& timing);
+
 // One layer at one M.
 struct BenchCell {
   std::string layer;      // layer_name()

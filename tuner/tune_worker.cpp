@@ -14,6 +14,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "tuner/bench_report.h"
+#include "tuner/cli_common.h"
 #include "tuner/clock.h"
 #include "tuner/tune_bench.h"
 
@@ -24,28 +26,12 @@ namespace {
 
 using Json = nlohmann::json;
 
-Json to_json(const Shape& shape) {
-  return {{"m", shape.m},
-          {"n", shape.n},
-          {"k", shape.k},
-          {"group", shape.group},
-          {"exact_m", shape.exact_m}};
-}
-
 Shape shape_from(const Json& json) {
   return {json.at("m"), json.at("n"), json.at("k"), json.at("group"), json.at("exact_m")};
 }
 
-Json to_json(const Timing& timing) {
-  return {{"us", timing.median_us},
-          {"min_us", timing.min_us},
-          {"max_us", timing.max_us},
-          {"launches", timing.launches},
-          {"replays", timing.replays}};
-}
-
 Timing timing_from(const Json& json) {
-  return {json.at("us"), json.at("min_us"), json.at("max_us"), json.at("launches"),
+  return {json.at("median_us"), json.at("min_us"), json.at("max_us"), json.at("launches"),
           json.at("replays")};
 }
 
