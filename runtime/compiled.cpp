@@ -63,11 +63,11 @@ const Kernel* KernelStore::make(const TableKey& key, const Options& options) {
   const Settings& settings = caches->settings();
   const std::string gpu = device_name(key.device);
   Choice choice = choose_config(options.config.value_or(""), key.shape, target, gpu,
-                                *tuning_of(tuning_paths(settings)));
+                                *tuning_of(tuning_paths(settings)), options.chained);
   KernelText text = write_kernel(key.shape, target, choice.config);
   std::optional<FoundKernel> found = caches->find(text);
   if (!found && settings.disable_jit) {
-    if (!options.config) found = find_prebuilt(gpu, *caches, choice, text);
+    if (!options.config) found = find_prebuilt(gpu, options.chained, *caches, choice, text);
     if (!found) refuse_jit(text.plan, options.config || choice.by != ChosenBy::model, settings);
   }
   if (!found) found = caches->build(text, compile_);
@@ -76,12 +76,13 @@ const Kernel* KernelStore::make(const TableKey& key, const Options& options) {
   return kernels_.emplace_back(std::move(kernel)).get();
 }
 
-std::optional<FoundKernel> KernelStore::find_prebuilt(const std::string& gpu, KernelCaches& caches,
-                                                      Choice& choice, KernelText& text) {
+std::optional<FoundKernel> KernelStore::find_prebuilt(const std::string& gpu, bool chained,
+                                                      KernelCaches& caches, Choice& choice,
+                                                      KernelText& text) {
   const auto tuning = tuning_of(tuning_paths(caches.settings(), false));
   const Shape shape = text.plan.shape;
   const Target target = text.plan.target;
-  for (Choice& other : prebuilt_choices(shape, target, gpu, *tuning)) {
+  for (Choice& other : prebuilt_choices(shape, target, gpu, *tuning, chained)) {
     if (other.config == choice.config) continue;
     KernelText written = write_kernel(shape, target, other.config);
     if (auto found = caches.find(written)) {
@@ -94,11 +95,13 @@ std::optional<FoundKernel> KernelStore::find_prebuilt(const std::string& gpu, Ke
 }
 
 int KernelStore::variant_of(const Options& options) {
-  if (!options.config && !options.target) return 0;
-  const std::string name = fmt::format("{}|{}", options.config.value_or(""),
-                                       options.target ? to_string(*options.target) : std::string());
+  const bool chained = options.chained && !options.config;  // a given config is the same kernel
+  if (!options.config && !options.target) return chained ? 1 : 0;
+  const std::string name =
+      fmt::format("{}|{}|{}", options.config.value_or(""),
+                  options.target ? to_string(*options.target) : std::string(), chained);
   const std::lock_guard lock(mutex_);
-  return variants_.emplace(name, static_cast<int>(variants_.size()) + 1).first->second;
+  return variants_.emplace(name, static_cast<int>(variants_.size()) + 2).first->second;
 }
 
 std::shared_ptr<KernelCaches> KernelStore::caches_for(const Options& options) {

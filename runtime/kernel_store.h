@@ -34,8 +34,8 @@ class KernelStore {
   std::shared_ptr<const TuningLayers> tuning_of(const std::vector<std::string>& paths);
   // A kernel that is in a cache for another choice than this one, which `choice` and `text` then
   // become.
-  std::optional<FoundKernel> find_prebuilt(const std::string& gpu, KernelCaches& caches,
-                                           Choice& choice, KernelText& text);
+  std::optional<FoundKernel> find_prebuilt(const std::string& gpu, bool chained,
+                                           KernelCaches& caches, Choice& choice, KernelText& text);
 
   CompileStep compile_;
   KernelTable table_;
@@ -43,7 +43,7 @@ class KernelStore {
 
   std::mutex mutex_;
   std::vector<std::unique_ptr<Kernel>> kernels_;
-  std::map<std::string, int> variants_;  // config and target asked for -> TableKey::variant
+  std::map<std::string, int> variants_;  // what was asked for, but for the first two variants
   std::shared_ptr<KernelCaches> default_caches_;  // those of the environment
   std::map<std::vector<std::string>, std::shared_ptr<const TuningLayers>> tuning_;  // by paths
 };

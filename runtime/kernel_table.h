@@ -13,7 +13,7 @@ class Kernel;
 
 struct TableKey {
   int device = 0;
-  int variant = 0;  // 0: our choice of config for the device itself
+  int variant = 0;  // 0: our choice of config for the device itself; 1: that for chained launches
   Shape shape;      // m is a rung unless it is exact
 
   friend bool operator==(const TableKey&, const TableKey&) = default;

@@ -128,10 +128,15 @@ void Ladder::launch(CUstream stream, const void* a, std::int64_t m, void* c) con
   if (kernel == nullptr) kernel = fill(rung, stream);
   const auto bytes = static_cast<std::size_t>(kernel->plan().workspace_bytes);
   void* workspace = bytes > 0 ? workspaces_.get(context_id_, stream, bytes) : nullptr;
-  kernel->enqueue(
-      stream,
-      {.a = a, .b = weights_.b, .scales = weights_.scales, .c = c, .workspace = workspace, .m = m},
-      m);
+  kernel->enqueue(stream,
+                  {.a = a,
+                   .b = weights_.b,
+                   .scales = weights_.scales,
+                   .c = c,
+                   .workspace = workspace,
+                   .m = m,
+                   .dependent = options_.chained},
+                  m);
 }
 
 void Ladder::require_context() const {

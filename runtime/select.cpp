@@ -11,10 +11,10 @@ Config model_config(const Shape& shape, const Target& target, std::string_view g
 }
 
 Choice choose_config(const Shape& shape, const Target& target, std::string_view gpu,
-                     const TuningLayers& tuning) {
+                     const TuningLayers& tuning, bool chained) {
   require_valid(shape);
   require_valid(target);
-  if (auto found = tuning.find(shape, target, gpu)) {
+  if (auto found = tuning.find(shape, target, gpu, chained)) {
     return {found->record.config, found->exact ? ChosenBy::tuned : ChosenBy::nearest,
             std::move(found->layer)};
   }
@@ -22,16 +22,21 @@ Choice choose_config(const Shape& shape, const Target& target, std::string_view 
 }
 
 Choice choose_config(std::string_view text, const Shape& shape, const Target& target,
-                     std::string_view gpu, const TuningLayers& tuning) {
-  if (text.empty()) return choose_config(shape, target, gpu, tuning);
+                     std::string_view gpu, const TuningLayers& tuning, bool chained) {
+  if (text.empty()) return choose_config(shape, target, gpu, tuning, chained);
   if (text == kModelConfig) return {model_config(shape, target, gpu), ChosenBy::model};
   return {parse_config(text), ChosenBy::given};
 }
 
 std::vector<Choice> prebuilt_choices(const Shape& shape, const Target& target, std::string_view gpu,
-                                     const TuningLayers& tuning) {
-  return {choose_config(shape, target, gpu, tuning), choose_config(shape, target, "", tuning),
-          Choice{model_config(shape, target), ChosenBy::model}};
+                                     const TuningLayers& tuning, bool chained) {
+  std::vector<Choice> choices;
+  for (const std::string_view name : {gpu, std::string_view()}) {
+    if (chained) choices.push_back(choose_config(shape, target, name, tuning, true));
+    choices.push_back(choose_config(shape, target, name, tuning));
+  }
+  choices.push_back({model_config(shape, target), ChosenBy::model});
+  return choices;
 }
 
 }  // namespace marlin

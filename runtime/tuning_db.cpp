@@ -92,12 +92,12 @@ double distance(std::int64_t x, std::int64_t y) {
 }
 
 const Candidate* best_of(const Candidates& candidates, const Shape& shape, const Target& target,
-                         std::string_view gpu) {
+                         std::string_view gpu, bool chained) {
   const Candidate* best = nullptr;
   double least = 0;
   for (const Candidate& candidate : candidates) {
     const TuningRecord& record = candidate.record;
-    if (!gpu.empty() && record.gpu != gpu) continue;
+    if (record.chained != chained || (!gpu.empty() && record.gpu != gpu)) continue;
     if (record.shape == shape) return &candidate;
     const double far = distance(record.shape.m, shape.m);
     if (far > double(kFarthest)) continue;
@@ -131,12 +131,13 @@ std::vector<TuningRecord> TuningFile::choices(const Shape& shape, const Target& 
                                               TokenRange range) const {
   const std::vector<std::string_view> lines = lines_of(text_, shape, target, range);
   std::vector<TuningRecord> found;
-  std::set<std::tuple<std::string, std::int64_t, bool>> seen;
+  std::set<std::tuple<std::string, std::int64_t, bool, bool>> seen;
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
     auto record = parse_line(*line).record;
     if (!record || record->kind != TuningRecord::Kind::choice || !current_schema(*record)) continue;
     if (!same_weights(record->shape, shape) || record->target != target) continue;
-    if (!seen.emplace(record->gpu, record->shape.m, record->shape.exact_m).second) continue;
+    const Shape& its = record->shape;
+    if (!seen.emplace(record->gpu, its.m, its.exact_m, record->chained).second) continue;
     found.push_back(std::move(*record));
   }
   std::reverse(found.begin(), found.end());
@@ -173,20 +174,23 @@ TuningLayers TuningLayers::open(const std::vector<std::string>& paths,
 
 // Mostly there is an exact record of this GPU, and then no other line is parsed.
 std::optional<TunedChoice> TuningLayers::find(const Shape& shape, const Target& target,
-                                              std::string_view gpu) const {
+                                              std::string_view gpu, bool chained) const {
   if (broken_rule(shape)) return std::nullopt;
   const auto served = [&](const Candidate& by) {
     return TunedChoice{by.record, by.file->name(), by.record.shape == shape};
   };
   const Candidates same_m = candidates_of(files_, shape, target, {shape.m, shape.m});
-  const Candidate* best = best_of(same_m, shape, target, gpu);
+  const Candidate* best = best_of(same_m, shape, target, gpu, chained);
   if (best != nullptr && best->record.shape == shape) return served(*best);
   const Candidates near = candidates_of(
       files_, shape, target, {(shape.m + kFarthest - 1) / kFarthest, shape.m * kFarthest});
-  best = best_of(near, shape, target, gpu);
-  if (best == nullptr && !gpu.empty()) best = best_of(near, shape, target, "");
-  if (best == nullptr) return std::nullopt;
-  return served(*best);
+  for (const bool kind : {chained, false}) {
+    for (const std::string_view name : {gpu, std::string_view()}) {
+      best = best_of(near, shape, target, name, kind);
+      if (best != nullptr) return served(*best);
+    }
+  }
+  return std::nullopt;
 }
 
 std::string default_tuning_db() {

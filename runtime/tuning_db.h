@@ -37,8 +37,9 @@ class TuningFile {
   std::string_view text() const { return text_; }
 
   // The choices of the current schema for this n, k and group and an m of the range on this target,
-  // in the order of the file; a later one replaces an earlier one of the same GPU and m. A torn or
-  // damaged line is passed over. The shape's own m plays no part.
+  // in the order of the file, chained and isolated ones; a later one replaces an earlier one of the
+  // same GPU, m and kind of launches. A torn or damaged line is passed over. The shape's own m
+  // plays no part.
   std::vector<TuningRecord> choices(const Shape& shape, const Target& target,
                                     TokenRange range = {}) const;
 
@@ -70,12 +71,13 @@ class TuningLayers {
 
   const std::vector<std::shared_ptr<const TuningFile>>& files() const { return files_; }
 
-  // Exact in any layer, else the nearest m within a factor of two whose config is legal for the
+  // For chained launches a record of such, else one of isolated launches. Of each kind:
+  // exact in any layer, else the nearest m within a factor of two whose config is legal for the
   // shape; both first among the records of this GPU, then of any GPU of the target ("" as gpu: any
   // at once). Of two that are equally near the one of the larger m, then of the earlier layer, then
   // of the later line. Nothing when no record serves.
-  std::optional<TunedChoice> find(const Shape& shape, const Target& target,
-                                  std::string_view gpu) const;
+  std::optional<TunedChoice> find(const Shape& shape, const Target& target, std::string_view gpu,
+                                  bool chained = false) const;
 
  private:
   std::vector<std::shared_ptr<const TuningFile>> files_;

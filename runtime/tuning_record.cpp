@@ -28,7 +28,7 @@ constexpr double kMostMicroseconds = 1e9;
 
 constexpr std::array<std::string_view, 3> kKinds = {"choice", "timing", "failure"};
 constexpr std::array<std::string_view, 2> kScalePlaces = {"weights", "accumulators"};
-constexpr std::array<std::string_view, 3> kPartitions = {"split", "span", "stripes"};
+constexpr std::array<std::string_view, 4> kPartitions = {"split", "span", "stripes", "cluster"};
 
 const std::vector<std::string_view>& family_names() {
   static const std::vector<std::string_view> names = [] {
@@ -79,6 +79,7 @@ void visit_record(Form& form, Record& record) {
   form.number("k", record.shape.k);
   form.number("group", record.shape.group);
   form.flag("exact_m", record.shape.exact_m);
+  form.mark("chained", record.chained);
   form.fixed("a", "\"f16\"");
   form.fixed("b", "\"i4\"");
   form.fixed("c", "\"f16\"");
@@ -118,6 +119,9 @@ class Writer {
 
   void number(std::string_view key, std::int64_t value) { put(key, fmt::format("{}", value)); }
   void flag(std::string_view key, bool value) { put(key, value ? "true" : "false"); }
+  void mark(std::string_view key, bool value) {
+    if (value) flag(key, true);
+  }
   // A nanosecond is finer than any clock of a GPU.
   void time(std::string_view key, double us) { put(key, fmt::format("{:.3f}", us)); }
 
@@ -183,6 +187,12 @@ class Reader {
     begin(key);
     value = take("true");
     if (!value && !take("false")) fail(fmt::format("\"{}\" is neither true nor false", key));
+  }
+
+  // A flag that is there only where it is true.
+  void mark(std::string_view key, bool& value) {
+    value = take(fmt::format(",\"{}\":", key));
+    if (value && !take("true")) fail(fmt::format("\"{}\" is there and not true", key));
   }
 
   void time(std::string_view key, double& us) {

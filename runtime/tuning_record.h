@@ -24,6 +24,9 @@ struct TuningRecord {
   std::string gpu;  // as its driver calls it: "NVIDIA H200"
   Target target;
   Shape shape;  // m is a rung unless it is exact
+  // Measured in launches chained by programmatic dependent launch, not in isolated ones: the two
+  // are tuned apart, and a record of one kind never stands for one of the other.
+  bool chained = false;
   Config config;
   int schema = 0;        // the kernel schema of the config's family
   std::string searched;  // choice: the families searched, "stripe/1"

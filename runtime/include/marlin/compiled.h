@@ -42,6 +42,11 @@ struct Options {
   // Emit for this target instead of the current device's own: fewer SMs, say. The device must be
   // able to run that architecture.
   std::optional<Target> target = std::nullopt;
+  // Our choice of config is that for chained launches, as layers follow each other in a model: each
+  // launch is a dependent one (LaunchArgs::dependent), and what counts is the time from one to the
+  // next. Configs tuned for that are looked for first, then those tuned for isolated launches. A
+  // Linear made with it launches so, too; launches of a Compiled are as their arguments say.
+  bool chained = false;
 
   friend bool operator==(const Options&, const Options&) = default;
 };

@@ -52,9 +52,10 @@ class Ladder;  // what stands behind a Linear
 class Linear {
  public:
   // Remembers the pointers and allocates nothing on the device. The options serve every kernel;
-  // their stream is the one that warm_up() asks whether it is being captured. Throws
-  // Error{invalid_shape}, Error{invalid_argument} for a null or misaligned pointer,
-  // Error{no_driver} or Error{no_device} (no context is current).
+  // their stream is the one that warm_up() asks whether it is being captured. With
+  // Options::chained each call is a dependent launch, which asks something of the kernels before it
+  // on the stream: see LaunchArgs::dependent. Throws Error{invalid_shape}, Error{invalid_argument}
+  // for a null or misaligned pointer, Error{no_driver} or Error{no_device} (no context is current).
   explicit Linear(const DeviceWeights& weights, const Options& options = {});
   ~Linear();
   Linear(Linear&& other) noexcept;
