@@ -15,8 +15,9 @@ std::size_t half_bytes(std::int64_t rows, std::int64_t columns) {
 
 }  // namespace
 
-BenchTools::BenchTools(const Gpu& on, bool with_cublas)
-    : gpu(on), filler(on), floor(on), cublas_name("not asked for") {
+BenchTools::BenchTools(const Gpu& on, bool with_cublas, bool chained)
+    : gpu(on), chained(chained), filler(on), floor(on), cublas_name("not asked for") {
+  if (chained) require_can_chain(gpu.target());
   if (!with_cublas) return;
   cublas = Cublas::open(timer.stream(), &cublas_name);
   if (cublas) cublas_name = cublas->name();
@@ -91,7 +92,8 @@ Timer::Launch LayerBench::launcher(const Compiled& kernel, std::int64_t m) {
                                                    .scales = scales_.pointer(i),
                                                    .c = c_.pointer(),
                                                    .workspace = workspace_.pointer(),
-                                                   .m = m});
+                                                   .m = m,
+                                                   .dependent = tools_.chained});
   };
 }
 

@@ -16,9 +16,12 @@ namespace marlin {
 
 // What is set up once for all layers.
 struct BenchTools {
-  explicit BenchTools(const Gpu& on, bool with_cublas);
+  // `chained`: kernels and read floors are launched so; cuBLAS never is. Throws
+  // Error{invalid_target} on a GPU that cannot chain.
+  explicit BenchTools(const Gpu& on, bool with_cublas, bool chained = false);
 
   Gpu gpu;
+  bool chained;
   Timer timer;
   Filler filler;
   ReadFloor floor;
@@ -35,7 +38,9 @@ class LayerBench {
   // measurement makes room for its own m, in any order.
   LayerBench(BenchTools& tools, const Shape& shape, std::uint64_t seed);
 
-  Timing floor() { return tools_.floor.measure(tools_.timer, weights_, weight_bytes_); }
+  Timing floor() {
+    return tools_.floor.measure(tools_.timer, weights_, weight_bytes_, tools_.chained);
+  }
   Timing time(const Compiled& kernel, std::int64_t m);
   Timing screen(const Compiled& kernel, std::int64_t m);
   // See Timer::race.

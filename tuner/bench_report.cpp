@@ -169,14 +169,15 @@ std::string BenchReport::text() const {
   }
   const std::string peak = peak_tflops > 0 ? fmt::format("{:.0f} TFLOP/s", peak_tflops) : "unknown";
   return fmt::format("{} ({}), peak {}, cuBLAS: {}\n{}\n\n{}\nGeometric means over the layers\n{}",
-                     gpu, target, peak, cublas, protocol_text(), table(rows), table(means));
+                     gpu, target, peak, cublas, protocol_text(chained), table(rows), table(means));
 }
 
 nlohmann::ordered_json BenchReport::json() const {
   nlohmann::ordered_json json = json_result("bench");
   json["gpu"] = gpu;
   json["target"] = target;
-  json["protocol"] = protocol_text();
+  json["chained"] = chained;
+  json["protocol"] = protocol_text(chained);
   json["peak_tflops"] = peak_tflops;
   json["cublas"] = cublas;
   if (!anchors_gpu.empty()) json["anchors_gpu"] = anchors_gpu;

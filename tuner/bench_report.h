@@ -61,6 +61,9 @@ struct BenchReport {
   std::string cublas;      // the library, or why there is none
   std::string anchors_gpu;
   std::vector<BenchCell> cells;
+  // Times and floors are of chained launches, and stand beside no others: nobody measured cuBLAS or
+  // the published kernel so.
+  bool chained = false;
 
   std::vector<BenchSummary> summaries() const;  // in ascending M
   std::string text() const;

@@ -281,8 +281,9 @@ void add_verify(CLI::App& app, Exit& exit) {
   CLI::App* verb = app.add_subcommand(
       "verify", "Check kernels on the GPU against an FP64 product of fresh random data");
   verb->footer(
-      "\nEach kernel is run twice for each row count, into poisoned memory: every result must be\n"
-      "written, nothing else may be, and both runs must agree bit for bit. The relative error is\n"
+      "\nEach kernel is run twice for each row count, into poisoned memory, and two more times as\n"
+      "dependent launches in a row: every result must be written, nothing else may be, and all\n"
+      "must agree bit for bit. The relative error is\n"
       "||out - ref|| / ||ref|| against FP64 on the dequantised weights.\n"
       "Without --m: 1,16,64 for shapes without an M of their own.\n"
       "\nExamples:\n"

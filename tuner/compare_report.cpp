@@ -146,16 +146,18 @@ const ComparedCell& CompareReport::worst_cell(std::size_t choice) const {
 
 std::string CompareReport::text() const {
   return fmt::format(
-      "{} ({})\n{} floor = fastest plain read of the packed weights.\n\n{}\n"
+      "{} ({})\n{} floor = fastest plain read of the packed weights{}.\n\n{}\n"
       "Geometric means over the layers\n{}\n{}",
-      gpu, target, race_protocol_text(), cells_text(*this), means_text(*this), worst_text(*this));
+      gpu, target, race_protocol_text(chained), chained ? ", chained as well" : "",
+      cells_text(*this), means_text(*this), worst_text(*this));
 }
 
 nlohmann::ordered_json CompareReport::json() const {
   nlohmann::ordered_json json = json_result("bench");
   json["gpu"] = gpu;
   json["target"] = target;
-  json["protocol"] = race_protocol_text();
+  json["chained"] = chained;
+  json["protocol"] = race_protocol_text(chained);
   json["compare"] = choosers;
   json["cells"] = nlohmann::ordered_json::array();
   for (const ComparedCell& cell : cells) json["cells"].push_back(to_json(cell));
@@ -175,7 +177,7 @@ nlohmann::ordered_json CompareReport::json() const {
 }
 
 Plot CompareReport::plot() const {
-  Plot plot{.title = "Time over the read floor, " + gpu,
+  Plot plot{.title = fmt::format("Time over the read floor{}, {}", chained ? ", chained" : "", gpu),
             .x_label = "M (tokens)",
             .y_label = "time / read floor, geometric mean over the layers",
             .series = {}};

@@ -46,6 +46,7 @@ struct CompareReport {
   std::string gpu, target;
   std::vector<std::string> choosers;
   std::vector<ComparedCell> cells;
+  bool chained = false;  // times and floors are of chained launches
 
   // In ascending M, then those over all cells where there are any.
   std::vector<CompareMeans> means() const;

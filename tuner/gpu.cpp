@@ -168,6 +168,9 @@ void KernelFile::enqueue(std::string_view entry, Grid grid, const Stream& stream
                          void** arguments) const {
   for (const auto& [name, function] : functions_) {
     if (name != entry) continue;
+    CUlaunchAttribute dependent{};
+    dependent.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    dependent.value.programmaticStreamSerializationAllowed = 1;
     CUlaunchConfig config{};
     config.gridDimX = grid.x;
     config.gridDimY = grid.y;
@@ -176,6 +179,8 @@ void KernelFile::enqueue(std::string_view entry, Grid grid, const Stream& stream
     config.blockDimY = 1;
     config.blockDimZ = 1;
     config.hStream = stream.handle();
+    config.attrs = &dependent;
+    config.numAttrs = grid.dependent ? 1 : 0;
     check(driver().cuLaunchKernelEx(&config, function, arguments, nullptr), name.c_str());
     return;
   }

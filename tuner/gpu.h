@@ -131,6 +131,7 @@ class KernelFile {
 
   struct Grid {
     unsigned x = 1, y = 1, threads = 256;
+    bool dependent = false;  // programmatic dependent launch, which the kernel is written for
   };
 
   // The arguments must have exactly the kernel's parameter types.

@@ -2,7 +2,10 @@
 // Entry points: Timer::time, Timer::screen, Timer::race, ReadFloor::measure.
 #include "tuner/measure.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "tuner/clock.h"
@@ -26,6 +29,20 @@ constexpr double kFinishSeconds = 30;
 // A GPU that idled this long has lowered its clocks, and needs work this long to raise them.
 constexpr double kIdleSeconds = 0.02;
 constexpr double kWakeSeconds = 0.05;
+
+constexpr std::array<const char*, 2> kReaders = {"read_floor_4", "read_floor_8"};
+constexpr std::array<const char*, 2> kChainedReaders = {"chained_read_floor_4",
+                                                        "chained_read_floor_8"};
+// The word that is hardly ever written, and, as far behind, the one that chained reads wait for.
+constexpr std::size_t kSinkBytes = 256;
+
+std::vector<std::string> entries_for(const Target& target) {
+  std::vector<std::string> entries(kReaders.begin(), kReaders.end());
+  if (can_chain(target)) {
+    entries.insert(entries.end(), kChainedReaders.begin(), kChainedReaders.end());
+  }
+  return entries;
+}
 
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -58,25 +75,47 @@ std::vector<RaceTiming> timings_of(const std::vector<Event>& events,
   return timings;
 }
 
-}  // namespace
-
-std::string_view protocol_text() {
-  return "CUDA graph replay, median of 7 after a warm-up replay; weights and scales rotate over "
-         ">= 260 MB of distinct buffers so that L2 is cold (but for launches of 1 ms or more, "
-         "which "
-         "hardly depend on it); random data; no programmatic dependent launch. cublas = FP16 "
-         "GemmEx with FP32 accumulation, the faster of the NN and TN "
-         "layouts, in the same run. floor = fastest plain read of the packed weights (N*K/2 "
-         "bytes) in the same run. roof = max(floor, 2*M*N*K / peak).";
+// What is launched, and how, in either protocol.
+std::string operands_text(bool chained) {
+  return fmt::format(
+      "weights and scales rotate over >= 260 MB of distinct buffers so that L2 is cold (but for "
+      "launches of 1 ms or more, which hardly depend on it); random data; {}.",
+      chained ? "chained by programmatic dependent launch: a kernel that can do so requests its "
+                "weights before the previous launch is done"
+              : "no programmatic dependent launch");
 }
 
-std::string_view race_protocol_text() {
+}  // namespace
+
+std::string protocol_text(bool chained) {
+  std::string text =
+      "CUDA graph replay, median of 7 after a warm-up replay; " + operands_text(chained);
+  if (!chained) {
+    text +=
+        " cublas = FP16 GemmEx with FP32 accumulation, the faster of the NN and TN layouts, in the "
+        "same run.";
+  }
+  return text + fmt::format(
+                    " floor = fastest plain read of the packed weights (N*K/2 bytes) in the same "
+                    "run{}. roof = max(floor, 2*M*N*K / peak).",
+                    chained ? ", chained as well" : "");
+}
+
+std::string race_protocol_text(bool chained) {
   return "race: each kernel has a CUDA graph of as many launches, 1.5 ms of the fastest; after a "
          "warm-up replay of each, every round replays each graph once, in mirrored and rotated "
-         "orders; median over the rounds, ratios paired by round. Weights and scales rotate over "
-         ">= 260 MB of distinct buffers so that L2 is cold (but for launches of 1 ms or more, "
-         "which "
-         "hardly depend on it); random data; no programmatic dependent launch.";
+         "orders; median over the rounds, ratios paired by round; " +
+         operands_text(chained);
+}
+
+bool can_chain(const Target& target) { return limits_of(target).compute_capability >= 90; }
+
+void require_can_chain(const Target& target) {
+  if (can_chain(target)) return;
+  throw Error(ErrorCode::invalid_target,
+              fmt::format("{} has no programmatic dependent launch: chained launches need sm_90 or "
+                          "newer",
+                          target.arch));
 }
 
 double median(std::vector<double> values) {
@@ -244,21 +283,32 @@ void Timer::wake(const Graph& graph) {
 
 ReadFloor::ReadFloor(const Gpu& gpu)
     : sms_(gpu.target().sms),
-      kernels_(gpu, "read_floor.cu", {"read_floor_4", "read_floor_8"}),
-      sink_(sizeof(unsigned)) {}
+      kernels_(gpu, "read_floor.cu", entries_for(gpu.target())),
+      sink_(kSinkBytes) {
+  check(driver().cuMemsetD8(sink_.address(), 0, sink_.bytes()), "cuMemsetD8");
+}
 
-Timing ReadFloor::measure(Timer& timer, const Rotation& data, std::size_t bytes) const {
+void ReadFloor::launch(const Reader& reader, const Stream& stream, CUdeviceptr data,
+                       std::size_t bytes) const {
+  const KernelFile::Grid grid{.x = static_cast<unsigned>(sms_ * reader.blocks_per_sm),
+                              .dependent = reader.chained};
   const std::uint64_t count = bytes / 16;
-  const auto launch_with = [&](const char* entry, int blocks_per_sm) {
-    return [&, entry, blocks_per_sm](int i) {
-      kernels_.launch(entry, {.x = static_cast<unsigned>(sms_ * blocks_per_sm)}, timer.stream(),
-                      data.address(i), count, sink_.address());
-    };
-  };
+  if (reader.chained) {
+    kernels_.launch(reader.entry, grid, stream, data, count, sink_.address(),
+                    sink_.address(kSinkBytes / 2));
+  } else {
+    kernels_.launch(reader.entry, grid, stream, data, count, sink_.address());
+  }
+}
+
+Timing ReadFloor::measure(Timer& timer, const Rotation& data, std::size_t bytes,
+                          bool chained) const {
   Timing best{.median_us = 1e30};
-  for (const char* entry : {"read_floor_4", "read_floor_8"}) {
-    for (int blocks_per_sm : {1, 2, 4, 6, 8}) {
-      const Timing timing = timer.time(data.count(), launch_with(entry, blocks_per_sm));
+  for (const char* entry : chained ? kChainedReaders : kReaders) {
+    for (const int blocks_per_sm : {1, 2, 4, 6, 8}) {
+      const Reader reader{entry, blocks_per_sm, chained};
+      const Timing timing = timer.time(
+          data.count(), [&](int i) { launch(reader, timer.stream(), data.address(i), bytes); });
       if (timing.median_us < best.median_us) best = timing;
     }
   }

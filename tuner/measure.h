@@ -4,17 +4,23 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "tuner/gpu.h"
 
 namespace marlin {
 
-// As printed beside every result.
-std::string_view protocol_text();
+// As printed beside every result; `chained` where the launches were.
+std::string protocol_text(bool chained = false);
 // The same for Timer::race.
-std::string_view race_protocol_text();
+std::string race_protocol_text(bool chained = false);
+
+// Launches are isolated, each beginning when the one before is done, or chained, as those of layers
+// that follow each other in a model: by programmatic dependent launch, which sm_90 and newer have.
+bool can_chain(const Target& target);
+// Throws Error{invalid_target} with the rule.
+void require_can_chain(const Target& target);
 
 // Microseconds of one launch, over the timed replays of one graph.
 struct Timing {
@@ -116,10 +122,18 @@ class Timer {
 class ReadFloor {
  public:
   explicit ReadFloor(const Gpu& gpu);
-  // The weights' copies, each of `bytes` bytes.
-  Timing measure(Timer& timer, const Rotation& data, std::size_t bytes) const;
+  // The weights' copies, each of `bytes` bytes; of chained reads where the GPU can chain.
+  Timing measure(Timer& timer, const Rotation& data, std::size_t bytes, bool chained = false) const;
 
  private:
+  struct Reader {
+    const char* entry;
+    int blocks_per_sm;
+    bool chained;
+  };
+  void launch(const Reader& reader, const Stream& stream, CUdeviceptr data,
+              std::size_t bytes) const;
+
   int sms_;
   KernelFile kernels_;
   DeviceBuffer sink_;

@@ -42,6 +42,9 @@ std::string Check::findings(double tolerance) const {
     add(fmt::format("{} words written after the workspace", workspace_outside));
   }
   if (not_repeated > 0) add(fmt::format("{} results not repeated bit for bit", not_repeated));
+  if (dependent_differ > 0) {
+    add(fmt::format("{} results differ in dependent launches", dependent_differ));
+  }
   return text;
 }
 
@@ -142,6 +145,15 @@ void Problem::poison() const {
       "cuMemsetD16Async");
 }
 
+// Into poisoned memory: once, or twice as dependent launches, the second of
+// which may begin while the first still runs.
+void Problem::launch(const Compiled& kernel, std::int64_t m, bool dependent) const {
+  LaunchArgs args = arguments(m);
+  args.dependent = dependent;
+  poison();
+  for (int i = 0; i < (dependent ? 2 : 1); ++i) kernel.launch(checker_.stream().handle(), args);
+}
+
 // The counters are zeroed once, and every kernel must leave them so for the next one; behind them
 // lies poison, as if another kernel had left its partial sums.
 std::size_t Problem::prepare_workspace(const Compiled& kernel) {
@@ -206,35 +218,35 @@ Check Problem::compare_with_reference(std::int64_t m) const {
   return check_from(partial);
 }
 
-Check Problem::run(const Compiled& kernel, std::int64_t m) {
-  const Stream& stream = checker_.stream();
+Check Problem::run(const Compiled& kernel, std::int64_t m, bool dependent) {
   const std::uint64_t count = elements(m, shape_.n);
   const std::size_t workspace_bytes = prepare_workspace(kernel);
-  poison();
-  kernel.launch(stream.handle(), arguments(m));
+  launch(kernel, m, false);
   Check check = compare_with_reference(m);
   check.m = m;
   check.written_outside = outside(m);
   keep_first(count);
-  poison();
-  kernel.launch(stream.handle(), arguments(m));
+  launch(kernel, m, false);
   check.not_repeated = counted([&] { add_changed(count); });
   check.written_outside += outside(m);
+  if (dependent) {
+    launch(kernel, m, true);
+    check.dependent_differ = counted([&] { add_changed(count); });
+    check.written_outside += outside(m);
+  }
   check.workspace_outside =
       counted([&] { add_other(workspace_.address(workspace_bytes), kWorkspaceGuardBytes / 2); });
   return check;
 }
 
-std::uint64_t Problem::replay(const Compiled& kernel, std::int64_t m, int replays) {
+std::uint64_t Problem::replay(const Compiled& kernel, std::int64_t m, int replays, bool dependent) {
   const Stream& stream = checker_.stream();
   const std::uint64_t count = elements(m, shape_.n);
   prepare_workspace(kernel);
-  poison();
-  kernel.launch(stream.handle(), arguments(m));
+  launch(kernel, m, false);
   keep_first(count);
   const Graph graph(stream, [&] {
-    poison();
-    kernel.launch(stream.handle(), arguments(m));
+    launch(kernel, m, dependent);
     add_changed(count);
   });
   return counted([&] {

@@ -22,6 +22,7 @@ struct Check {
   std::uint64_t written_outside = 0;    // 16-bit words changed before or after C's m rows
   std::uint64_t workspace_outside = 0;  // and after the workspace
   std::uint64_t not_repeated = 0;       // results that a second launch gave other bits
+  std::uint64_t dependent_differ = 0;   // and that dependent launches did
 
   bool ok(double tolerance) const;
   // What is wrong, or empty: "relative error 0.013, 64 results not finite".
@@ -72,19 +73,20 @@ class Problem {
   // wrong place shows.
   static constexpr std::int64_t kFewRows = 61;
 
-  // Two launches of m rows into poisoned memory; the second must repeat the first bit for bit.
-  // One workspace, zeroed once, serves the kernels of all runs. Throws GpuStuck when a launch does
-  // not end.
-  Check run(const Compiled& kernel, std::int64_t m);
+  // Two launches of m rows into poisoned memory, and, if `dependent`, two dependent ones in a row
+  // (LaunchArgs::dependent); all must give the bits of the first. One workspace, zeroed once,
+  // serves the kernels of all runs. Throws GpuStuck when a launch does not end.
+  Check run(const Compiled& kernel, std::int64_t m, bool dependent = true);
 
-  // So many launches, replayed from one CUDA graph of one launch, each into poisoned C; how many
-  // 16-bit words of all results differ from the first one's.
-  std::uint64_t replay(const Compiled& kernel, std::int64_t m, int replays);
+  // So many replays of one CUDA graph of one launch, or of two dependent ones in a row, each into
+  // poisoned C; how many 16-bit words of all results differ from those of a launch outside it.
+  std::uint64_t replay(const Compiled& kernel, std::int64_t m, int replays, bool dependent = false);
 
  private:
   void repeat_rows() const;
   LaunchArgs arguments(std::int64_t m) const;
   void poison() const;
+  void launch(const Compiled& kernel, std::int64_t m, bool dependent) const;
   std::size_t prepare_workspace(const Compiled& kernel);  // bytes before its guard
   std::uint64_t counted(const std::function<void()>& enqueue) const;
   void add_other(CUdeviceptr words, std::uint64_t count) const;

@@ -25,8 +25,8 @@ std::vector<std::int64_t> checked_rows(const Shape& shape) {
 
 }  // namespace
 
-TuneBench::TuneBench(const Gpu& gpu, std::uint64_t seed)
-    : seed_(seed), tools_(gpu, false), checker_(gpu) {}
+TuneBench::TuneBench(const Gpu& gpu, std::uint64_t seed, bool chained)
+    : seed_(seed), tools_(gpu, false, chained), checker_(gpu) {}
 
 // Runs work whose errors are the device's own, unless it still works afterwards.
 template <class Work>
@@ -65,7 +65,8 @@ LayerBench& TuneBench::bench_for(const Shape& shape) {
 
 std::string TuneBench::findings(const Compiled& kernel, const Shape& shape) {
   for (const std::int64_t m : checked_rows(shape)) {
-    const std::string found = problem_for(shape).run(kernel, m).findings(kTolerance);
+    const Check check = problem_for(shape).run(kernel, m, tools_.chained);
+    const std::string found = check.findings(kTolerance);
     if (!found.empty()) return fmt::format("m = {}: {}", m, found);
   }
   return "";

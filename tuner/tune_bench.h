@@ -20,7 +20,7 @@ class DeviceLost : public Error {
 // Beside what TuneDevice promises, all members throw DeviceLost.
 class TuneBench : public TuneDevice {
  public:
-  TuneBench(const Gpu& gpu, std::uint64_t seed);
+  TuneBench(const Gpu& gpu, std::uint64_t seed, bool chained = false);
 
   Trial try_out(const Shape& shape, const Config& config) override;
   std::optional<std::vector<RaceTiming>> race(const Shape& shape,

@@ -89,7 +89,10 @@ TEST(CompareReport, TextSaysWhoChoseAndHow) {
   EXPECT_THAT(text, HasSubstr("1.250"));
   EXPECT_THAT(text, HasSubstr("fast one"));
   EXPECT_THAT(text, HasSubstr("a database"));
-  EXPECT_THAT(text, HasSubstr(std::string(race_protocol_text())));
+  EXPECT_THAT(text, HasSubstr(race_protocol_text()));
+  report.chained = true;
+  EXPECT_THAT(report.text(), HasSubstr(race_protocol_text(true)));
+  EXPECT_THAT(report.text(), HasSubstr("packed weights, chained as well."));
   EXPECT_THAT(report_of({}).text(), Not(HasSubstr("largest")));
 }
 
@@ -99,7 +102,8 @@ TEST(CompareReport, JsonHoldsEveryChoiceAndTheMeans) {
   const nlohmann::ordered_json json = report.json();
   EXPECT_EQ(json["schema_version"], 1);
   EXPECT_EQ(json["verb"], "bench");
-  EXPECT_EQ(json["protocol"], std::string(race_protocol_text()));
+  EXPECT_EQ(json["protocol"], race_protocol_text());
+  EXPECT_EQ(json["chained"], false);
   EXPECT_THAT(json["compare"], ElementsAre("tuned", "model"));
   const nlohmann::ordered_json& choices = json["cells"][0]["choices"];
   EXPECT_EQ(choices[0]["source"], "a database");

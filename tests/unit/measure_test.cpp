@@ -77,6 +77,32 @@ TEST(Measure, LongLaunchesNeedNoWholeRotations) {
   EXPECT_EQ(launches_for(5500, 1), 1);
 }
 
+TEST(Measure, ChainedLaunchesNeedSm90) {
+  for (const char* arch : {"sm_80", "sm_86", "sm_87", "sm_89"}) {
+    EXPECT_FALSE(can_chain({arch, 108}));
+    try {
+      require_can_chain({arch, 108});
+      ADD_FAILURE() << arch;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::invalid_target);
+      EXPECT_THAT(error.what(), HasSubstr("chained launches need sm_90 or newer"));
+    }
+  }
+  for (const char* arch : {"sm_90", "sm_90a", "sm_120"}) {
+    EXPECT_NO_THROW(require_can_chain({arch, 132}));
+  }
+}
+
+TEST(Measure, TheProtocolSaysHowLaunchesFollowEachOther) {
+  EXPECT_THAT(protocol_text(), HasSubstr("no programmatic dependent launch"));
+  EXPECT_THAT(protocol_text(), HasSubstr("cublas"));
+  EXPECT_THAT(protocol_text(true), HasSubstr("chained by programmatic dependent launch"));
+  EXPECT_THAT(protocol_text(true), HasSubstr("in the same run, chained as well"));
+  EXPECT_THAT(protocol_text(true), Not(HasSubstr("cublas")));
+  EXPECT_THAT(race_protocol_text(), HasSubstr("no programmatic dependent launch"));
+  EXPECT_THAT(race_protocol_text(true), Not(HasSubstr("no programmatic dependent launch")));
+}
+
 TEST(Race, AllHaveTheFastestOnesLaunches) {
   EXPECT_THAT(race_launches({15, 10, 12}, 5), ElementsAre(150, 150, 150));  // 1.5 ms of 10 us
   EXPECT_THAT(race_launches({10, 10}, 31), ElementsAre(155, 155));          // whole rotations
@@ -159,6 +185,8 @@ TEST(Verdict, EveryKindOfDamageIsAFinding) {
   EXPECT_THAT(with([](Check& c) { c.written_outside = 1; }), HasSubstr("1 words written outside"));
   EXPECT_THAT(with([](Check& c) { c.workspace_outside = 2; }), HasSubstr("after the workspace"));
   EXPECT_THAT(with([](Check& c) { c.not_repeated = 5; }), HasSubstr("5 results not repeated"));
+  EXPECT_THAT(with([](Check& c) { c.dependent_differ = 6; }),
+              HasSubstr("6 results differ in dependent launches"));
 }
 
 TEST(Verdict, TheToleranceItselfFails) {
@@ -322,11 +350,21 @@ TEST(Report, JsonHoldsTheProtocolAndEveryCell) {
   const nlohmann::ordered_json json = report.json();
   EXPECT_EQ(json["schema_version"], 1);
   EXPECT_EQ(json["verb"], "bench");
-  EXPECT_EQ(json["protocol"], std::string(protocol_text()));
+  EXPECT_EQ(json["protocol"], protocol_text());
+  EXPECT_EQ(json["chained"], false);
   EXPECT_EQ(json["cells"][0]["shape"]["n"], 4096);
   EXPECT_EQ(json["cells"][0]["speedup_over_cublas"], 2.0);
   EXPECT_EQ(json["cells"][0]["over_roof"], 2.0);
   EXPECT_EQ(json["geometric_means"][0]["m"], 16);
+}
+
+TEST(Report, AChainedOneSaysSo) {
+  BenchReport report;
+  report.chained = true;
+  report.cells = {cell_with(8, 4, {})};
+  EXPECT_EQ(report.json()["chained"], true);
+  EXPECT_EQ(report.json()["protocol"], protocol_text(true));
+  EXPECT_THAT(report.text(), HasSubstr(protocol_text(true)));
 }
 
 TEST(Report, PlotIsOfSpeedupsOverCublas) {
