@@ -20,11 +20,11 @@ namespace {
 
 using Kind = TuningRecord::Kind;
 
-// By machine, then weights, then tokens.
+// By machine, then weights, then tokens, then isolated or chained launches.
 auto place_of(const TuningRecord& record) {
   const Shape& shape = record.shape;
   return std::make_tuple(record.target.arch, record.target.sms, record.gpu, shape.n, shape.k,
-                         shape.group, shape.m, shape.exact_m);
+                         shape.group, shape.m, shape.exact_m, record.chained);
 }
 using Place = decltype(place_of(TuningRecord()));
 

@@ -32,10 +32,11 @@ LoadedDb load_db(const TuningFile& file);
 // database may be.
 LoadedDb load_named_db(const std::string& path);
 
-// The choices of one file, of any schema: of several for the same GPU, target and shape the last.
+// The choices of one file, of any schema: of several for the same GPU, target, shape and kind of
+// launches the last.
 std::vector<TuningRecord> standing_choices(const LoadedDb& db);
 
-// Whether both are choices for the same GPU, target and shape.
+// Whether both are choices for the same GPU, target, shape and kind of launches.
 bool same_key(const TuningRecord& x, const TuningRecord& y);
 
 // The union, in an order that depends on nothing but the records: exact duplicates once, and of the

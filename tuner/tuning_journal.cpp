@@ -76,6 +76,7 @@ void TuningJournal::load(std::string_view text) {
     if (!line.record) continue;
     const TuningRecord& record = *line.record;
     if (record.gpu != subject_.gpu || record.target != subject_.target) continue;
+    if (record.chained != subject_.chained) continue;
     if (current_schema(record)) records_[to_string(record.shape)].push_back(record);
   }
 }
@@ -89,6 +90,7 @@ std::vector<TuningRecord> TuningJournal::records(const Shape& shape) const {
 TuningRecord TuningJournal::append(TuningRecord record) {
   record.gpu = subject_.gpu;
   record.target = subject_.target;
+  record.chained = subject_.chained;
   record.nvrtc = subject_.nvrtc;
   record.driver = subject_.driver;
   const std::string line = to_line(record);

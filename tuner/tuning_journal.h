@@ -17,6 +17,7 @@ struct TuningSubject {
   Target target;
   std::string nvrtc;  // version: "13.0"
   int driver = 0;     // CUDA version: 13000
+  bool chained = false;
 };
 
 // Every record is on the disk (appended whole, synced) before append() returns, so an end at any

@@ -32,8 +32,8 @@ class SearchTest : public testing::Test {
   }
   ~SearchTest() override { std::filesystem::remove_all(folder_); }
 
-  TuningJournal journal(int driver = 13000) const {
-    return {path_, {"NVIDIA H200", {"sm_90a", 132}, "13.0", driver}};
+  TuningJournal journal(int driver = 13000, bool chained = false) const {
+    return {path_, {"NVIDIA H200", {"sm_90a", 132}, "13.0", driver, chained}};
   }
 
   static SearchRules all_candidates() {
@@ -304,6 +304,29 @@ TEST_F(SearchTest, OtherVersionsAreKeptOrMeasuredAgain) {
   EXPECT_EQ(result.tried, rules.candidates);
   EXPECT_EQ(result.choice.driver, 13000);
   EXPECT_EQ(tune_cell(shape, device, journal, rules, kGoOn).status, CellResult::Status::kept);
+}
+
+// Neither are the choices of isolated launches kept for chained ones, nor their failures.
+TEST_F(SearchTest, ChainedLaunchesAreTunedApart) {
+  SimulatedDevice device;
+  const Shape& shape = kShapes[0];
+  SearchRules rules;
+  rules.resume = true;
+  {
+    TuningJournal isolated = this->journal();
+    device.fails = [](const Config& config) { return config.stages == 3; };
+    tune_cell(shape, device, isolated, rules, kGoOn);
+  }
+  device.fails = [](const Config&) { return false; };
+  const std::string before = choices(shape);
+  TuningJournal chained = this->journal(13000, true);
+  const CellResult result = tune_cell(shape, device, chained, rules, kGoOn);
+  EXPECT_EQ(result.status, CellResult::Status::tuned);
+  EXPECT_EQ(result.tried, rules.candidates);
+  EXPECT_EQ(result.failures, 0U);
+  EXPECT_TRUE(result.choice.chained);
+  EXPECT_EQ(tune_cell(shape, device, chained, rules, kGoOn).status, CellResult::Status::kept);
+  EXPECT_EQ(choices(shape), before);
 }
 
 TEST_F(SearchTest, TheJournalLeavesOtherGpusAlone) {

@@ -99,6 +99,40 @@ TEST(Select, ATextComesBeforeBoth) {
   EXPECT_THROW(choose_config("modell", shape, test::kH200, "", tuning), Error);
 }
 
+TEST(Select, ChainedRecordsThenIsolatedOnesThenTheModel) {
+  const Shape shape{16, 4096, 4096, 128, false};
+  const TuningRecord alone = test::choice_for(shape, test::plain_config(2));
+  const TuningRecord in_chain = test::chained(test::choice_for(shape, test::plain_config(3)));
+  const auto chosen = [&](const std::vector<TuningRecord>& records, bool chained) {
+    return choose_config("", shape, test::kH200, "NVIDIA H200", layers_of(records), chained);
+  };
+  EXPECT_EQ(chosen({in_chain, alone}, true).config, in_chain.config);
+  EXPECT_EQ(chosen({in_chain, alone}, false).config, alone.config);
+  EXPECT_EQ(chosen({alone}, true).config, alone.config);
+  EXPECT_EQ(chosen({alone}, true).by, ChosenBy::tuned);
+  EXPECT_EQ(chosen({in_chain}, false).by, ChosenBy::model);
+  EXPECT_EQ(chosen({}, true).config, model_config(shape, test::kH200, "NVIDIA H200"));
+}
+
+// A folder that was built for isolated launches serves chained ones too.
+TEST(Select, ThePrebuiltOfEitherKindAreLookedFor) {
+  const Shape shape{16, 4096, 4096, 128, false};
+  const TuningLayers tuning =
+      layers_of({test::choice_for(shape, test::plain_config(2)),
+                 test::chained(test::choice_for(shape, test::plain_config(3)))});
+  const auto built_with = [&](bool chained) {
+    std::vector<Config> configs;
+    for (const Choice& choice : prebuilt_choices(shape, test::kH200, "", tuning, chained)) {
+      if (configs.empty() || configs.back() != choice.config) configs.push_back(choice.config);
+    }
+    return configs;
+  };
+  EXPECT_EQ(built_with(true).front(), test::plain_config(3));
+  EXPECT_EQ(built_with(true).at(1), test::plain_config(2));
+  EXPECT_EQ(built_with(false).front(), test::plain_config(2));
+  EXPECT_EQ(built_with(false).back(), model_config(shape, test::kH200));
+}
+
 TEST(Select, BadShapesAreRefusedBeforeAnyDatabase) {
   const TuningLayers none = layers_of({});
   EXPECT_THROW(choose_config({0, 4096, 4096, 128}, test::kH200, "", none), Error);

@@ -47,6 +47,12 @@ inline TuningRecord choice_for(const Shape& shape, const Config& config, double 
   return record;
 }
 
+// The same record of chained launches.
+inline TuningRecord chained(TuningRecord record) {
+  record.chained = true;
+  return record;
+}
+
 inline TuningRecord random_record(RandomCases& cases) {
   TuningRecord record = plain_choice();
   LegalCase legal = cases.next();
@@ -55,6 +61,7 @@ inline TuningRecord random_record(RandomCases& cases) {
   record.gpu = "GPU \"" + std::to_string(cases.upto(9)) + "\" \\";
   record.target = legal.target;
   record.shape = legal.shape;
+  record.chained = cases.upto(2) == 1;
   record.config = legal.config;
   const auto time = [&] { return static_cast<double>(cases.upto(1'000'000'000)) / 1000; };
   record.us = time();

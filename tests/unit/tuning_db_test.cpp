@@ -173,6 +173,37 @@ TEST(TuningLayers, TheGpuItselfComesFirst) {
   EXPECT_EQ(found_us({other, same}, shape_of(16), ""), 3) << "the later line";
 }
 
+TEST(TuningFile, ChainedAndIsolatedChoicesStandSideBySide) {
+  const auto record = choice_for(shape_of(16), plain_config(), 1);
+  const auto later = choice_for(shape_of(16), plain_config(), 3);
+  const auto file = file_of({record, chained(choice_for(shape_of(16), plain_config(), 2)), later,
+                             chained(choice_for(shape_of(16), plain_config(), 4))});
+  const std::vector<TuningRecord> found = file->choices(shape_of(16), kH200);
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].us, 3);
+  EXPECT_FALSE(found[0].chained);
+  EXPECT_EQ(found[1].us, 4);
+  EXPECT_TRUE(found[1].chained);
+}
+
+TEST(TuningLayers, ChainedLaunchesHaveRecordsOfTheirOwn) {
+  const auto alone = choice_for(shape_of(16), plain_config(), 1);
+  const auto near = chained(choice_for(shape_of(8), plain_config(), 2));
+  const auto mine = chained(choice_for(shape_of(16), plain_config(), 3));
+  const auto others = of_gpu(mine, "NVIDIA H100 80GB HBM3");
+  const auto us_of = [](const std::vector<TuningRecord>& records, bool in_chain) {
+    const auto found =
+        TuningLayers({file_of(records)}).find(shape_of(16), kH200, kH200Name, in_chain);
+    return found ? found->record.us : 0;
+  };
+  EXPECT_EQ(us_of({mine, alone}, true), 3);
+  EXPECT_EQ(us_of({mine, alone}, false), 1);
+  EXPECT_EQ(us_of({near, alone}, true), 2) << "the nearest of its kind before the exact other one";
+  EXPECT_EQ(us_of({others, alone}, true), 3) << "and another GPU's";
+  EXPECT_EQ(us_of({alone}, true), 1);
+  EXPECT_EQ(us_of({mine, near}, false), 0) << "isolated launches never go by chained ones";
+}
+
 TEST(TuningLayers, ARecordOfAnotherSchemaIsNotUsed) {
   TuningRecord old = choice_for(shape_of(16), plain_config(), 1);
   old.schema = 99;

@@ -68,6 +68,9 @@ TEST(TuningFiles, InOneDatabaseTheLaterChoiceStands) {
   const TuningRecord again = choice_for(kShape, plain_config(3), 4);
   EXPECT_EQ(text_of(merged({db_of({fast, again})})), to_line(again));
   EXPECT_EQ(text_of(standing_choices(db_of({fast, again}))), to_line(again));
+  const LoadedDb both = db_of({chained(fast), again});
+  EXPECT_EQ(text_of(standing_choices(both)), to_line(again) + to_line(chained(fast)));
+  EXPECT_FALSE(same_key(fast, chained(fast)));
 }
 
 TEST(TuningFiles, OtherGpusShapesAndKindsAreKept) {
@@ -79,8 +82,13 @@ TEST(TuningFiles, OtherGpusShapesAndKindsAreKept) {
   timing.kind = TuningRecord::Kind::timing;
   TuningRecord slower = timing;
   slower.us = 50;
-  const std::vector<TuningRecord> all = {choice_for(kShape, plain_config()), gpu, exact, timing,
-                                         slower};
+  const std::vector<TuningRecord> all = {choice_for(kShape, plain_config()),
+                                         gpu,
+                                         exact,
+                                         timing,
+                                         slower,
+                                         chained(choice_for(kShape, plain_config())),
+                                         chained(timing)};
   EXPECT_EQ(merged({db_of(all), db_of(all)}).size(), all.size());
 }
 
@@ -109,6 +117,9 @@ TEST(TuningFiles, ADifferenceIsInTheChoicesNotTheirTimes) {
   EXPECT_EQ(diff.changed[0].after.config, other.config);
   EXPECT_TRUE(diff.added.empty() && diff.removed.empty());
   EXPECT_EQ(diff_of(db_of({choice}), db_of({schema})).changed.size(), 1U);
+  diff = diff_of(db_of({choice}), db_of({choice, chained(other)}));
+  EXPECT_TRUE(diff.changed.empty());
+  EXPECT_EQ(text_of(diff.added), to_line(chained(other)));
   EXPECT_EQ(diff_of(db_of({}), db_of({choice})).added.size(), 1U);
   EXPECT_EQ(diff_of(db_of({choice}), db_of({})).removed.size(), 1U);
 }

@@ -41,7 +41,9 @@ class JournalTest : public testing::Test {
   }
   ~JournalTest() override { fs::remove_all(folder_); }
 
-  TuningJournal open() const { return {path_, {"NVIDIA H200", {"sm_90a", 132}, "13.0", 13000}}; }
+  TuningJournal open(bool chained = false) const {
+    return {path_, {"NVIDIA H200", {"sm_90a", 132}, "13.0", 13000, chained}};
+  }
   std::string text() const {
     std::ifstream file(path_, std::ios::binary);
     std::ostringstream all;
@@ -73,6 +75,15 @@ TEST_F(JournalTest, GivesBackWhatAReaderWillSee) {
   const TuningJournal again = open();
   ASSERT_EQ(again.records(kShape).size(), 1U);
   EXPECT_EQ(to_line(again.records(kShape)[0]), to_line(kept));
+}
+
+TEST_F(JournalTest, ChainedAndIsolatedRecordsAreKeptApart) {
+  EXPECT_FALSE(open().append(timing(10)).chained);
+  EXPECT_TRUE(open(true).append(timing(11)).chained);
+  ASSERT_EQ(open().records(kShape).size(), 1U);
+  EXPECT_EQ(open().records(kShape)[0].us, 10);
+  ASSERT_EQ(open(true).records(kShape).size(), 1U);
+  EXPECT_EQ(open(true).records(kShape)[0].us, 11);
 }
 
 TEST_F(JournalTest, ATornLastLineIsCutOff) {

@@ -24,6 +24,15 @@ TEST(TuningRecord, ALineIsWhatTheFormatSays) {
                 "\n");
 }
 
+// Lines that were written before there were chained launches stay what they are.
+TEST(TuningRecord, OnlyAChainedOneSaysSo) {
+  const std::string isolated = line_of(plain_choice());
+  const std::string line = line_of(chained(plain_choice()));
+  EXPECT_EQ(line, edited(isolated, "\"exact_m\":false", "\"exact_m\":false,\"chained\":true"));
+  EXPECT_FALSE(parse_line(isolated).record->chained);
+  EXPECT_TRUE(parse_line(line).record->chained);
+}
+
 TEST(TuningRecord, RandomLegalRecordsReadBack) {
   constexpr unsigned kSeed = 20240901;
   RandomCases cases(kSeed);
@@ -40,6 +49,7 @@ TEST(TuningRecord, RandomLegalRecordsReadBack) {
     EXPECT_EQ(back.gpu, record.gpu);
     EXPECT_EQ(back.target, record.target);
     EXPECT_EQ(back.shape, record.shape);
+    EXPECT_EQ(back.chained, record.chained);
     EXPECT_EQ(back.config, record.config);
     EXPECT_EQ(back.schema, record.schema);
     EXPECT_EQ(back.searched, record.searched);
@@ -102,6 +112,10 @@ TEST(TuningRecord, HostileLinesAreRefusedWithTheRule) {
       {edited(good, "\"choice\"", "7"), "\"kind\" is no text"},
       {edited(good, "\"stripe\"", "\"plane\""), "\"family\" has a value that is unknown"},
       {edited(good, "\"f16\"", "\"f32\""), "\"a\" is not \"f16\""},
+      {edited(good, "\"a\"", "\"chained\":false,\"a\""), "\"chained\" is there and not true"},
+      {edited(good, "\"a\"", "\"chained\":1,\"a\""), "\"chained\" is there and not true"},
+      {edited(good, "\"a\"", "\"chained\":true,\"chained\":true,\"a\""), "\"a\" is not there"},
+      {edited(good, "\"exact_m\"", "\"chained\":true,\"exact_m\""), "\"exact_m\" is not there"},
       {edited(good, "\"config\":{", "\"config\":[["), "\"config\" is no object"},
       {edited(good, "NVIDIA H200", ""), "the GPU has no name"},
       {edited(good, "H200", std::string("H\000", 4)), "no printable ASCII"},
