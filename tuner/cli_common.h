@@ -72,11 +72,13 @@ std::string gpu_name_of(const Target& target);
 const TuningLayers& tuning_layers();
 
 // The choice of this text (a config, "model" or "" as for Options::config), checked against shape
-// and target. `gpu` as its driver calls it, "" for any. Throws Error{invalid_config}.
+// and target. `gpu` as its driver calls it, "" for any; `chained` as Options::chained. Throws
+// Error{invalid_config}.
 Choice choice_for(const std::string& text, const Shape& shape, const Target& target,
-                  std::string_view gpu);
+                  std::string_view gpu, bool chained = false);
 // Its config, for the GPU here when it is of this target.
-Config config_for(const std::string& text, const Shape& shape, const Target& target);
+Config config_for(const std::string& text, const Shape& shape, const Target& target,
+                  bool chained = false);
 
 // Begins every JSON result: {"schema_version": 1, "verb": verb}.
 inline constexpr int kJsonSchema = 1;

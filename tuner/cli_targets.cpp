@@ -128,8 +128,8 @@ const TuningLayers& tuning_layers() {
 }
 
 Choice choice_for(const std::string& text, const Shape& shape, const Target& target,
-                  std::string_view gpu) {
-  Choice choice = choose_config(text, shape, target, gpu, tuning_layers());
+                  std::string_view gpu, bool chained) {
+  Choice choice = choose_config(text, shape, target, gpu, tuning_layers(), chained);
   if (choice.by != ChosenBy::given) return choice;
   if (const auto rule = why_illegal(shape, target, choice.config)) {
     throw Error(ErrorCode::invalid_config, fmt::format("'{}' is not legal for {} on {}: {}", text,
@@ -138,8 +138,8 @@ Choice choice_for(const std::string& text, const Shape& shape, const Target& tar
   return choice;
 }
 
-Config config_for(const std::string& text, const Shape& shape, const Target& target) {
-  return choice_for(text, shape, target, gpu_name_of(target)).config;
+Config config_for(const std::string& text, const Shape& shape, const Target& target, bool chained) {
+  return choice_for(text, shape, target, gpu_name_of(target), chained).config;
 }
 
 }  // namespace marlin

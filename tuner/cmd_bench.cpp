@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <initializer_list>
 #include <iterator>
 #include <memory>
 #include <random>
@@ -33,7 +34,7 @@ struct BenchOptions {
   double peak_tflops = 0;
   std::optional<std::uint64_t> seed;
   unsigned jobs = 0;
-  bool json = false, draw = false, no_cache = false, no_cublas = false;
+  bool chained = false, json = false, draw = false, no_cache = false, no_cublas = false;
 };
 
 // One layer at one M, and which jobs of its layer's queue are its own.
@@ -71,7 +72,8 @@ struct BenchRun {
 
 std::vector<Config> configs_for(const BenchOptions& options, const Shape& kernel,
                                 const Target& target, std::uint64_t seed) {
-  if (options.configs != "all") return {config_for(options.config, kernel, target)};
+  const Config chosen = config_for(options.config, kernel, target, options.chained);
+  if (options.configs != "all") return {chosen};
   std::vector<Config> matching, picked;
   const std::regex pattern(options.match);
   for (const Config& config : legal_configs(kernel, target)) {
@@ -80,7 +82,6 @@ std::vector<Config> configs_for(const BenchOptions& options, const Shape& kernel
   for (std::size_t index : sample_evenly(matching.size(), options.max_configs, seed)) {
     picked.push_back(matching[index]);
   }
-  const Config chosen = config_for(options.config, kernel, target);
   if (std::find(picked.begin(), picked.end(), chosen) == picked.end()) picked.push_back(chosen);
   return picked;
 }
@@ -88,7 +89,8 @@ std::vector<Config> configs_for(const BenchOptions& options, const Shape& kernel
 void add_cell(const BenchRun& run, LayerPlan& layer, const NamedShape& asked) {
   layer.weights.m = std::max(layer.weights.m, asked.shape.m);
   CellPlan cell{.asked = asked, .kernel = kernel_shape(asked.shape), .chosen = ""};
-  cell.chosen = to_string(config_for(run.options.config, cell.kernel, run.target));
+  cell.chosen =
+      to_string(config_for(run.options.config, cell.kernel, run.target, run.options.chained));
   for (const CellPlan& other : layer.cells) {  // Ms of one rung share its kernels
     if (other.kernel == cell.kernel) {
       cell.first_job = other.first_job;
@@ -150,13 +152,11 @@ void add_cublas(BenchCell& cell, LayerBench& bench) {
 
 nlohmann::ordered_json to_json(const BenchRun& run, const SweptCell& swept,
                                const SweepEntry& entry) {
-  nlohmann::ordered_json json{{"gpu", run.report.gpu},
-                              {"target", to_json(run.target)},
-                              {"layer", swept.cell.layer},
-                              {"shape", to_json(swept.cell.shape)},
-                              {"rung", swept.cell.rung},
-                              {"config", entry.config},
-                              {"chosen", entry.config == swept.chosen}};
+  nlohmann::ordered_json json{
+      {"gpu", run.report.gpu},     {"target", to_json(run.target)},
+      {"layer", swept.cell.layer}, {"shape", to_json(swept.cell.shape)},
+      {"rung", swept.cell.rung},   {"chained", run.report.chained},
+      {"config", entry.config},    {"chosen", entry.config == swept.chosen}};
   if (!entry.error.empty()) {
     json["error"] = entry.error;
     return json;
@@ -316,8 +316,9 @@ double peak_of(const BenchOptions& options, BenchTools& tools) {
 
 void bench_all(BenchRun& run, const Gpu& gpu, const std::vector<NamedShape>& asked) {
   const std::vector<LayerPlan> layers = plan_layers(run, asked);
-  BenchTools tools(gpu, !run.options.no_cublas);
-  run.report.cublas = tools.cublas_name;
+  const bool chained = run.options.chained;
+  BenchTools tools(gpu, !chained && !run.options.no_cublas, chained);
+  run.report.cublas = chained ? "not timed beside chained launches" : tools.cublas_name;
   run.report.peak_tflops = peak_of(run.options, tools);
   Progress progress("bench", asked.size());
   try {
@@ -352,6 +353,7 @@ CompareOptions compare_options(const BenchOptions& options) {
           .plot = options.plot,
           .seed = options.seed,
           .jobs = options.jobs,
+          .chained = options.chained,
           .json = options.json,
           .draw = options.draw,
           .no_cache = options.no_cache};
@@ -365,6 +367,8 @@ Exit run_bench(const BenchOptions& options) {
       .options = options, .report = {}, .swept = {}, .anchors = {}, .target = {}, .lines = {}};
   if (!options.anchors.empty()) run.anchors = Anchors::load(options.anchors);
   const Gpu gpu;
+  if (options.chained) require_can_chain(gpu.target());
+  run.report.chained = options.chained;
   run.target = options.target.resolve_one();
   run.seed = options.seed ? *options.seed : std::random_device{}();
   run.report.gpu = gpu.name();
@@ -412,15 +416,24 @@ void add_compare_option(CLI::App& verb, BenchOptions& options) {
       ->type_name("WHO,...");
 }
 
-void refuse_beside_compare(const CLI::App& verb) {
-  for (const char* other : {"--config", "--configs", "--match", "--max-configs", "--finals",
-                            "--top", "--out", "--anchors", "--peak-tflops", "--no-cublas"}) {
+void refuse_beside(const CLI::App& verb, std::string_view option,
+                   std::initializer_list<const char*> others, std::string_view why) {
+  for (const char* other : others) {
     if (verb.get_option(other)->count() == 0) continue;
-    throw Error(
-        ErrorCode::invalid_argument,
-        fmt::format("--compare and {} exclude each other: --compare times what its choosers "
-                    "choose, against the read floor alone",
-                    other));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{} and {} exclude each other: {}", option, other, why));
+  }
+}
+
+void refuse_contradictions(const CLI::App& verb, const BenchOptions& options) {
+  if (!options.compare.empty()) {
+    refuse_beside(verb, "--compare",
+                  {"--config", "--configs", "--match", "--max-configs", "--finals", "--top",
+                   "--out", "--anchors", "--peak-tflops", "--no-cublas"},
+                  "--compare times what its choosers choose, against the read floor alone");
+  } else if (options.chained) {
+    refuse_beside(verb, "--chained", {"--anchors", "--plot"},
+                  "cuBLAS and the published kernels were measured in isolated launches only");
   }
 }
 
@@ -435,6 +448,7 @@ void add_bench(CLI::App& app, Exit& exit) {
       "\nExamples:\n"
       "  marlin bench --shapes llama3-8b --m 1,16,64 --plot\n"
       "  marlin bench --shapes llama3-8b,llama3-70b --m 1,16,32,64,128 --anchors h200.json --json\n"
+      "  marlin bench --shapes llama3-8b --m 1,8,16 --chained\n"
       "  marlin bench --shape 16x4096x4096 --configs all --out sweep.jsonl\n"
       "  marlin bench --shapes llama3-8b --compare tuned,model,worst --plot\n");
   options->shapes.default_m = {1, 2, 4, 8, 16, 32, 64, 128};
@@ -445,6 +459,10 @@ void add_bench(CLI::App& app, Exit& exit) {
       ->type_name("TEXT");
   add_sweep_options(*verb, *options);
   add_compare_option(*verb, *options);
+  verb->add_flag(
+      "--chained", options->chained,
+      "launch kernels and read floors by programmatic dependent launch, as layers "
+      "follow each other in a model, with the configs chosen for that (sm_90 and newer)");
   verb->add_option("--anchors", options->anchors,
                    "published kernels' times, re-scaled by the read floor of this run")
       ->type_name("FILE");
@@ -462,7 +480,7 @@ void add_bench(CLI::App& app, Exit& exit) {
   verb->add_flag("--no-cache", options->no_cache, "keep the kernels out of the user's cache");
   verb->add_flag("--json", options->json, "print the result as JSON");
   verb->callback([options, verb, plot, &exit] {
-    if (!options->compare.empty()) refuse_beside_compare(*verb);
+    refuse_contradictions(*verb, *options);
     options->draw = plot->count() > 0;
     exit = run_bench(*options);
   });

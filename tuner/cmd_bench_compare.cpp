@@ -55,7 +55,7 @@ std::vector<ComparedChoice> choices_for(const CompareRun& run, const Shape& kern
     ComparedChoice choice;
     choice.chooser = chooser;
     if (chooser == "tuned") {
-      const Choice tuned = choice_for("", kernel, run.target, run.gpu);
+      const Choice tuned = choice_for("", kernel, run.target, run.gpu, run.options.chained);
       choice.config = to_string(tuned.config);
       choice.source = source_text(tuned);
     } else {
@@ -179,7 +179,7 @@ void race_all(CompareRun& run, const Gpu& gpu, const std::vector<NamedShape>& as
   CompileQueue queue(gpu, run.jobs, run.options.jobs);
   // Nothing is timed while the cores are busy compiling.
   if (!queue.wait_all(interrupted)) return;
-  BenchTools tools(gpu, false);
+  BenchTools tools(gpu, false, run.options.chained);
   Progress progress("bench", asked.size());
   try {
     for (const std::vector<CellPlan>& cells : layers) {
@@ -207,6 +207,7 @@ Exit bench_compare(const CompareOptions& options) {
   require_choosers(options.choosers);
   const std::vector<NamedShape> asked = options.shapes.resolve();
   const Gpu gpu;
+  if (options.chained) require_can_chain(gpu.target());
   CompareRun run{.options = options, .report = {}, .target = {}, .gpu = "", .jobs = {}};
   run.target = options.target.resolve_one();
   run.gpu = gpu_name_of(run.target);
@@ -214,6 +215,7 @@ Exit bench_compare(const CompareOptions& options) {
   run.report.gpu = gpu.name();
   run.report.target = to_string(run.target);
   run.report.choosers = options.choosers;
+  run.report.chained = options.chained;
   catch_interrupts();
   race_all(run, gpu, asked);
   write_results(run);

@@ -18,7 +18,7 @@ struct CompareOptions {
   std::string plot;                   // an SVG file, or empty
   std::optional<std::uint64_t> seed;
   unsigned jobs = 0;
-  bool json = false, draw = false, no_cache = false;
+  bool chained = false, json = false, draw = false, no_cache = false;
 };
 
 // tuned: what get() chooses. model: the cost model's first of all legal configs. worst: its last.

@@ -83,6 +83,7 @@ Json describe(const TuningRecord& record) {
   Json json = {{"gpu", record.gpu}};
   json["target"] = to_json(record.target);
   json["shape"] = to_json(record.shape);
+  json["chained"] = record.chained;
   json["config"] = to_string(record.config);
   json["schema"] = record.schema;
   json["searched"] = record.searched;
@@ -101,8 +102,12 @@ Json describe(const BadLine& bad) {
 }
 
 std::vector<std::string> row_of(const TuningRecord& record) {
-  return {record.gpu, record.target.arch, std::to_string(record.target.sms),
-          to_string(record.shape), to_string(record.config)};
+  return {record.gpu,
+          record.target.arch,
+          std::to_string(record.target.sms),
+          to_string(record.shape),
+          record.chained ? "chained" : "isolated",
+          to_string(record.config)};
 }
 
 std::string short_time(double us) { return fmt::format("{:.3f}", us); }
@@ -116,7 +121,7 @@ Exit run_ls(const DbOptions& options) {
   result["damaged"] = bad_lines(all.loaded).size();
   result["choices"] = Json::array();
   std::vector<std::vector<std::string>> rows = {
-      {"gpu", "arch", "sms", "shape", "config", "us", "gain", "state", "layer"}};
+      {"gpu", "arch", "sms", "shape", "launches", "config", "us", "gain", "state", "layer"}};
   for (const LoadedDb& db : all.loaded) {
     result["layers"].push_back(db.name);
     for (const TuningRecord& record : standing_choices(db)) {
@@ -211,7 +216,7 @@ Exit run_diff(const DbOptions& options) {
   result["removed"] = list_json(diff.removed);
   result["changed"] = Json::array();
   std::vector<std::vector<std::string>> rows = {
-      {"", "gpu", "arch", "sms", "shape", "config", "us"}};
+      {"", "gpu", "arch", "sms", "shape", "launches", "config", "us"}};
   add_rows(rows, "-", diff.removed);
   add_rows(rows, "+", diff.added);
   for (const ChangedChoice& change : diff.changed) {
@@ -280,7 +285,8 @@ void add_db(CLI::App& app, Exit& exit) {
   ls->add_option("--gpu", options->gpu, "only of GPUs whose name holds this text");
   CLI::App* merge = add("merge",
                         "Write the union of databases. Of several choices for one shape on one "
-                        "GPU that of the current kernels stays, then that of the widest search, "
+                        "GPU, isolated and chained ones apart, that of the current kernels stays, "
+                        "then that of the widest search, "
                         "then the fastest",
                         run_merge);
   add_files(merge, "databases")->required();

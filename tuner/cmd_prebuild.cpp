@@ -30,7 +30,7 @@ struct PrebuildOptions {
   bool from_db = false;
   std::string db;  // with from_db: this file's choices; empty: those of all layers
   int jobs = 1;
-  bool json = false;
+  bool chained = false, json = false;
 };
 
 enum class Status { left, built, present, replaced, failed };
@@ -78,10 +78,10 @@ std::vector<Job> jobs_for_shapes(const PrebuildOptions& options) {
       const Shape shape = kernel_shape(named.shape);
       if (std::find(planned.begin(), planned.end(), shape) != planned.end()) continue;
       planned.push_back(shape);
-      const Choice choice = choice_for(options.config, shape, target, gpu);
+      const Choice choice = choice_for(options.config, shape, target, gpu, options.chained);
       jobs.push_back(job_for(named.layer, shape, target, choice));
       if (choice.layer.empty()) continue;
-      if (auto found = tuning_layers().find(shape, target, gpu)) {
+      if (auto found = tuning_layers().find(shape, target, gpu, options.chained)) {
         jobs.back().records.push_back(std::move(found->record));
       }
     }
@@ -158,8 +158,10 @@ Work jobs_of_databases(const PrebuildOptions& options) {
 // Every kernel wanted, each once; what breaks a rule is refused here, before anything is compiled.
 Work plan_work(const PrebuildOptions& options) {
   if (!options.from_db) return {jobs_for_shapes(options), 0};
-  if (!options.config.empty()) {
-    throw Error(ErrorCode::invalid_argument, "--from-db and --config exclude each other");
+  if (!options.config.empty() || options.chained) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("--from-db and {} exclude each other",
+                            options.chained ? "--chained" : "--config"));
   }
   return jobs_of_databases(options);
 }
@@ -342,6 +344,8 @@ void add_prebuild(CLI::App& app, Exit& exit) {
                    "the GPU's name as its driver has it, where several share a target (with "
                    "--from-db: a part of it); else that of the GPU here if it is of the target")
       ->type_name("NAME");
+  verb->add_flag("--chained", options->chained,
+                 "the configs chosen for chained launches; --from-db takes both kinds");
   verb->add_option("-j,--jobs", options->jobs, "compiles at the same time")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");

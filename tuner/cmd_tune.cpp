@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "codegen/error.h"
+#include "runtime/device.h"
 #include "runtime/driver.h"
 #include "runtime/nvrtc.h"
 #include "runtime/tuning_db.h"
@@ -36,7 +37,7 @@ struct TuneOptions {
   std::optional<std::uint64_t> seed;
   SearchRules rules;
   unsigned jobs = 0;
-  bool json = false;
+  bool chained = false, json = false;
 };
 
 struct TuneSummary {
@@ -91,8 +92,15 @@ std::string duration(double seconds) {
   return fmt::format("{}m{:02}s", whole / 60, whole % 60);
 }
 
+CUdevice device_of(int ordinal) {
+  CUdevice device = 0;
+  check(driver().cuDeviceGet(&device, ordinal), "cuDeviceGet");
+  return device;
+}
+
 // What would else be told by a worker that does not come up. Makes no context here.
-void require_devices(const std::vector<int>& devices) {
+void require_devices(const TuneOptions& options) {
+  const std::vector<int>& devices = options.devices;
   int count = 0;
   check(driver().cuDeviceGetCount(&count), "cuDeviceGetCount");
   for (const int device : devices) {
@@ -103,19 +111,29 @@ void require_devices(const std::vector<int>& devices) {
     if (std::count(devices.begin(), devices.end(), device) > 1) {
       refuse(fmt::format("--devices names {} twice", device));
     }
+    if (options.chained) require_can_chain(target_of_device(device_of(device)));
   }
 }
 
 using Devices = std::vector<std::unique_ptr<RemoteDevice>>;
 
+std::vector<std::string> worker_command(const TuneOptions& options, int device,
+                                        std::uint64_t seed) {
+  std::vector<std::string> command = {std::filesystem::read_symlink("/proc/self/exe"),
+                                      "tune-worker",
+                                      "--device",
+                                      std::to_string(device),
+                                      "--seed",
+                                      std::to_string(seed)};
+  if (options.chained) command.emplace_back("--chained");
+  return command;
+}
+
 Devices start_workers(const TuneOptions& options, std::uint64_t seed) {
-  const std::string self = std::filesystem::read_symlink("/proc/self/exe");
   Devices devices;
   for (const int device : options.devices) {
-    devices.push_back(std::make_unique<RemoteDevice>(
-        std::vector<std::string>{self, "tune-worker", "--device", std::to_string(device), "--seed",
-                                 std::to_string(seed)},
-        kPatience));
+    devices.push_back(
+        std::make_unique<RemoteDevice>(worker_command(options, device, seed), kPatience));
     const WorkerHello& first = devices.front()->hello();
     const WorkerHello& hello = devices.back()->hello();
     if (hello.gpu != first.gpu || hello.target != first.target) {
@@ -232,7 +250,7 @@ std::string summary_of(const TuneSummary& run) {
         "mean)\n",
         gain);
   }
-  text += run.db + "\n";
+  text += fmt::format("{}, {} launches\n", run.db, run.options.chained ? "chained" : "isolated");
   if (count(run, Status::stopped) > 0) text += "the same command with --resume does the rest\n";
   return text;
 }
@@ -243,6 +261,7 @@ Json json_of(const TuneSummary& run) {
   json["target"] = to_json(run.subject.target);
   json["db"] = run.db;
   json["seed"] = run.seed;
+  json["chained"] = run.options.chained;
   for (const auto status : {CellResult::Status::tuned, CellResult::Status::kept,
                             CellResult::Status::failed, CellResult::Status::stopped}) {
     json[name_of(status)] = count(run, status);
@@ -273,10 +292,10 @@ Json json_of(const TuneSummary& run) {
 }
 
 void tune(TuneSummary& run, const TuneLimits& limits) {
-  require_devices(run.options.devices);
+  require_devices(run.options);
   const Devices devices = start_workers(run.options, run.seed);
   const WorkerHello& hello = devices.front()->hello();
-  run.subject = {hello.gpu, hello.target, nvrtc().version(), hello.driver};
+  run.subject = {hello.gpu, hello.target, nvrtc().version(), hello.driver, run.options.chained};
   TuningJournal journal(run.db, run.subject);
   CompileAhead compiler(run.subject.target, compile_jobs(run, journal),
                         compile_threads(run.options));
@@ -318,6 +337,7 @@ void add_tune(CLI::App& app, Exit& exit) {
       "Configs that gave wrong results, crashed or hung are kept as such and not tried again.\n"
       "\nExamples:\n"
       "  marlin tune --shapes llama3-8b\n"
+      "  marlin tune --shapes llama3-8b --m 1,2,4,8,16 --chained\n"
       "  marlin tune --shapes llama3-70b --m 1,2,4,8,16 --devices 0,1 --budget 3m\n"
       "  marlin tune --shapes shapes.txt --shard 2/3 --db part2.jsonl\n"
       "  marlin db merge part1.jsonl part2.jsonl part3.jsonl --out tuning.jsonl\n");
@@ -336,6 +356,10 @@ void add_tune(CLI::App& app, Exit& exit) {
   verb->add_option("--db", options->db,
                    "the database to extend; else MARLIN_TUNING_DB, else the user's")
       ->type_name("FILE");
+  verb->add_flag(
+      "--chained", options->chained,
+      "tune for launches chained by programmatic dependent launch (sm_90 and newer), which "
+      "Options::chained asks for; kept apart from isolated ones");
   verb->add_flag("--resume", options->rules.resume, "keep what the database has already");
   verb->add_flag("--retune-stale", options->rules.retune_stale,
                  "with --resume: but measure again what was measured with another driver, NVRTC or "
@@ -355,15 +379,17 @@ void add_tune_worker(CLI::App& app, Exit& /*exit*/) {
   struct WorkerOptions {
     int device = 0;
     std::uint64_t seed = 0;
+    bool chained = false;
   };
   auto options = std::make_shared<WorkerOptions>();
   CLI::App* verb = app.add_subcommand("tune-worker", "Measures for `marlin tune`");
   verb->group("");  // not for people
   verb->add_option("--device", options->device);
   verb->add_option("--seed", options->seed);
+  verb->add_flag("--chained", options->chained);
   verb->callback([options] {
     const Gpu gpu(options->device);
-    TuneBench bench(gpu, options->seed);
+    TuneBench bench(gpu, options->seed, options->chained);
     serve(bench, {gpu.name(), gpu.target(), driver().version}, 0, 1);
     // After a kernel that does not end nothing on the device can be freed any more.
     std::_Exit(static_cast<int>(Exit::done));

@@ -1,7 +1,7 @@
 """record.py [field=value]...: prints one line of a tuning database, its checksum right.
 
 Without arguments a choice for 16x4096x4096 on an H200. kind=failure and kind=timing leave out the
-fields that they do not have.
+fields that they do not have. chained=yes is one of chained launches.
 """
 
 import hashlib
@@ -32,6 +32,7 @@ FIELDS = {
     "k": 4096,
     "group": 128,
     "exact_m": False,
+    "chained": False,
     "a": "f16",
     "b": "i4",
     "c": "f16",
@@ -61,7 +62,7 @@ for argument in sys.argv[1:]:
 
 parts = []
 for name, value in FIELDS.items():
-    if name in ABSENT[FIELDS["kind"]]:
+    if name in ABSENT[FIELDS["kind"]] or (name == "chained" and not value):
         continue
     text = f"{value:.3f}" if name in TIMES else json.dumps(value, separators=(",", ":"))
     parts.append(f'"{name}":{text}')
