@@ -57,10 +57,13 @@ inline void check_look_up(const std::string& text, const Shape& shape, const Tar
   }
   const TuningLayers layers({file});
   for (const char* gpu : {"", "NVIDIA H200"}) {
-    const auto found = layers.find(shape, target, gpu);
-    if (!found) continue;
-    require(!why_illegal(shape, target, found->record.config), "a legal choice", text);
-    require(found->exact == (found->record.shape == shape), "exact as it is said", text);
+    for (const bool chained : {false, true}) {
+      const auto found = layers.find(shape, target, gpu, chained);
+      if (!found) continue;
+      require(!why_illegal(shape, target, found->record.config), "a legal choice", text);
+      require(found->exact == (found->record.shape == shape), "exact as it is said", text);
+      require(chained || !found->record.chained, "a choice for launches of this kind", text);
+    }
   }
 }
 

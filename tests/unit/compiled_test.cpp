@@ -23,6 +23,7 @@
 #include "tests/unit/cubin_cache_fixture.h"
 #include "tests/unit/stand_in_entry.h"
 #include "tests/unit/together.h"
+#include "tests/unit/tuning_cases.h"
 
 namespace marlin {
 namespace {
@@ -133,6 +134,51 @@ TEST_F(CompiledTest, AConfigOrTargetAskedForIsAnotherKernel) {
   EXPECT_EQ(store_.get(kShape, options), asked);
   options.config = "no config";
   EXPECT_EQ(error_of([&] { store_.get(kShape, options); }).code(), ErrorCode::invalid_config);
+}
+
+// Chained and isolated launches have their choices each; where they agree, one cubin serves both.
+TEST_F(CompiledTest, ChainedLaunchesHaveAChoiceOfTheirOwn) {
+  const std::string db = scratch_ / "tuning.jsonl";
+  TuningRecord record = test::choice_for(kShape, test::plain_config(2));
+  record.gpu = "Fake GPU";
+  const std::string isolated = to_line(record);
+  record.config = test::plain_config(3);
+  test::write_file(db, isolated + to_line(test::chained(record)));
+  Options options = cached();
+  options.tuning_db = db;
+  Options chained = options;
+  chained.chained = true;
+  EXPECT_EQ(store_.get(kShape, options)->config(), to_string(test::plain_config(2)));
+  const Kernel* kernel = store_.get(kShape, chained);
+  EXPECT_EQ(kernel->config(), to_string(test::plain_config(3)));
+  EXPECT_EQ(kernel->chosen_by(), ChosenBy::tuned);
+  EXPECT_EQ(store_.get(kShape, chained), kernel);
+  chained.target = Target{"sm_90a", 66};
+  EXPECT_NE(store_.get(kShape, chained), kernel);
+  EXPECT_EQ(compiles_, 3);
+
+  // A given config is one kernel, however it is launched.
+  options.config = chained.config = to_string(test::plain_config(4));
+  chained.target = std::nullopt;
+  EXPECT_EQ(store_.get(kShape, options), store_.get(kShape, chained));
+
+  test::write_file(db, isolated);
+  KernelStore& other = new_store();
+  options.config = chained.config = std::nullopt;
+  EXPECT_EQ(other.get(kShape, chained)->config(), to_string(test::plain_config(2)));
+  EXPECT_EQ(other.get(kShape, chained)->origin(), Origin::user_cache);
+}
+
+// Kernels that do not wait for the previous one by themselves are launched as always.
+TEST_F(CompiledTest, ADependentLaunchIsForKernelsThatCan) {
+  Options options = in_memory();
+  options.config = to_string(test::plain_config());
+  const Kernel* kernel = store_.get(kShape, options);
+  LaunchArgs args = sound_args();
+  args.dependent = true;
+  kernel->launch(nullptr, args, 13);
+  EXPECT_EQ(fake_cuda()->last.config.numAttrs, 0u);
+  EXPECT_EQ(fake_cuda()->last.m, 13);
 }
 
 TEST_F(CompiledTest, AnotherProcessFindsItInTheUsersCache) {

@@ -163,6 +163,19 @@ TEST_F(LinearTest, ALaunchCarriesThePointersTheStreamAndItsWorkspace) {
   EXPECT_TRUE(with && without);
 }
 
+TEST_F(LinearTest, OnesForChainedLaunchesDoNotShareTheirKernels) {
+  const Ladder isolated = ladder();
+  Options options = in_memory();
+  options.chained = true;
+  const Ladder chained(weights_of(512, 1024), options, store_, workspaces_);
+  const Ladder other(weights_of(512, 1024), options, store_, workspaces_);
+  EXPECT_FALSE(chained.shares_kernels(isolated));
+  EXPECT_TRUE(chained.shares_kernels(other));
+  for (const Ladder* one : {&isolated, &chained, &other}) call(*one, 16);
+  EXPECT_NE(chained.kernel_at(rung_index(16)), isolated.kernel_at(rung_index(16)));
+  EXPECT_EQ(chained.kernel_at(rung_index(16)), other.kernel_at(rung_index(16)));
+}
+
 TEST_F(LinearTest, ManyThreadsCompileEachRungOnce) {
   constexpr std::int64_t kMostM = 100;
   constexpr std::size_t kThreads = 8;
