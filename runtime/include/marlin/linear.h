@@ -54,8 +54,9 @@ class Linear {
   // Remembers the pointers and allocates nothing on the device. The options serve every kernel;
   // their stream is the one that warm_up() asks whether it is being captured. With
   // Options::chained each call is a dependent launch, which asks something of the kernels before it
-  // on the stream: see LaunchArgs::dependent. Throws Error{invalid_shape}, Error{invalid_argument}
-  // for a null or misaligned pointer, Error{no_driver} or Error{no_device} (no context is current).
+  // on the stream, those of pack_codes_gpu() among them: see LaunchArgs::dependent. Throws
+  // Error{invalid_shape}, Error{invalid_argument} for a null or misaligned pointer,
+  // Error{no_driver} or Error{no_device} (no context is current).
   explicit Linear(const DeviceWeights& weights, const Options& options = {});
   ~Linear();
   Linear(Linear&& other) noexcept;
