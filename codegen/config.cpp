@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "codegen/error.h"
+#include "codegen/family.h"
 
 namespace marlin {
 
@@ -18,6 +19,7 @@ const char* name_of(Partition::Kind kind) {
     case Partition::Kind::split: return "split";
     case Partition::Kind::span: return "span";
     case Partition::Kind::stripes: return "stripes";
+    case Partition::Kind::cluster: return "cluster";
   }
   return "?";
 }
@@ -38,7 +40,8 @@ bool read_warps(std::string_view word, Config& config) {
 }
 
 bool read_partition(std::string_view word, Partition& partition) {
-  for (auto kind : {Partition::Kind::split, Partition::Kind::span, Partition::Kind::stripes}) {
+  for (auto kind : {Partition::Kind::split, Partition::Kind::span, Partition::Kind::stripes,
+                    Partition::Kind::cluster}) {
     if (read_field(word, name_of(kind), partition.count)) {
       partition.kind = kind;
       return true;
@@ -69,7 +72,9 @@ bool read_word(int index, std::string_view word, Config& config) {
 }  // namespace
 
 std::string to_string(const Config& config) {
-  return fmt::format("m{} n{} w{}x{} k{} s{} {} {}{} b{}", config.tile_m, config.tile_n,
+  const std::string family =
+      config.family == Family::stripe ? "" : fmt::format("{} ", info(config.family).name);
+  return fmt::format("{}m{} n{} w{}x{} k{} s{} {} {}{} b{}", family, config.tile_m, config.tile_n,
                      config.warps_n, config.warps_k, config.warp_k, config.stages,
                      config.scale_on == ScaleOn::weights ? "weights" : "accumulators",
                      name_of(config.partition.kind), config.partition.count, config.blocks_per_sm);
@@ -82,6 +87,11 @@ Config parse_config(std::string_view text) {
   std::string word;
   int count = 0;
   while (words >> word) {
+    const KernelFamily* family = count == 0 ? find_family(word) : nullptr;
+    if (family != nullptr && family->id != Family::stripe && config.family == Family::stripe) {
+      config.family = family->id;
+      continue;
+    }
     if (!read_word(count, word, config)) {
       throw Error(
           ErrorCode::invalid_config,

@@ -12,7 +12,7 @@
 namespace marlin {
 
 // Which way of writing the kernel the config belongs to; family.h says what each brings.
-enum class Family { stripe };
+enum class Family { stripe, decode };
 
 // Where a group's scale is applied: on the FP16 weights as they are dequantised, or on FP32
 // accumulators at the end of each group (fewer instructions at few tokens, twice the registers).
@@ -23,8 +23,10 @@ enum class ScaleOn { weights, accumulators };
 //   span t    each block does t whole slices of one row of tiles, one after the other
 //   stripes b the slices, laid end to end along K, are cut into b stripes of equal length (+-1
 //             tile); a stripe may begin and end inside a slice
+//   cluster c the c blocks of a thread block cluster share one slice and split its K
+// The decode family has clusters only, the stripe family all others.
 struct Partition {
-  enum class Kind { split, span, stripes };
+  enum class Kind { split, span, stripes, cluster };
   Kind kind = Kind::split;
   int count = 1;
 
@@ -50,7 +52,8 @@ struct Config {
   friend bool operator==(const Config&, const Config&) = default;
 };
 
-// "m16 n256 w4x2 k32 s4 weights split1 b1"; parse_config reads it back and throws
+// "m16 n256 w4x2 k32 s4 weights split1 b1", "decode m8 n64 w1x8 k64 s4 accumulators cluster2 b1":
+// the family's name comes first but for the stripe family. parse_config reads it back and throws
 // Error{invalid_config} naming the field it cannot read.
 std::string to_string(const Config& config);
 Config parse_config(std::string_view text);

@@ -8,60 +8,10 @@ namespace marlin {
 namespace {
 
 constexpr char kComponents[] = "xyzw";
-
-bool scales_accumulators(const Plan& plan) {
-  return plan.group_scales && plan.config.scale_on == ScaleOn::accumulators;
-}
-bool scales_weights(const Plan& plan) {
-  return plan.group_scales && plan.config.scale_on == ScaleOn::weights;
-}
+constexpr char kWords[] = "words_at + stage", kTokens[] = "tokens_at + stage";
 
 const char* barrier(const Plan& plan) {
   return plan.private_rings ? "__syncwarp();" : "__syncthreads();";
-}
-
-// Loads the fragments of one k16 step of the stage into one of the two buffers.
-void load_step(const Plan& plan, Text& text, int step) {
-  const int buffer = step & 1;
-  for (int block = 0; block < plan.blocks64; ++block) {
-    text.line("load_words(words[{}][{}], {});", buffer, block,
-              plus("words_at + stage", step * plan.weights_unit_row + block * 512));
-  }
-  const int twist = step * 32 & 127, ahead = step * 32 & ~127;
-  const std::string at =
-      twist == 0 ? "tokens_at + stage" : fmt::format("(tokens_at + stage ^ {})", twist);
-  for (int tile = 0; tile < plan.token_tiles; tile += 2) {
-    const int offset = tile * 8 * plan.tokens_pitch + ahead;
-    if (tile + 1 < plan.token_tiles) {
-      text.line("load_tokens(tokens[{}][{}], tokens[{}][{}], {});", buffer, tile, buffer, tile + 1,
-                plus(at, offset));
-    } else {
-      text.line("load_tokens(tokens[{}][{}], {});", buffer, tile, plus(at, offset));
-    }
-  }
-}
-
-void load_scales(const Plan& plan, Text& text) {
-  for (int block = 0; block < plan.blocks64; ++block) {
-    text.line("load_words(scale_pairs[{}], {});", block, plus("scales_at + stage", block * 128));
-  }
-}
-
-void multiply_step(const Plan& plan, Text& text, int step) {
-  const int buffer = step & 1;
-  const bool first = scales_accumulators(plan) && step == 0;
-  for (int block = 0; block < plan.blocks64; ++block) {
-    for (int j = 0; j < 4; ++j) {
-      text.line("dequantise(weights, words[{}][{}].{});", buffer, block, kComponents[j]);
-      if (scales_weights(plan)) {
-        text.line("scale_weights(weights, scale_low[{0}][{1}], scale_high[{0}][{1}]);", block, j);
-      }
-      for (int tile = 0; tile < plan.token_tiles; ++tile) {
-        text.line("{}({}[{}][{}][{}], weights, tokens[{}][{}]);", first ? "mma_first" : "mma",
-                  scales_accumulators(plan) ? "group_sums" : "sums", block, j, tile, buffer, tile);
-      }
-    }
-  }
 }
 
 void spread_all(const Plan& plan, Text& text) {
@@ -69,20 +19,6 @@ void spread_all(const Plan& plan, Text& text) {
     for (int j = 0; j < 4; ++j) {
       text.line("spread_scales(scale_low[{0}][{1}], scale_high[{0}][{1}], scale_pairs[{0}].{2});",
                 block, j, kComponents[j]);
-    }
-  }
-}
-
-void add_group(const Plan& plan, Text& text) {
-  text.line("// The group's sums, scaled, join the running sums.");
-  for (int block = 0; block < plan.blocks64; ++block) {
-    for (int j = 0; j < 4; ++j) {
-      for (int tile = 0; tile < plan.token_tiles; ++tile) {
-        text.line(
-            "add_scaled(sums[{0}][{1}][{2}], group_sums[{0}][{1}][{2}], "
-            "widen(scale_pairs[{0}].{3}));",
-            block, j, tile, kComponents[j]);
-      }
     }
   }
 }
@@ -105,8 +41,8 @@ void next_stage(const Plan& plan, Text& text) {
   refill(plan, text);
   text.line("stage = stage == {} ? 0 : stage + {};", plan.ring_bytes - plan.stage_bytes,
             plan.stage_bytes);
-  load_step(plan, text, 0);
-  if (scales_weights(plan)) load_scales(plan, text);
+  load_step(plan, text, 0, kWords, kTokens);
+  if (scales_weights(plan)) load_scales(plan, text, "scales_at + stage");
 }
 
 // What happens when the last k tile of a slice is done and another slice may follow.
@@ -134,19 +70,6 @@ void slice_end(const Plan& plan, Text& text) {
               stripes ? "block_k_tiles" : std::to_string(plan.block_k_tiles));
   }
   text.close();
-}
-
-void declare_registers(const Plan& plan, Text& text) {
-  text.line("uint4 words[2][{}];", plan.blocks64);
-  text.line("unsigned tokens[2][{}][2];", plan.token_tiles);
-  text.line("unsigned weights[4];");
-  if (plan.group_scales) text.line("uint4 scale_pairs[{}];", plan.blocks64);
-  if (scales_weights(plan)) {
-    text.line("unsigned scale_low[{0}][4], scale_high[{0}][4];", plan.blocks64);
-  }
-  if (scales_accumulators(plan)) {
-    text.line("float group_sums[{}][4][{}][4];", plan.blocks64, plan.token_tiles);
-  }
 }
 
 }  // namespace
@@ -184,21 +107,21 @@ std::string emit_product(const Plan& plan) {
   }
   text.line("wait_for_stage<{}>();", plan.config.stages - 1);
   text.line("{}", barrier(plan));
-  load_step(plan, text, 0);
-  if (scales_weights(plan)) load_scales(plan, text);
+  load_step(plan, text, 0, kWords, kTokens);
+  if (scales_weights(plan)) load_scales(plan, text, "scales_at + stage");
   text.line("#pragma unroll 1");
   text.open("for (int k_tile = 0; k_tile < {}; ++k_tile) {{",
             stripes ? "block_k_tiles" : std::to_string(plan.block_k_tiles));
-  if (scales_accumulators(plan)) load_scales(plan, text);
+  if (scales_accumulators(plan)) load_scales(plan, text, "scales_at + stage");
   if (scales_weights(plan)) spread_all(plan, text);
   for (int step = 0; step < plan.k_steps; ++step) {
     text.line("// k16 step {} of {}.", step + 1, plan.k_steps);
     if (step + 1 < plan.k_steps) {
-      load_step(plan, text, step + 1);
+      load_step(plan, text, step + 1, kWords, kTokens);
     } else {
       next_stage(plan, text);
     }
-    multiply_step(plan, text, step);
+    multiply_step(plan, text, step, plan.k_steps);
   }
   if (scales_accumulators(plan)) add_group(plan, text);
   if (many_slices) slice_end(plan, text);

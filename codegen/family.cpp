@@ -4,13 +4,17 @@
 
 #include <fmt/format.h>
 
+#include "codegen/decode_family.h"
 #include "codegen/stripe_family.h"
 
 namespace marlin {
 
 const std::vector<KernelFamily>& families() {
   static const std::vector<KernelFamily> all = {
-      {Family::stripe, "stripe", 1, stripe_configs, stripe_rule, stripe_cost},
+      {Family::stripe, "stripe", 1, stripe_configs, stripe_rule, stripe_plan, stripe_source,
+       stripe_cost},
+      {Family::decode, "decode", 1, decode_configs, decode_rule, decode_plan, decode_source,
+       decode_cost},
   };
   return all;
 }

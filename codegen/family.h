@@ -22,6 +22,9 @@ struct KernelFamily {
   std::vector<Config> (*configs)(const Shape&, const Target&);
   // The rule against a config; valid shapes and targets only.
   std::optional<std::string> (*why_illegal)(const Shape&, const Target&, const Config&);
+  // As the functions of these names in plan.h and source.h.
+  Plan (*lay_out)(const Shape&, const Target&, const Config&);
+  std::string (*emit_source)(const Plan&);
   // What its kernel costs on this board.
   Cost (*cost)(const Plan&, const Board&);
 };

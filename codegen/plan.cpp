@@ -1,27 +1,23 @@
-// Shape + Target + Config -> every integer of the emitted kernel. Entry point: make_plan.
+// Shape + Target + Config -> every integer of the emitted kernel: what all families share.
+// Entry point: make_plan.
 #include "codegen/plan.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <tuple>
 
 #include "codegen/error.h"
+#include "codegen/family.h"
 
 namespace marlin {
 
 namespace {
 
-constexpr int kHalf = 2;                 // bytes of an FP16
-constexpr int kWordRowBytes = 8;         // packed bytes of one column in one k16 row
-constexpr int kBlock64Bytes = 512;       // packed bytes of 64 columns in one k16 row
-constexpr int kChunk = 16;               // bytes of one asynchronous copy
-constexpr int kReduceBudget = 48 << 10;  // shared memory for one pass of the reduction
+constexpr int kHalf = 2;          // bytes of an FP16
+constexpr int kWordRowBytes = 8;  // packed bytes of one column in one k16 row
 
 int ceil_div(std::int64_t a, std::int64_t b) { return static_cast<int>((a + b - 1) / b); }
-int round_up(int value, int step) { return (value + step - 1) / step * step; }
-int log2_of(int power) { return std::countr_zero(static_cast<unsigned>(power)); }
 
 void set_tiles(Plan& plan) {
   const auto& [shape, config] = std::tie(plan.shape, plan.config);
@@ -32,30 +28,6 @@ void set_tiles(Plan& plan) {
   plan.dynamic_m = !shape.exact_m && shape.m > 1;
   plan.guard_rows = plan.dynamic_m || shape.m % plan.rows != 0;
   plan.group_scales = !one_group(shape);
-}
-
-void set_grid(Plan& plan) {
-  const Partition& partition = plan.config.partition;
-  switch (partition.kind) {
-    case Partition::Kind::split:
-      plan.grid_x = plan.m_tiles;
-      plan.grid_y = plan.n_slices;
-      plan.grid_z = partition.count;
-      plan.block_k_tiles = plan.k_tiles / partition.count;
-      break;
-    case Partition::Kind::span:
-      plan.grid_x = plan.m_tiles;
-      plan.grid_y = plan.n_slices / partition.count;
-      plan.grid_z = 1;
-      plan.block_k_tiles = plan.k_tiles * partition.count;
-      break;
-    case Partition::Kind::stripes:
-      plan.grid_x = partition.count;
-      plan.grid_y = plan.grid_z = 1;
-      plan.striped = true;
-      break;
-  }
-  plan.threads = plan.config.threads();
 }
 
 void set_strides(Plan& plan) {
@@ -81,108 +53,31 @@ void set_strides(Plan& plan) {
   plan.output_m_tile = config.tile_m * plan.output_row;
 }
 
-void set_warp(Plan& plan) {
-  const Config& config = plan.config;
-  plan.private_rings = config.warps_n == 1;
-  plan.warp_columns = config.tile_n / config.warps_n;
-  plan.blocks64 = plan.warp_columns / 64;
-  plan.k_steps = config.warp_k / 16;
-  plan.token_tiles = ceil_div(plan.rows, 8);
-}
-
-// One stage: words, tokens, scales; each warp's words and scales stand apart, because it copies
-// what it reads. Rows of tokens are swizzled in 128-byte lines, so that the eight rows of an
-// ldmatrix matrix lie in different banks.
-void set_stage(Plan& plan) {
-  const Config& config = plan.config;
-  const int warps = config.warps();
-  plan.weights_unit_row = plan.blocks64 * kBlock64Bytes;
-  plan.weights_unit = plan.k_steps * plan.weights_unit_row;
-  plan.tokens_offset = warps * plan.weights_unit;
-  plan.tokens_pitch = kHalf * (plan.private_rings ? config.warp_k : config.tile_k());
-  const int token_bytes = plan.token_tiles * 8 * plan.tokens_pitch;
-  plan.tokens_unit = plan.private_rings ? token_bytes : 0;
-  plan.tokens_warp_k = plan.private_rings ? 0 : kHalf * config.warp_k;
-  plan.swizzle_shift = std::max(7, log2_of(plan.tokens_pitch));
-  plan.swizzle_mask = plan.tokens_pitch < 128 ? 3 : 7;
-  plan.scales_offset = plan.tokens_offset + (plan.private_rings ? warps : 1) * token_bytes;
-  plan.scales_unit = plan.group_scales ? kHalf * plan.warp_columns : 0;
-  plan.stage_bytes = round_up(plan.scales_offset + warps * plan.scales_unit, 128);
-  plan.ring_bytes = config.stages * plan.stage_bytes;
-}
-
-void set_copies(Plan& plan) {
-  plan.token_copiers = plan.private_rings ? 32 : plan.threads;
-  plan.token_chunks_row = plan.tokens_pitch / kChunk;
-  plan.token_rows_pass = std::max(1, plan.token_copiers / plan.token_chunks_row);
-  plan.token_passes = ceil_div(plan.rows, plan.token_rows_pass);
-  const int last_rows = plan.rows - (plan.token_passes - 1) * plan.token_rows_pass;
-  plan.token_last_copiers = last_rows * plan.token_chunks_row;
-  plan.scale_chunks = plan.scales_unit / kChunk;
-}
-
-// A block that still has copies in flight when a slice ends reduces beside the ring, else over it.
-// The pitch of four more columns spreads a fragment's stores over all banks.
-void set_reduction(Plan& plan) {
-  const Config& config = plan.config;
-  const bool over_ring = config.partition.kind == Partition::Kind::split;
-  plan.reduce_pitch = 4 * (config.tile_n + 4);
-  const int token_bytes = config.warps_k * plan.reduce_pitch;
-  const int all_tokens = plan.token_tiles * 8;
-  const int budget = over_ring ? std::max(plan.ring_bytes, kReduceBudget) : kReduceBudget;
-  plan.reduce_tokens = std::clamp(budget / token_bytes / 8 * 8, 8, all_tokens);
-  plan.reduce_passes = ceil_div(all_tokens, plan.reduce_tokens);
-  plan.reduce_warp_k = plan.reduce_tokens * plan.reduce_pitch;
-  plan.quads = config.tile_n / 4;
-  plan.reduce_rows = std::max(1, plan.threads / plan.quads);
-  plan.reduce_offset = over_ring ? 0 : plan.ring_bytes;
-  plan.shared_bytes =
-      std::max(plan.ring_bytes, plan.reduce_offset + plan.reduce_tokens * token_bytes);
-}
-
-void set_workspace(Plan& plan) {
-  const Partition& partition = plan.config.partition;
-  SharedSlices shared;
-  if (partition.kind == Partition::Kind::stripes) {
-    shared = count_shared(plan.m_tiles * plan.n_slices, plan.k_tiles, partition.count);
-  } else if (partition.kind == Partition::Kind::split && partition.count > 1) {
-    shared.counters = std::int64_t{plan.m_tiles} * plan.n_slices;
-    shared.slots = shared.counters * partition.count;
-  }
-  plan.shares_slices = shared.counters > 0;
-  if (plan.shares_slices) {
-    plan.ticket_offset = plan.shared_bytes;
-    plan.shared_bytes += 16;
-  }
-  plan.partial_tile = std::int64_t{4} * plan.rows * plan.config.tile_n;
-  plan.counters = shared.counters;
-  plan.partials_offset = kCounterBytes;
-  plan.workspace_bytes =
-      plan.shares_slices ? plan.partials_offset + shared.slots * plan.partial_tile : 0;
-}
-
 std::string entry_name(const Plan& plan) {
   const Shape& shape = plan.shape;
-  return fmt::format("marlin_stripe_{}x{}x{}_g{}", shape.m, shape.n, shape.k,
-                     shape.group > 0 ? std::to_string(shape.group) : "all");
+  return fmt::format("marlin_{}_{}x{}x{}_g{}", info(plan.config.family).name, shape.m, shape.n,
+                     shape.k, shape.group > 0 ? std::to_string(shape.group) : "all");
 }
 
 }  // namespace
 
-Plan lay_out(const Shape& shape, const Target& target, const Config& config) {
+Plan start_plan(const Shape& shape, const Target& target, const Config& config) {
   Plan plan;
   plan.shape = shape;
   plan.target = target;
   plan.config = config;
+  plan.threads = config.threads();
   set_tiles(plan);
-  set_grid(plan);
   set_strides(plan);
-  set_warp(plan);
-  set_stage(plan);
-  set_copies(plan);
-  set_reduction(plan);
-  set_workspace(plan);
+  plan.warp_columns = config.tile_n / config.warps_n;
+  plan.blocks64 = plan.warp_columns / 64;
+  plan.k_steps = config.warp_k / 16;
+  plan.token_tiles = ceil_div(plan.rows, 8);
   return plan;
+}
+
+Plan lay_out(const Shape& shape, const Target& target, const Config& config) {
+  return info(config.family).lay_out(shape, target, config);
 }
 
 Plan make_plan(const Shape& shape, const Target& target, const Config& config) {
@@ -209,32 +104,118 @@ int register_estimate(const Plan& plan) {
   return accumulators + words + tokens + scales + kAddressesAndTemporaries;
 }
 
+std::optional<std::string> resource_rule(const Plan& plan) {
+  constexpr int kReservedShared = 1024;
+  const ArchLimits& limits = limits_of(plan.target);
+  const int blocks = plan.config.blocks_per_sm;
+  if (plan.threads * blocks > limits.threads_per_sm) {
+    return fmt::format("{} threads x {} blocks exceed the {} of an SM", plan.threads, blocks,
+                       limits.threads_per_sm);
+  }
+  if (plan.shared_bytes > limits.shared_per_block) {
+    return fmt::format("{} bytes of shared memory exceed a block's {}", plan.shared_bytes,
+                       limits.shared_per_block);
+  }
+  if ((plan.shared_bytes + kReservedShared) * blocks > limits.shared_per_sm) {
+    return fmt::format("{} bytes of shared memory x {} blocks exceed an SM's {}", plan.shared_bytes,
+                       blocks, limits.shared_per_sm);
+  }
+  const int registers = std::min(255, limits.registers_per_sm / (plan.threads * blocks) / 8 * 8);
+  if (register_estimate(plan) > registers) {
+    return fmt::format("about {} registers a thread exceed the {} there are",
+                       register_estimate(plan), registers);
+  }
+  return std::nullopt;
+}
+
 std::vector<std::pair<std::string, std::int64_t>> named_values(const Plan& plan) {
 #define MARLIN_FIELD(name) \
   { #name, static_cast < std::int64_t>(plan.name) }
   return {
-      MARLIN_FIELD(threads),         MARLIN_FIELD(grid_x),         MARLIN_FIELD(grid_y),
-      MARLIN_FIELD(grid_z),          MARLIN_FIELD(shared_bytes),   MARLIN_FIELD(workspace_bytes),
-      MARLIN_FIELD(m_tiles),         MARLIN_FIELD(n_slices),       MARLIN_FIELD(k_tiles),
-      MARLIN_FIELD(block_k_tiles),   MARLIN_FIELD(rows),           MARLIN_FIELD(dynamic_m),
-      MARLIN_FIELD(guard_rows),      MARLIN_FIELD(weights_row),    MARLIN_FIELD(weights_k_tile),
-      MARLIN_FIELD(weights_slice),   MARLIN_FIELD(weights_column), MARLIN_FIELD(tokens_row),
-      MARLIN_FIELD(tokens_k_tile),   MARLIN_FIELD(tokens_m_tile),  MARLIN_FIELD(tokens_column),
-      MARLIN_FIELD(scales_row),      MARLIN_FIELD(scales_k_tile),  MARLIN_FIELD(scales_slice),
-      MARLIN_FIELD(scales_column),   MARLIN_FIELD(output_row),     MARLIN_FIELD(output_slice),
-      MARLIN_FIELD(output_m_tile),   MARLIN_FIELD(private_rings),  MARLIN_FIELD(warp_columns),
-      MARLIN_FIELD(blocks64),        MARLIN_FIELD(k_steps),        MARLIN_FIELD(token_tiles),
-      MARLIN_FIELD(group_scales),    MARLIN_FIELD(weights_unit),   MARLIN_FIELD(weights_unit_row),
-      MARLIN_FIELD(tokens_offset),   MARLIN_FIELD(tokens_pitch),   MARLIN_FIELD(tokens_unit),
-      MARLIN_FIELD(tokens_warp_k),   MARLIN_FIELD(swizzle_shift),  MARLIN_FIELD(swizzle_mask),
-      MARLIN_FIELD(scales_offset),   MARLIN_FIELD(scales_unit),    MARLIN_FIELD(stage_bytes),
-      MARLIN_FIELD(ring_bytes),      MARLIN_FIELD(token_copiers),  MARLIN_FIELD(token_chunks_row),
-      MARLIN_FIELD(token_rows_pass), MARLIN_FIELD(token_passes),   MARLIN_FIELD(token_last_copiers),
-      MARLIN_FIELD(scale_chunks),    MARLIN_FIELD(reduce_offset),  MARLIN_FIELD(reduce_tokens),
-      MARLIN_FIELD(reduce_passes),   MARLIN_FIELD(reduce_pitch),   MARLIN_FIELD(reduce_warp_k),
-      MARLIN_FIELD(quads),           MARLIN_FIELD(reduce_rows),    MARLIN_FIELD(shares_slices),
-      MARLIN_FIELD(ticket_offset),   MARLIN_FIELD(counters),       MARLIN_FIELD(partials_offset),
+      MARLIN_FIELD(threads),
+      MARLIN_FIELD(grid_x),
+      MARLIN_FIELD(grid_y),
+      MARLIN_FIELD(grid_z),
+      MARLIN_FIELD(shared_bytes),
+      MARLIN_FIELD(workspace_bytes),
+      MARLIN_FIELD(m_tiles),
+      MARLIN_FIELD(n_slices),
+      MARLIN_FIELD(k_tiles),
+      MARLIN_FIELD(block_k_tiles),
+      MARLIN_FIELD(rows),
+      MARLIN_FIELD(dynamic_m),
+      MARLIN_FIELD(guard_rows),
+      MARLIN_FIELD(weights_row),
+      MARLIN_FIELD(weights_k_tile),
+      MARLIN_FIELD(weights_slice),
+      MARLIN_FIELD(weights_column),
+      MARLIN_FIELD(tokens_row),
+      MARLIN_FIELD(tokens_k_tile),
+      MARLIN_FIELD(tokens_m_tile),
+      MARLIN_FIELD(tokens_column),
+      MARLIN_FIELD(scales_row),
+      MARLIN_FIELD(scales_k_tile),
+      MARLIN_FIELD(scales_slice),
+      MARLIN_FIELD(scales_column),
+      MARLIN_FIELD(output_row),
+      MARLIN_FIELD(output_slice),
+      MARLIN_FIELD(output_m_tile),
+      MARLIN_FIELD(private_rings),
+      MARLIN_FIELD(warp_columns),
+      MARLIN_FIELD(blocks64),
+      MARLIN_FIELD(k_steps),
+      MARLIN_FIELD(token_tiles),
+      MARLIN_FIELD(group_scales),
+      MARLIN_FIELD(weights_unit),
+      MARLIN_FIELD(weights_unit_row),
+      MARLIN_FIELD(tokens_offset),
+      MARLIN_FIELD(tokens_pitch),
+      MARLIN_FIELD(tokens_unit),
+      MARLIN_FIELD(tokens_warp_k),
+      MARLIN_FIELD(swizzle_shift),
+      MARLIN_FIELD(swizzle_mask),
+      MARLIN_FIELD(scales_offset),
+      MARLIN_FIELD(scales_unit),
+      MARLIN_FIELD(stage_bytes),
+      MARLIN_FIELD(ring_bytes),
+      MARLIN_FIELD(token_copiers),
+      MARLIN_FIELD(token_chunks_row),
+      MARLIN_FIELD(token_rows_pass),
+      MARLIN_FIELD(token_passes),
+      MARLIN_FIELD(token_last_copiers),
+      MARLIN_FIELD(scale_chunks),
+      MARLIN_FIELD(reduce_offset),
+      MARLIN_FIELD(reduce_tokens),
+      MARLIN_FIELD(reduce_passes),
+      MARLIN_FIELD(reduce_pitch),
+      MARLIN_FIELD(reduce_warp_k),
+      MARLIN_FIELD(quads),
+      MARLIN_FIELD(reduce_rows),
+      MARLIN_FIELD(shares_slices),
+      MARLIN_FIELD(ticket_offset),
+      MARLIN_FIELD(counters),
+      MARLIN_FIELD(partials_offset),
       MARLIN_FIELD(partial_tile),
+      MARLIN_FIELD(dependent_launch),
+      MARLIN_FIELD(cluster),
+      MARLIN_FIELD(parts),
+      MARLIN_FIELD(part_units),
+      MARLIN_FIELD(long_parts),
+      MARLIN_FIELD(unit_groups),
+      MARLIN_FIELD(group_steps),
+      MARLIN_FIELD(tokens_line),
+      MARLIN_FIELD(words_offset),
+      MARLIN_FIELD(words_bytes),
+      MARLIN_FIELD(full_bytes),
+      MARLIN_FIELD(full_offset),
+      MARLIN_FIELD(tokens_full_offset),
+      MARLIN_FIELD(tokens_free_offset),
+      MARLIN_FIELD(received_offset),
+      MARLIN_FIELD(receive_offset),
+      MARLIN_FIELD(receive_part),
+      MARLIN_FIELD(fragments),
+      MARLIN_FIELD(most_owned),
+      MARLIN_FIELD(quad_lanes),
   };
 #undef MARLIN_FIELD
 }

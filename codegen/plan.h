@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,12 @@
 #include "codegen/target.h"
 
 namespace marlin {
+
+// The part of a slice's sums that one block of a cluster adds up and stores: fragments of every
+// warp column, in the order [64 columns][16 of them][8 tokens].
+struct Owner {
+  int first = 0, count = 0;
+};
 
 // Sizes and offsets are in bytes unless a name says otherwise. "Unit": what one warp takes from one
 // stage. "Words": 32-bit words of eight packed codes.
@@ -60,6 +67,7 @@ struct Plan {
   int weights_unit_row = 0;  // from one k16 row to the next inside it
   int tokens_offset = 0;     // inside a stage
   int tokens_pitch = 0;      // from one token to the next
+  int tokens_line = 128;     // from 64 k of all a unit's tokens to the next 64
   int tokens_unit = 0;       // private rings: tokens of one warp; else 0
   int tokens_warp_k = 0;     // shared tokens: from one warp_k's k range to the next; else 0
   int swizzle_shift = 0, swizzle_mask = 0;
@@ -92,9 +100,37 @@ struct Plan {
   std::int64_t counters = 0;   // slices with several owners
   std::int64_t partials_offset = 0;
   std::int64_t partial_tile = 0;
+
+  // Decode family: the blocks of a cluster and the warps of each that share columns split K into
+  // parts; part p takes the units p, p + parts, p + 2 parts, ...
+  bool dependent_launch = false;  // safe to start before the previous kernel of the stream is done
+  int cluster = 1;                // blocks
+  int parts = 0;
+  int part_units = 0;   // units of every part
+  int long_parts = 0;   // the first of them have one more
+  int unit_groups = 0;  // rows of scales that a unit needs
+  int group_steps = 0;  // k16 steps of a unit that share a row
+
+  // Its shared memory: rings of tokens, [warps_k][stage], and of words with their scales,
+  // [warp][stage]; barriers; what other warps and blocks send.
+  int words_offset = 0;
+  int words_bytes = 0;         // of one stage of a warp, scales included
+  int full_bytes = 0;          // what a barrier `full` waits for
+  int full_offset = 0;         // barriers [warp][stage]: the words, private tokens too, are there
+  int tokens_full_offset = 0;  // shared tokens: barriers [warps_k][stage]
+  int tokens_free_offset = 0;  // shared tokens: barriers [warps_k][stage], all have read them
+  int received_offset = 0;     // barrier of what the cluster sends to this block
+  int receive_offset = 0;      // sums [part][warps_n][own fragment][lane][4] as FP32
+  int receive_part = 0;        // from one part to the next
+  int fragments = 0;           // of 16 columns x 8 tokens that a warp sums
+  int most_owned = 0;          // of them that one block owns
+  int quad_lanes = 0;          // of the four lanes that hold eight tokens, those that hold any row
+  std::vector<Owner> owners;   // by rank in the cluster
 };
 
+// Room for counters; the same in every kernel.
 inline constexpr std::int64_t kCounterBytes = 64 << 10;
+
 inline constexpr std::int64_t kMostCounters = kCounterBytes / 4;
 
 // Throws Error{invalid_shape, invalid_target or invalid_config} with the broken rule.
@@ -105,10 +141,18 @@ Plan make_plan(const Shape& shape, const Target& target, const Config& config);
 // estimates.
 Plan lay_out(const Shape& shape, const Target& target, const Config& config);
 
+// What every family's plan begins with: tiles of N and K, row counts and the strides of global
+// memory.
+Plan start_plan(const Shape& shape, const Target& target, const Config& config);
+
 // Registers that suffice for a thread's accumulators, fragments, scales and addresses without
 // spills; the compiler takes more where it has room. Legality compares it with what a config leaves
 // a thread.
 int register_estimate(const Plan& plan);
+
+// The rule that a block's threads, registers and shared memory break, alone or with the others that
+// the config wants on an SM; or nothing.
+std::optional<std::string> resource_rule(const Plan& plan);
 
 // Every integer of the plan as (name, value), in a fixed order, for dumps.
 std::vector<std::pair<std::string, std::int64_t>> named_values(const Plan& plan);

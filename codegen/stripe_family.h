@@ -14,6 +14,8 @@ namespace marlin {
 std::vector<Config> stripe_configs(const Shape& shape, const Target& target);
 std::optional<std::string> stripe_rule(const Shape& shape, const Target& target,
                                        const Config& config);
+Plan stripe_plan(const Shape& shape, const Target& target, const Config& config);
+std::string stripe_source(const Plan& plan);
 Cost stripe_cost(const Plan& plan, const Board& board);
 
 }  // namespace marlin

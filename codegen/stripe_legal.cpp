@@ -72,6 +72,7 @@ Rule partition_rule(const Shape& shape, const Target& target, const Config& conf
   const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
   const std::int64_t n_slices = shape.n / config.tile_n, k_tiles = shape.k / config.tile_k();
   const auto [kind, count] = config.partition;
+  if (kind == Partition::Kind::cluster) return "clusters are for the decode family";
   if (kind == Partition::Kind::split && (k_tiles % count != 0 || count > 16)) {
     return fmt::format("split{} does not cut {} k tiles into at most 16 equal parts", count,
                        k_tiles);
@@ -94,12 +95,7 @@ Rule partition_rule(const Shape& shape, const Target& target, const Config& conf
   return std::nullopt;
 }
 
-// What one block and the blocks that share an SM may take.
-Rule resource_rule(const Plan& plan, const ArchLimits& limits) {
-  constexpr int kReservedShared = 1024;
-  constexpr std::int64_t kMostWorkspace = std::int64_t{1} << 30;
-  const Config& config = plan.config;
-  const int blocks = config.blocks_per_sm;
+Rule threads_rule(const Plan& plan) {
   if (plan.threads < plan.quads) {
     return fmt::format("{} threads are fewer than the {} column quads", plan.threads, plan.quads);
   }
@@ -107,29 +103,17 @@ Rule resource_rule(const Plan& plan, const ArchLimits& limits) {
     return fmt::format("a token row of {} chunks exceeds its {} copying threads",
                        plan.token_chunks_row, plan.token_copiers);
   }
-  if (plan.threads * blocks > limits.threads_per_sm) {
-    return fmt::format("{} threads x {} blocks exceed the {} of an SM", plan.threads, blocks,
-                       limits.threads_per_sm);
-  }
-  if (plan.shared_bytes > limits.shared_per_block) {
-    return fmt::format("{} bytes of shared memory exceed a block's {}", plan.shared_bytes,
-                       limits.shared_per_block);
-  }
-  if ((plan.shared_bytes + kReservedShared) * blocks > limits.shared_per_sm) {
-    return fmt::format("{} bytes of shared memory x {} blocks exceed an SM's {}", plan.shared_bytes,
-                       blocks, limits.shared_per_sm);
-  }
+  return std::nullopt;
+}
+
+Rule workspace_rule(const Plan& plan) {
+  constexpr std::int64_t kMostWorkspace = std::int64_t{1} << 30;
   if (plan.counters > kMostCounters) {
     return fmt::format("{} slices with several owners exceed the {} counters", plan.counters,
                        kMostCounters);
   }
   if (plan.workspace_bytes > kMostWorkspace) {
     return fmt::format("{} bytes of workspace exceed {}", plan.workspace_bytes, kMostWorkspace);
-  }
-  const int registers = std::min(255, limits.registers_per_sm / (plan.threads * blocks) / 8 * 8);
-  if (register_estimate(plan) > registers) {
-    return fmt::format("about {} registers a thread exceed the {} there are",
-                       register_estimate(plan), registers);
   }
   return std::nullopt;
 }
@@ -138,11 +122,13 @@ Rule resource_rule(const Plan& plan, const ArchLimits& limits) {
 
 std::optional<std::string> stripe_rule(const Shape& shape, const Target& target,
                                        const Config& config) {
-  const ArchLimits& limits = limits_of(target);
   if (Rule rule = tile_rule(config)) return rule;
   if (Rule rule = shape_rule(shape, config)) return rule;
   if (Rule rule = partition_rule(shape, target, config)) return rule;
-  return resource_rule(lay_out(shape, target, config), limits);
+  const Plan plan = stripe_plan(shape, target, config);
+  if (Rule rule = threads_rule(plan)) return rule;
+  if (Rule rule = workspace_rule(plan)) return rule;
+  return resource_rule(plan);
 }
 
 namespace {

@@ -89,7 +89,8 @@ void Kernel::load_into_context() const {
 // Split and span grids count the token tiles along x; those beyond the rows have nothing to do.
 unsigned Kernel::grid_x(std::int64_t rows) const {
   const Plan& plan = text_.plan;
-  if (plan.config.partition.kind == Partition::Kind::stripes) {
+  const auto kind = plan.config.partition.kind;
+  if (kind == Partition::Kind::stripes || kind == Partition::Kind::cluster) {
     return static_cast<unsigned>(plan.grid_x);
   }
   return static_cast<unsigned>((rows + plan.config.tile_m - 1) / plan.config.tile_m);
@@ -113,6 +114,9 @@ void Kernel::enqueue(CUstream stream, const LaunchArgs& args, std::int64_t rows)
   int m = static_cast<int>(rows);
   void* params[] = {&pointers.a, &pointers.b,         &pointers.scales,
                     &pointers.c, &pointers.workspace, &m};
+  CUlaunchAttribute attribute = {};
+  attribute.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+  attribute.value.programmaticStreamSerializationAllowed = 1;
   CUlaunchConfig config = {};
   config.gridDimX = grid_x(rows);
   config.gridDimY = static_cast<unsigned>(plan.grid_y);
@@ -121,6 +125,8 @@ void Kernel::enqueue(CUstream stream, const LaunchArgs& args, std::int64_t rows)
   config.blockDimY = config.blockDimZ = 1;
   config.sharedMemBytes = static_cast<unsigned>(plan.shared_bytes);
   config.hStream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = args.dependent && plan.dependent_launch ? 1 : 0;
   check(driver().cuLaunchKernelEx(&config, reinterpret_cast<CUfunction>(kernel_), params, nullptr),
         "cuLaunchKernelEx");
 }

@@ -1,9 +1,5 @@
 // Asynchronous copies from global to shared memory (cp.async, sm_80 and later).
 
-__device__ __forceinline__ unsigned shared_address(const void* pointer) {
-  return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
-}
-
 // Sixteen bytes, past L1. The source is fetched into L2 by lines of 128 bytes.
 __device__ __forceinline__ void copy16(unsigned to, const char* from) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from)

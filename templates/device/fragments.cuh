@@ -1,5 +1,9 @@
 // Shared memory -> registers, in the fragment layout of mma.m16n8k16.
 
+__device__ __forceinline__ unsigned shared_address(const void* pointer) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
+}
+
 // Four words of packed codes: one lane's weights of a k16 row of 64 columns.
 __device__ __forceinline__ void load_words(uint4& words, unsigned from) {
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"

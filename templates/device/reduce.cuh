@@ -1,14 +1,5 @@
 // Sums of several warps and blocks -> C.
 
-template <int Blocks, int Tiles>
-__device__ __forceinline__ void clear(float (&sums)[Blocks][4][Tiles][4]) {
-#pragma unroll
-  for (int block = 0; block < Blocks; ++block) {
-#pragma unroll
-    for (int i = 0; i < 16 * Tiles; ++i) sums[block][i / (4 * Tiles)][i / 4 % Tiles][i % 4] = 0.f;
-  }
-}
-
 // A fragment's four sums into the FP32 tile [token][column]: columns g and g + 8 of tokens 2t and
 // 2t + 1.
 template <int Pitch>

@@ -48,3 +48,11 @@ __device__ __forceinline__ void scale_quad(float4& quad, uint2 scales) {
   quad.z *= high.x;
   quad.w *= high.y;
 }
+
+// The same for one column, as a factor.
+__device__ __forceinline__ float channel_scale_of(const char* scales, int column) {
+  const int place = column / 32 * 32 + (column & 7) / 2 * 8 + (column / 8 & 3) * 2 + (column & 1);
+  unsigned pair = reinterpret_cast<const unsigned*>(scales)[place / 2];
+  const float2 both = widen(pair);
+  return place & 1 ? both.y : both.x;
+}

@@ -1,0 +1,22 @@
+// The decode family, for few tokens on sm_90 and later: mma.sync with weights as the A operand,
+// bulk asynchronous copies, K split over the blocks of a cluster.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "codegen/config.h"
+#include "codegen/cost.h"
+
+namespace marlin {
+
+// As KernelFamily's members of the same names.
+std::vector<Config> decode_configs(const Shape& shape, const Target& target);
+std::optional<std::string> decode_rule(const Shape& shape, const Target& target,
+                                       const Config& config);
+Plan decode_plan(const Shape& shape, const Target& target, const Config& config);
+std::string decode_source(const Plan& plan);
+Cost decode_cost(const Plan& plan, const Board& board);
+
+}  // namespace marlin

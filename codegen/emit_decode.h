@@ -1,0 +1,24 @@
+// The emit functions of the decode family, one file for each memory hop.
+#pragma once
+
+#include <string>
+
+#include "codegen/plan.h"
+
+namespace marlin {
+
+// emit_decode_copies.cpp: block -> its part of the work; global -> shared memory.
+std::string decode_rank(const Plan& plan);   // the name of a block's rank, "0" when alone
+std::string decode_slice(const Plan& plan);  // of its slice, "0" when there is only one
+std::string emit_decode_work(const Plan& plan);
+std::string emit_decode_requests(const Plan& plan);
+std::string emit_decode_fill(const Plan& plan);
+
+// emit_decode_product.cpp: shared memory -> fragments -> sums.
+std::string emit_decode_fragments(const Plan& plan);
+std::string emit_decode_product(const Plan& plan);
+
+// emit_decode_output.cpp: sums -> owners -> C.
+std::string emit_decode_output(const Plan& plan);
+
+}  // namespace marlin

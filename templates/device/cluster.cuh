@@ -1,0 +1,39 @@
+// Partial sums of a thread block cluster, sent through distributed shared memory (sm_90 and later):
+// every block receives what it owns and adds it in a fixed order.
+
+// The first half of a barrier over the cluster. Relaxed: what peers must see before they send, the
+// barriers, is published by a fence, and a release would wait for the copies under way.
+__device__ __forceinline__ void arrive_at_cluster() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+
+__device__ __forceinline__ void wait_for_cluster() {
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+// A fragment's four sums to the same place of the block of this rank, and their bytes to its barrier.
+__device__ __forceinline__ void send_sums(unsigned to, unsigned rank, unsigned barrier,
+                                          const float (&sums)[4]) {
+  asm volatile(
+      "{\n\t"
+      ".reg .b32 place, signal;\n\t"
+      "mapa.shared::cluster.u32 place, %0, %1;\n\t"
+      "mapa.shared::cluster.u32 signal, %2, %1;\n\t"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [place], {%3, %4, %5, %6}, "
+      "[signal];\n\t"
+      "}" ::"r"(to),
+      "r"(rank), "r"(barrier), "f"(sums[0]), "f"(sums[1]), "f"(sums[2]), "f"(sums[3])
+      : "memory");
+}
+
+// Waits for all that was sent to this block.
+__device__ __forceinline__ void wait_for_sums(unsigned barrier) {
+  asm volatile(
+      "{\n\t"
+      ".reg .pred done;\n"
+      "again:\n\t"
+      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], 0;\n\t"
+      "@!done bra again;\n\t"
+      "}" ::"r"(barrier)
+      : "memory");
+}
