@@ -74,10 +74,11 @@ bool read_word(int index, std::string_view word, Config& config) {
 std::string to_string(const Config& config) {
   const std::string family =
       config.family == Family::stripe ? "" : fmt::format("{} ", info(config.family).name);
-  return fmt::format("{}m{} n{} w{}x{} k{} s{} {} {}{} b{}", family, config.tile_m, config.tile_n,
+  return fmt::format("{}m{} n{} w{}x{} k{} s{} {} {}{} b{}{}", family, config.tile_m, config.tile_n,
                      config.warps_n, config.warps_k, config.warp_k, config.stages,
                      config.scale_on == ScaleOn::weights ? "weights" : "accumulators",
-                     name_of(config.partition.kind), config.partition.count, config.blocks_per_sm);
+                     name_of(config.partition.kind), config.partition.count, config.blocks_per_sm,
+                     config.early_weights ? " early" : "");
 }
 
 Config parse_config(std::string_view text) {
@@ -90,6 +91,10 @@ Config parse_config(std::string_view text) {
     const KernelFamily* family = count == 0 ? find_family(word) : nullptr;
     if (family != nullptr && family->id != Family::stripe && config.family == Family::stripe) {
       config.family = family->id;
+      continue;
+    }
+    if (count == kWords && word == "early" && !config.early_weights) {
+      config.early_weights = true;
       continue;
     }
     if (!read_word(count, word, config)) {

@@ -44,6 +44,9 @@ struct Config {
   Partition partition;
   int blocks_per_sm = 1;  // blocks meant to share one SM; bounds registers and shared memory
   Family family = Family::stripe;
+  // Decode family: request the weights of all stages before waiting for the previous kernel and for
+  // tokens, which pays in dependent launches; else weights and tokens stage by stage.
+  bool early_weights = false;
 
   int warps() const { return warps_n * warps_k; }
   int threads() const { return warps() * 32; }

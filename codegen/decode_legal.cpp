@@ -131,9 +131,8 @@ std::vector<Config> decode_configs(const Shape& shape, const Target& target) {
       if (load < 0.6 && cluster < 4) continue;
       for (int stages : tiling.stages) {
         config.stages = stages;
-        for (int blocks : {1, 2, 3, 4, 6, 8}) {
-          config.blocks_per_sm = blocks;
-          if (blocks > 1 && load < blocks - 1) continue;
+        for (bool early : {false, true}) {
+          config.early_weights = early;
           if (!decode_rule(shape, target, config)) configs.push_back(config);
         }
       }

@@ -47,7 +47,6 @@ void set_unit(Plan& plan) {
   plan.scales_unit = plan.unit_groups * kHalf * plan.warp_columns;
   plan.scales_offset = plan.weights_unit;
   plan.words_bytes = round_up(plan.weights_unit + plan.scales_unit, 128);
-  plan.full_bytes = plan.weights_unit + plan.scales_unit;
 }
 
 // Tokens are copied by all lanes of the warps that read them.
@@ -83,13 +82,7 @@ void set_shared_memory(Plan& plan) {
   plan.words_offset = config.warps_k * stages * plan.tokens_unit;
   plan.receive_offset = plan.words_offset + config.warps() * stages * plan.words_bytes;
   plan.receive_part = config.warps_n * plan.most_owned * kFragmentBytes;
-  plan.full_offset = plan.receive_offset + plan.parts * plan.receive_part;
-  int end = plan.full_offset + config.warps() * stages * kBarrierBytes;
-  if (!plan.private_rings) {
-    plan.tokens_full_offset = end;
-    plan.tokens_free_offset = end + config.warps_k * stages * kBarrierBytes;
-    end = plan.tokens_free_offset + config.warps_k * stages * kBarrierBytes;
-  }
+  int end = plan.receive_offset + plan.parts * plan.receive_part;
   plan.received_offset = end;
   if (plan.cluster > 1) end += kBarrierBytes;
   plan.shared_bytes = round_up(end, 16);

@@ -30,7 +30,8 @@ std::string beliefs(const Plan& plan) {
 }
 
 std::string device(const Plan& plan) {
-  std::vector<std::string_view> names = {"copy", "bulk", "fragments", "dequantise", "scale", "mma"};
+  std::vector<std::string_view> names = {"copy",       "dependent", "fragments",
+                                         "dequantise", "scale",     "mma"};
   if (plan.cluster > 1) names.push_back("cluster");
   names.push_back("gather");
   return device_text(names);
@@ -50,7 +51,7 @@ std::string decode_source(const Plan& plan) {
                   plan.cluster > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", plan.cluster) : ""},
                  {"entry", plan.entry},
                  {"work", emit_decode_work(plan)},
-                 {"requests", emit_decode_requests(plan)},
+                 {"copies", emit_decode_copies(plan)},
                  {"fill", emit_decode_fill(plan)},
                  {"fragment_addresses", emit_decode_fragments(plan)},
                  {"product", emit_decode_product(plan)},

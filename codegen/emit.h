@@ -28,9 +28,12 @@ std::string emit_work(const Plan& plan);
 std::string rows_of(const Plan& plan, std::string_view m_tile);
 
 // emit_copies.cpp: global -> shared memory.
-// One thread's copies of a unit's or a stage's token rows, between these expressions.
-void copy_tokens(const Plan& plan, Text& text, std::string_view to_tokens,
-                 std::string_view from_tokens);
+// One thread's copies of the token rows of a stage or a unit, between these places: a condition,
+// "" or "if (...) ", and two addresses.
+struct TokenCopy {
+  std::string guard, to, from;
+};
+std::vector<TokenCopy> token_copies(const Plan& plan, std::string_view to, std::string_view from);
 std::string emit_copy_addresses(const Plan& plan);
 std::string emit_fetch(const Plan& plan);
 std::string emit_fill(const Plan& plan);

@@ -93,29 +93,28 @@ void next_slice(const Plan& plan, Text& text) {
 // The condition under which a pass over the token rows copies, or "" when it always does.
 std::string token_guard(const Plan& plan, int pass) {
   if (plan.guard_rows) {
-    return fmt::format("copy_rows > {}", pass * plan.token_rows_pass);
+    return fmt::format("if (copy_rows > {}) ", pass * plan.token_rows_pass);
   }
   const bool last = pass + 1 == plan.token_passes;
   if (last && plan.token_last_copiers < plan.token_copiers) {
-    return fmt::format("copier < {}", plan.token_last_copiers);
+    return fmt::format("if (copier < {}) ", plan.token_last_copiers);
   }
   return "";
 }
 
 }  // namespace
 
-void copy_tokens(const Plan& plan, Text& text, std::string_view to_tokens,
-                 std::string_view from_tokens) {
+std::vector<TokenCopy> token_copies(const Plan& plan, std::string_view to, std::string_view from) {
+  std::vector<TokenCopy> copies;
   for (int pass = 0; pass < plan.token_passes; ++pass) {
     const int row = pass * plan.token_rows_pass;
     const int place = row * plan.tokens_pitch;
     const int twist = (place >> plan.swizzle_shift & plan.swizzle_mask) << 4;
-    const std::string guard = token_guard(plan, pass);
-    const std::string to =
-        twist == 0 ? std::string(to_tokens) : fmt::format("({} ^ {})", to_tokens, twist);
-    text.line("{}copy16({}, {});", guard.empty() ? "" : "if (" + guard + ") ", plus(to, place),
-              plus(from_tokens, row * plan.tokens_row));
+    const std::string twisted = twist == 0 ? std::string(to) : fmt::format("({} ^ {})", to, twist);
+    copies.push_back(
+        {token_guard(plan, pass), plus(twisted, place), plus(from, row * plan.tokens_row)});
   }
+  return copies;
 }
 
 std::string emit_copy_addresses(const Plan& plan) {
@@ -143,7 +142,9 @@ std::string emit_fetch(const Plan& plan) {
                 plus("from_weights", step * plan.weights_row + block * 512));
     }
   }
-  copy_tokens(plan, text, "to_tokens + stage", "from_tokens");
+  for (const TokenCopy& copy : token_copies(plan, "to_tokens + stage", "from_tokens")) {
+    text.line("{}copy16({}, {});", copy.guard, copy.to, copy.from);
+  }
   if (plan.group_scales) copy_scales(plan, text);
   text.line("from_weights += {}ll;", plan.weights_k_tile);
   text.line("from_tokens += {}ll;", plan.tokens_k_tile);

@@ -11,7 +11,7 @@ namespace marlin {
 std::string decode_rank(const Plan& plan);   // the name of a block's rank, "0" when alone
 std::string decode_slice(const Plan& plan);  // of its slice, "0" when there is only one
 std::string emit_decode_work(const Plan& plan);
-std::string emit_decode_requests(const Plan& plan);
+std::string emit_decode_copies(const Plan& plan);
 std::string emit_decode_fill(const Plan& plan);
 
 // emit_decode_product.cpp: shared memory -> fragments -> sums.

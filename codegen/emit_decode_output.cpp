@@ -7,7 +7,7 @@ namespace marlin {
 
 namespace {
 
-constexpr int kFragmentBytes = 512, kFragmentValues = 128;
+constexpr int kFragmentBytes = 512, kFragmentPairs = 64;
 
 int owner_of(const Plan& plan, int fragment) {
   int rank = 0;
@@ -30,55 +30,69 @@ void send_all(const Plan& plan, Text& text) {
   }
 }
 
-// What the thread of this value stores, if anything; `pass` values of a block's threads before it.
-void store_values(const Plan& plan, Text& text, int pass) {
-  const int values = plan.config.warps_n * plan.most_owned * kFragmentValues;
-  text.open("{{");
-  text.line("const unsigned value = {};", plus("threadIdx.x", pass * plan.threads));
-  text.line("const unsigned fragment = value / {}, quad = value / 4 & 31, i = value & 3;",
-            kFragmentValues);
-  std::string inside;
-  const auto require = [&](std::string_view condition) {
-    inside += fmt::format("{}{}", inside.empty() ? "" : " && ", condition);
-  };
-  const bool many = plan.config.warps_n > 1;
-  if (many) {
+int pairs(const Plan& plan) { return plan.config.warps_n * plan.most_owned * kFragmentPairs; }
+
+// The block's pairs from `first` on, one a thread: where its sums are and where they go.
+void pair_place(const Plan& plan, Text& text, int first) {
+  const int tiles = plan.token_tiles;
+  text.line("const unsigned pair = {};", plus("threadIdx.x", first));
+  text.line("const unsigned fragment = pair / {}, quad = pair / 2 & 31, half = pair & 1;",
+            kFragmentPairs);
+  std::string place = "fragment";
+  if (plan.config.warps_n > 1) {
     text.line("const unsigned column_warp = fragment / {0}, own_fragment = fragment % {0};",
               plan.most_owned);
+    place = "own_fragment";
   }
-  const std::string mine = many ? "own_fragment" : "fragment";
-  if ((pass + 1) * plan.threads > values) require(fmt::format("value < {}", values));
-  for (const Owner& owner : plan.owners) {
-    if (owner.count < plan.most_owned) {
-      require(fmt::format("{} < own", mine));
-      break;
-    }
-  }
-  text.line("const unsigned place = {};",
-            plan.cluster > 1 ? fmt::format("first_own + {}", mine) : mine);
-  const int tiles = plan.token_tiles;
-  text.line("const unsigned token = {}(quad & 3) * 2 + (i & 1);",
+  text.line("const unsigned place = {};", plan.cluster > 1 ? "first_own + " + place : place);
+  text.line("const unsigned out_column = {} + half * 8 + quad / 4;",
+            Sum(fmt::format("{} * 16", tiles > 1 ? fmt::format("place / {}", tiles) : "place"))
+                .near(decode_slice(plan), plan.config.tile_n)
+                .near(plan.config.warps_n > 1 ? "column_warp" : "0", plan.warp_columns)
+                .str());
+  text.line("const bool odd_column = out_column & 1;");
+  text.line("const unsigned token = {}(quad & 3) * 2 + odd_column;",
             tiles > 1 ? fmt::format("place % {} * 8 + ", tiles) : "");
-  const std::string sixteen = tiles > 1 ? fmt::format("place / {}", tiles) : "place";
-  text.line("const unsigned out_column = {} + {} * 16 + quad / 4 + (i / 2) * 8;",
-            Sum(fmt::format("{} * {}", decode_slice(plan), plan.config.tile_n))
-                .near(many ? "column_warp" : "0", plan.warp_columns)
-                .str(),
-            sixteen);
+}
+
+// The condition under which a thread's pair is one of this block's and of the matrix.
+std::string inside(const Plan& plan) {
+  std::string all;
+  const auto require = [&](const std::string& condition) {
+    all += (all.empty() ? "" : " && ") + condition;
+  };
+  if (plan.most_owned * plan.cluster > plan.fragments) {
+    require(plan.config.warps_n > 1 ? "own_fragment < own" : "fragment < own");
+  }
   if (plan.guard_rows) {
     require("token < m");
   } else if (plan.rows % 8 != 0) {
     require(fmt::format("token < {}", plan.rows));
   }
-  text.open("if ({}) {{", inside.empty() ? "true" : inside);
-  text.line("float sum = load_sum({});", plus("values_at", pass * plan.threads * 4));
-  for (int part = 1; part < plan.parts; ++part) {
-    text.line("sum += load_sum({});",
-              plus("values_at", part * plan.receive_part + pass * plan.threads * 4));
+  return all;
+}
+
+void store_pairs(const Plan& plan, Text& text, int first) {
+  if (first + plan.threads > pairs(plan)) {
+    text.open("if (threadIdx.x < {}) {{  // whole warps", pairs(plan) - first);
+  } else {
+    text.open("{{");
   }
-  if (!plan.group_scales) text.line("sum *= channel_scale_of(scales, out_column);");
-  text.line("store_value(c + token * {}ll + out_column * 2ll, sum);", plan.output_row);
-  text.close();
+  pair_place(plan, text, first);
+  text.line("float2 sum = load_pair({});", plus("pairs_at", first * 8));
+  for (int part = 1; part < plan.parts; ++part) {
+    text.line("add_pair(sum, load_pair({}));",
+              plus("pairs_at", part * plan.receive_part + first * 8));
+  }
+  if (!plan.group_scales) {
+    text.line("const float scale = channel_scale_of(scales, out_column);");
+    text.line("sum.x *= scale;");
+    text.line("sum.y *= scale;");
+  }
+  text.line("const unsigned both = trade(sum, odd_column);");
+  const std::string condition = inside(plan);
+  text.line("{}*reinterpret_cast<unsigned*>(c + token * {}ll + (out_column & ~1u) * 2ll) = both;",
+            condition.empty() ? "" : fmt::format("if ({}) ", condition), plan.output_row);
   text.close();
 }
 
@@ -101,10 +115,10 @@ std::string emit_decode_output(const Plan& plan) {
   } else {
     send_all(plan, text);
   }
-  text.line("{}", plan.cluster > 1 ? "wait_for_sums(received);" : "__syncthreads();");
-  text.line("const unsigned values_at = shared + {} + threadIdx.x * 4;", plan.receive_offset);
-  const int values = plan.config.warps_n * plan.most_owned * kFragmentValues;
-  for (int pass = 0; pass * plan.threads < values; ++pass) store_values(plan, text, pass);
+  text.line("{}",
+            plan.cluster > 1 ? "wait_for_sums(received);\n  __syncwarp();" : "__syncthreads();");
+  text.line("const unsigned pairs_at = shared + {} + threadIdx.x * 8;", plan.receive_offset);
+  for (int first = 0; first < pairs(plan); first += plan.threads) store_pairs(plan, text, first);
   return text.str();
 }
 

@@ -112,20 +112,16 @@ struct Plan {
   int group_steps = 0;  // k16 steps of a unit that share a row
 
   // Its shared memory: rings of tokens, [warps_k][stage], and of words with their scales,
-  // [warp][stage]; barriers; what other warps and blocks send.
+  // [warp][stage]; what the warps of the cluster send, and the barrier that it comes by.
   int words_offset = 0;
-  int words_bytes = 0;         // of one stage of a warp, scales included
-  int full_bytes = 0;          // what a barrier `full` waits for
-  int full_offset = 0;         // barriers [warp][stage]: the words, private tokens too, are there
-  int tokens_full_offset = 0;  // shared tokens: barriers [warps_k][stage]
-  int tokens_free_offset = 0;  // shared tokens: barriers [warps_k][stage], all have read them
-  int received_offset = 0;     // barrier of what the cluster sends to this block
-  int receive_offset = 0;      // sums [part][warps_n][own fragment][lane][4] as FP32
-  int receive_part = 0;        // from one part to the next
-  int fragments = 0;           // of 16 columns x 8 tokens that a warp sums
-  int most_owned = 0;          // of them that one block owns
-  int quad_lanes = 0;          // of the four lanes that hold eight tokens, those that hold any row
-  std::vector<Owner> owners;   // by rank in the cluster
+  int words_bytes = 0;        // of one stage of a warp, scales included
+  int received_offset = 0;    // barrier of what the cluster sends to this block
+  int receive_offset = 0;     // sums [part][warps_n][own fragment][lane][4] as FP32
+  int receive_part = 0;       // from one part to the next
+  int fragments = 0;          // of 16 columns x 8 tokens that a warp sums
+  int most_owned = 0;         // of them that one block owns
+  int quad_lanes = 0;         // of the four lanes that hold eight tokens, those that hold any row
+  std::vector<Owner> owners;  // by rank in the cluster
 };
 
 // Room for counters; the same in every kernel.

@@ -72,7 +72,9 @@ Rule partition_rule(const Shape& shape, const Target& target, const Config& conf
   const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
   const std::int64_t n_slices = shape.n / config.tile_n, k_tiles = shape.k / config.tile_k();
   const auto [kind, count] = config.partition;
-  if (kind == Partition::Kind::cluster) return "clusters are for the decode family";
+  if (kind == Partition::Kind::cluster || config.early_weights) {
+    return "clusters and early weights are for the decode family";
+  }
   if (kind == Partition::Kind::split && (k_tiles % count != 0 || count > 16)) {
     return fmt::format("split{} does not cut {} k tiles into at most 16 equal parts", count,
                        k_tiles);

@@ -64,6 +64,7 @@ void visit_config(Form& form, Record& config) {
   form.name("partition", config.partition.kind, kPartitions);
   form.number("count", config.partition.count);
   form.number("blocks_per_sm", config.blocks_per_sm);
+  form.mark("early_weights", config.early_weights);
   form.close();
 }
 

@@ -7,19 +7,17 @@ ${beliefs}
 extern "C" __global__ void __launch_bounds__(${threads}, ${blocks_per_sm})${cluster_dims}
 ${entry}(const char* __restrict__ a, const char* __restrict__ b, const char* __restrict__ scales,
     char* __restrict__ c, char* __restrict__, int m) {
-  extern __shared__ __align__(1024) char shared_memory[];
+  extern __shared__ __align__(128) char shared_memory[];
   const unsigned shared = shared_address(shared_memory);
-  const unsigned lane = threadIdx.x & 31;
-  // Shuffled so that the compiler knows it is the same in all lanes, as bulk copies want it.
-  const unsigned warp = __shfl_sync(~0u, threadIdx.x >> 5, 0);
+  const unsigned lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
 
   // ---- What this block and this warp compute.
 ${work}
 
-  // ---- Global -> shared memory: words and scales of a unit by bulk copies, tokens by every lane.
-${requests}
+  // ---- Global -> shared memory: every warp copies the words and scales that it alone reads.
+${copies}
 
-  // ---- Fill the pipeline: weights at once, tokens when the previous kernel is done.
+  // ---- Fill the pipeline. Nothing that the previous kernel writes is touched before it is done.
 ${fill}
 
   // ---- Shared memory -> fragments.

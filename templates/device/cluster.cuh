@@ -1,6 +1,17 @@
 // Partial sums of a thread block cluster, sent through distributed shared memory (sm_90 and later):
 // every block receives what it owns and adds it in a fixed order.
 
+// Makes the barrier that this block's sums come by, and tells it how many bytes that will be. By
+// one thread, before it arrives at the cluster.
+__device__ __forceinline__ void expect_sums(unsigned barrier, unsigned bytes) {
+  asm volatile(
+      "mbarrier.init.shared::cta.b64 [%0], 1;\n\t"
+      "fence.mbarrier_init.release.cluster;\n\t"
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier),
+      "r"(bytes)
+      : "memory");
+}
+
 // The first half of a barrier over the cluster. Relaxed: what peers must see before they send, the
 // barriers, is published by a fence, and a release would wait for the copies under way.
 __device__ __forceinline__ void arrive_at_cluster() {

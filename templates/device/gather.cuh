@@ -1,4 +1,5 @@
-// Partial sums of several warps -> C, one value a thread.
+// Partial sums of several warps -> C: a thread adds one column of two tokens and stores two columns
+// of one token.
 
 // A fragment's four sums, kept in the order of the fragment.
 __device__ __forceinline__ void keep_sums(unsigned to, const float (&sums)[4]) {
@@ -7,14 +8,24 @@ __device__ __forceinline__ void keep_sums(unsigned to, const float (&sums)[4]) {
                : "memory");
 }
 
-__device__ __forceinline__ float load_sum(unsigned from) {
-  float value;
-  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(value) : "r"(from) : "memory");
-  return value;
+// The sums of one column and two neighbouring tokens.
+__device__ __forceinline__ float2 load_pair(unsigned from) {
+  float2 pair;
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(pair.x), "=f"(pair.y) : "r"(from) : "memory");
+  return pair;
 }
 
-__device__ __forceinline__ void store_value(char* to, float value) {
-  unsigned short half;
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
-  *reinterpret_cast<unsigned short*>(to) = half;
+__device__ __forceinline__ void add_pair(float2& sum, float2 pair) {
+  sum.x += pair.x;
+  sum.y += pair.y;
+}
+
+// Lanes that differ in bit 3 hold neighbouring columns, the even one first, of the same two tokens.
+// Each gets one of the tokens with both columns: the even column's lane the first.
+__device__ __forceinline__ unsigned trade(float2 sum, bool odd_column) {
+  const float other = __shfl_xor_sync(~0u, odd_column ? sum.x : sum.y, 8);
+  const float low = odd_column ? other : sum.x, high = odd_column ? sum.y : other;
+  unsigned both;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  return both;
 }
