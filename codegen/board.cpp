@@ -37,6 +37,7 @@ const std::vector<Board>& known_boards() {
       {"L40S", "sm_89", 142, 864 * kReach, 2520, kHalf},
       {"L4", "sm_89", 58, 300 * kReach, 2040, kHalf},
       {"RTX 4090", "sm_89", 128, 1008 * kReach, 2520, kQuarter},
+      {"B200", "sm_100", 148, 8000 * kReach, 1965, kFull},
       {"RTX 5090", "sm_120", 170, 1792 * kReach, 2407, kQuarter},
       {"RTX PRO 6000 Blackwell", "sm_120", 188, 1792 * kReach, 2430, kHalf},
       {"RTX 5080", "sm_120", 84, 960 * kReach, 2617, kQuarter},

@@ -10,28 +10,21 @@
 #include "codegen/family.h"
 
 namespace marlin {
-namespace {
-
-// Part of the lesser of memory and compute time that the greater does not hide, fitted as the
-// families' constants are.
-constexpr double kOverlapLoss = 0.202;
-
-}  // namespace
-
 double Cost::clocks() const {
-  return std::max(compute, memory) + kOverlapLoss * std::min(compute, memory) + fixed;
+  return std::max(compute, memory) + overlap_loss * std::min(compute, memory) + fixed;
 }
 
 double estimate_us(const Shape& shape, const Target& target, const Board& board,
-                   const Config& config) {
-  const Cost cost = info(config.family).cost(lay_out(shape, target, config), board);
+                   const Config& config, bool chained) {
+  const Cost cost = info(config.family).cost(lay_out(shape, target, config), board, chained);
   return cost.clocks() / board.clock_mhz;
 }
 
-std::vector<Estimate> rank_configs(const Shape& shape, const Target& target, const Board& board) {
+std::vector<Estimate> rank_configs(const Shape& shape, const Target& target, const Board& board,
+                                   bool chained) {
   std::vector<Estimate> ranked;
   for (const Config& config : legal_configs(shape, target)) {
-    ranked.push_back({config, estimate_us(shape, target, board, config)});
+    ranked.push_back({config, estimate_us(shape, target, board, config, chained)});
   }
   if (ranked.empty()) {
     throw Error(ErrorCode::invalid_config, fmt::format("no config is legal for {} on {}",

@@ -16,13 +16,16 @@ struct Cost {
   double compute = 0;  // issue slots, tensor cores, shared memory
   double memory = 0;   // weights and scales
   double fixed = 0;    // launch, reductions, what nothing hides
+  double overlap_loss =
+      0;  // part of the lesser of compute and memory that the greater does not hide
 
   double clocks() const;
 };
 
-// Microseconds of one launch with all its rows. The config must be legal.
+// Microseconds of one launch with all its rows; chained: of one of a chain of dependent launches.
+// The config must be legal.
 double estimate_us(const Shape& shape, const Target& target, const Board& board,
-                   const Config& config);
+                   const Config& config, bool chained = false);
 
 struct Estimate {
   Config config;
@@ -32,6 +35,7 @@ struct Estimate {
 // Every legal config of every family, the fastest by the estimate first; ties in the order of
 // legal_configs(). Pure and deterministic. Throws Error{invalid_shape, invalid_target} and
 // Error{invalid_config} where no config is legal.
-std::vector<Estimate> rank_configs(const Shape& shape, const Target& target, const Board& board);
+std::vector<Estimate> rank_configs(const Shape& shape, const Target& target, const Board& board,
+                                   bool chained = false);
 
 }  // namespace marlin

@@ -17,6 +17,6 @@ std::optional<std::string> decode_rule(const Shape& shape, const Target& target,
                                        const Config& config);
 Plan decode_plan(const Shape& shape, const Target& target, const Config& config);
 std::string decode_source(const Plan& plan);
-Cost decode_cost(const Plan& plan, const Board& board);
+Cost decode_cost(const Plan& plan, const Board& board, bool chained);
 
 }  // namespace marlin

@@ -93,7 +93,8 @@ std::optional<std::string> decode_rule(const Shape& shape, const Target& target,
 
 namespace {
 
-// The ways to cut a slice among warps that are worth having.
+// The ways to cut a slice among warps that are worth having: each was within 1 % of the best
+// somewhere on the H200, alone or in a chain, for 1, 8 or 16 tokens.
 struct Tiling {
   int tile_n, warps_n, warps_k, warp_k;
   std::vector<int> stages;
@@ -101,12 +102,10 @@ struct Tiling {
 
 const std::vector<Tiling>& tilings() {
   static const std::vector<Tiling> all = {
-      {64, 1, 8, 64, {2, 3, 4}},  {64, 1, 4, 64, {2, 3, 4}}, {64, 1, 2, 64, {3, 4, 6}},
-      {64, 1, 8, 128, {2, 3}},    {64, 1, 4, 128, {2, 3}},   {64, 1, 16, 64, {2, 3}},
-      {128, 1, 4, 64, {2, 3, 4}}, {128, 1, 8, 64, {2, 3}},   {128, 1, 2, 64, {2, 3, 4}},
-      {128, 2, 4, 64, {2, 3, 4}}, {128, 2, 2, 64, {3, 4}},   {128, 2, 8, 64, {2, 3}},
-      {256, 4, 2, 64, {2, 3, 4}}, {256, 4, 4, 64, {2, 3}},   {256, 2, 2, 64, {2, 3, 4}},
-      {256, 2, 4, 64, {2, 3}},    {64, 1, 1, 64, {4, 8}},
+      {64, 1, 4, 64, {2, 3, 4}},  {64, 1, 8, 64, {2, 3, 4}},  {64, 1, 2, 64, {3, 4, 6}},
+      {64, 1, 16, 64, {2, 3}},    {64, 1, 4, 128, {2, 3}},    {64, 1, 8, 128, {2, 3}},
+      {128, 1, 2, 64, {2, 3}},    {128, 1, 8, 64, {2, 3}},    {128, 2, 2, 64, {3, 4}},
+      {128, 2, 4, 64, {2, 3, 4}}, {128, 2, 8, 64, {2, 3, 4}}, {256, 4, 2, 64, {2, 3, 4}},
   };
   return all;
 }

@@ -25,8 +25,8 @@ struct KernelFamily {
   // As the functions of these names in plan.h and source.h.
   Plan (*lay_out)(const Shape&, const Target&, const Config&);
   std::string (*emit_source)(const Plan&);
-  // What its kernel costs on this board.
-  Cost (*cost)(const Plan&, const Board&);
+  // What its kernel costs on this board, alone or (true) in a chain of dependent launches.
+  Cost (*cost)(const Plan&, const Board&, bool chained);
 };
 
 // In the order of Family's enumerators.

@@ -14,8 +14,9 @@ namespace marlin {
 
 namespace {
 
-constexpr int kHalf = 2;          // bytes of an FP16
-constexpr int kWordRowBytes = 8;  // packed bytes of one column in one k16 row
+constexpr int kHalf = 2;               // bytes of an FP16
+constexpr int kReservedShared = 1024;  // of an SM's shared memory, for each block
+constexpr int kWordRowBytes = 8;       // packed bytes of one column in one k16 row
 
 int ceil_div(std::int64_t a, std::int64_t b) { return static_cast<int>((a + b - 1) / b); }
 
@@ -104,8 +105,16 @@ int register_estimate(const Plan& plan) {
   return accumulators + words + tokens + scales + kAddressesAndTemporaries;
 }
 
+int resident_blocks(const Plan& plan) {
+  constexpr int kSpare = 8;  // registers that the compiler takes beyond the estimate
+  const ArchLimits& limits = limits_of(plan.target);
+  const int registers = std::min(255, register_estimate(plan) + kSpare + 7) / 8 * 8;
+  const int by_registers = limits.registers_per_sm / (registers * plan.threads);
+  const int by_shared = limits.shared_per_sm / (plan.shared_bytes + kReservedShared);
+  return std::max(1, std::min({by_registers, by_shared, limits.threads_per_sm / plan.threads}));
+}
+
 std::optional<std::string> resource_rule(const Plan& plan) {
-  constexpr int kReservedShared = 1024;
   const ArchLimits& limits = limits_of(plan.target);
   const int blocks = plan.config.blocks_per_sm;
   if (plan.threads * blocks > limits.threads_per_sm) {

@@ -146,6 +146,9 @@ Plan start_plan(const Shape& shape, const Target& target, const Config& config);
 // a thread.
 int register_estimate(const Plan& plan);
 
+// Blocks of this plan that fit on an SM together, by that estimate.
+int resident_blocks(const Plan& plan);
+
 // The rule that a block's threads, registers and shared memory break, alone or with the others that
 // the config wants on an SM; or nothing.
 std::optional<std::string> resource_rule(const Plan& plan);

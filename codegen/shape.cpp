@@ -33,8 +33,8 @@ std::optional<std::string> broken_rule(const Shape& shape) {
   if (k < 64 || k > kMaxK) return fmt::format("k = {} is not in 64..{}", k, kMaxK);
   if (n % 64 != 0) return fmt::format("n = {} is not a multiple of 64", n);
   if (k % 64 != 0) return fmt::format("k = {} is not a multiple of 64", k);
-  if (group != 128 && group != -1) {
-    return fmt::format("group = {} is neither 128 nor -1 (one scale for the whole k)", group);
+  if (group != 32 && group != 64 && group != 128 && group != -1) {
+    return fmt::format("group = {} is none of 32, 64, 128, -1 (one scale for the whole k)", group);
   }
   if (group > 0 && k % group != 0) {
     return fmt::format("k = {} is not a multiple of the group, {}", k, group);

@@ -27,15 +27,8 @@ constexpr double kShare = 4520;         // over the blocks of a slice
 constexpr double kShareColumn = 5.1;    // and for each 64 columns x 1 token of its partial sums
 constexpr double kStripeTable = 6240;   // stripes: finding one's work and cursors, in and out
 constexpr double kNextSlice = 90;       // turning to another slice
+constexpr double kOverlapLoss = 0.202;  // part of the lesser of memory and compute time not hidden
 constexpr double kIdleStage = 0.814;    // part of a stage that is not in flight: the one being read
-
-// Blocks of this plan that really share an SM.
-double resident_blocks(const Plan& plan, const ArchLimits& limits) {
-  const int registers = std::min(255, register_estimate(plan) + 8 + 7) / 8 * 8;
-  const int by_registers = limits.registers_per_sm / (registers * plan.threads);
-  const int by_shared = limits.shared_per_sm / (plan.shared_bytes + 1024);
-  return std::max(1, std::min({by_registers, by_shared, limits.threads_per_sm / plan.threads}));
-}
 
 // How the blocks fall on the SM that gets most of them.
 struct Load {
@@ -47,7 +40,7 @@ Load busiest_sm(const Plan& plan) {
   const double tiles = double(plan.m_tiles) * plan.n_slices * plan.k_tiles / blocks;
   Load load;
   load.blocks = std::ceil(blocks / plan.target.sms);
-  load.together = std::min(resident_blocks(plan, limits_of(plan.target)), load.blocks);
+  load.together = std::min<double>(resident_blocks(plan), load.blocks);
   load.k_tiles = (plan.striped ? std::ceil(tiles) : tiles) * load.blocks;
   load.slices = std::max(1.0, tiles / plan.k_tiles) * load.blocks;
   return load;
@@ -98,11 +91,13 @@ double fixed_clocks(const Plan& plan, const Load& load) {
 
 }  // namespace
 
-Cost stripe_cost(const Plan& plan, const Board& board) {
+// Stripe kernels are never launched dependently, so a chain changes nothing.
+Cost stripe_cost(const Plan& plan, const Board& board, bool /*chained*/) {
   const Load load = busiest_sm(plan);
   return {.compute = compute_clocks(plan, board, load),
           .memory = memory_clocks(plan, board, load),
-          .fixed = fixed_clocks(plan, load)};
+          .fixed = fixed_clocks(plan, load),
+          .overlap_loss = kOverlapLoss};
 }
 
 }  // namespace marlin

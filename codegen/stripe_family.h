@@ -16,6 +16,6 @@ std::optional<std::string> stripe_rule(const Shape& shape, const Target& target,
                                        const Config& config);
 Plan stripe_plan(const Shape& shape, const Target& target, const Config& config);
 std::string stripe_source(const Plan& plan);
-Cost stripe_cost(const Plan& plan, const Board& board);
+Cost stripe_cost(const Plan& plan, const Board& board, bool chained);
 
 }  // namespace marlin

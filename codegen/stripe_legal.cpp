@@ -59,6 +59,9 @@ Rule shape_rule(const Shape& shape, const Config& config) {
     return fmt::format("warps_k x warp_k = {} is not a multiple of the group, {}", config.tile_k(),
                        shape.group);
   }
+  if (!one_group(shape) && config.warp_k > shape.group) {
+    return fmt::format("warp_k = {} exceeds the group, {}", config.warp_k, shape.group);
+  }
   if (config.tile_m > 8 && config.tile_m >= shape.m + 8) {
     return fmt::format("tile_m = {} has a whole MMA tile beyond m = {}", config.tile_m, shape.m);
   }

@@ -24,7 +24,7 @@ struct Target {
   friend bool operator==(const Target&, const Target&) = default;
 };
 
-// sm_80, sm_86, sm_87, sm_89, sm_90, sm_90a, sm_120, in this order.
+// sm_80, sm_86, sm_87, sm_89, sm_90, sm_90a, sm_100, sm_120, in this order.
 const std::vector<ArchLimits>& known_archs();
 
 // Throws Error{invalid_target} with the rule and the known names.

@@ -189,15 +189,8 @@ void dequantize_as(const Shape& shape, std::span<const std::uint8_t> codes,
 }  // namespace
 
 std::optional<std::string> broken_packing_rule(const Shape& shape) {
-  // The rules of n and k are every shape's; m has no part in packing.
-  if (auto rule = broken_rule({.m = 1, .n = shape.n, .k = shape.k, .group = -1})) return rule;
-  const int group = shape.group;
-  if (group == -1) return std::nullopt;
-  if (group != 32 && group != 64 && group != 128) {
-    return fmt::format("group = {} is none of 32, 64, 128, -1 (one scale for the whole k)", group);
-  }
-  if (shape.k % group == 0) return std::nullopt;
-  return fmt::format("k = {} is not a multiple of the group, {}", shape.k, group);
+  // m has no part in packing.
+  return broken_rule({.m = 1, .n = shape.n, .k = shape.k, .group = shape.group});
 }
 
 void require_packable(const Shape& shape) {

@@ -6,8 +6,8 @@
 
 namespace marlin {
 
-Config model_config(const Shape& shape, const Target& target, std::string_view gpu) {
-  return rank_configs(shape, target, board_of(target, gpu)).front().config;
+Config model_config(const Shape& shape, const Target& target, std::string_view gpu, bool chained) {
+  return rank_configs(shape, target, board_of(target, gpu), chained).front().config;
 }
 
 Choice choose_config(const Shape& shape, const Target& target, std::string_view gpu,
@@ -18,13 +18,13 @@ Choice choose_config(const Shape& shape, const Target& target, std::string_view 
     return {found->record.config, found->exact ? ChosenBy::tuned : ChosenBy::nearest,
             std::move(found->layer)};
   }
-  return {model_config(shape, target, gpu), ChosenBy::model};
+  return {model_config(shape, target, gpu, chained), ChosenBy::model};
 }
 
 Choice choose_config(std::string_view text, const Shape& shape, const Target& target,
                      std::string_view gpu, const TuningLayers& tuning, bool chained) {
   if (text.empty()) return choose_config(shape, target, gpu, tuning, chained);
-  if (text == kModelConfig) return {model_config(shape, target, gpu), ChosenBy::model};
+  if (text == kModelConfig) return {model_config(shape, target, gpu, chained), ChosenBy::model};
   return {parse_config(text), ChosenBy::given};
 }
 
@@ -35,7 +35,7 @@ std::vector<Choice> prebuilt_choices(const Shape& shape, const Target& target, s
     if (chained) choices.push_back(choose_config(shape, target, name, tuning, true));
     choices.push_back(choose_config(shape, target, name, tuning));
   }
-  choices.push_back({model_config(shape, target), ChosenBy::model});
+  choices.push_back({model_config(shape, target, {}, chained), ChosenBy::model});
   return choices;
 }
 

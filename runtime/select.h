@@ -33,7 +33,8 @@ Choice choose_config(std::string_view text, const Shape& shape, const Target& ta
 inline constexpr std::string_view kModelConfig = "model";
 
 // The legal config that the cost model ranks first. Pure and deterministic. Throws as above.
-Config model_config(const Shape& shape, const Target& target, std::string_view gpu = {});
+Config model_config(const Shape& shape, const Target& target, std::string_view gpu = {},
+                    bool chained = false);
 
 // What else a kernel that cannot be compiled now may have been prebuilt with: the choice without
 // the user's own database, that of a machine that was not told the GPU, for chained launches those

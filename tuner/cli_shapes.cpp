@@ -131,11 +131,12 @@ void ShapeOptions::add_to(CLI::App& verb) {
       ->type_name("M,...")
       ->group(group);
   verb.add_option("--group", groups,
-                  "weights along K that share a scale: 128 (default), or -1 for the whole K; "
+                  "weights along K that share a scale: 128 (default), 64, 32, or -1 for the whole "
+                  "K; "
                   "shapes with a group of their own keep it")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->type_name("128|-1")
+      ->type_name("128|64|32|-1")
       ->group(group);
   verb.add_flag("--exact", exact,
                 "a kernel for exactly M rows, instead of one for the rows up to the ladder's next "

@@ -49,7 +49,7 @@ std::string source_text(const Choice& choice) {
 
 std::vector<ComparedChoice> choices_for(const CompareRun& run, const Shape& kernel) {
   const std::vector<Estimate> ranked =
-      rank_configs(kernel, run.target, board_of(run.target, run.gpu));
+      rank_configs(kernel, run.target, board_of(run.target, run.gpu), run.options.chained);
   std::vector<ComparedChoice> choices;
   for (const std::string& chooser : run.options.choosers) {
     ComparedChoice choice;

@@ -246,7 +246,7 @@ CellResult CellSearch::run() {
 std::vector<Config> candidates_for(const Shape& shape, const TuningSubject& subject,
                                    const SearchRules& rules) {
   const Board board = board_of(subject.target, subject.gpu);
-  const std::vector<Estimate> ranked = rank_configs(shape, subject.target, board);
+  const std::vector<Estimate> ranked = rank_configs(shape, subject.target, board, subject.chained);
   std::size_t most = rules.candidates == 0 ? ranked.size() : rules.candidates;
   if (rules.candidates != 0) {
     most = std::clamp<std::size_t>(static_cast<std::size_t>(kTrialsUs / ranked.front().us),

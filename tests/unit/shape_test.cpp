@@ -52,9 +52,9 @@ TEST(Shape, RefusedOnesNameTheRule) {
       {{16, 96, 4096, 128}, "n = 96 is not a multiple of 64"},
       {{16, 4096, 4100, 128}, "k = 4100 is not a multiple of 64"},
       {{16, 4096, 96, -1}, "k = 96 is not a multiple of 64"},
-      {{16, 4096, 4096, 64}, "group = 64 is neither 128 nor -1 (one scale for the whole k)"},
-      {{16, 4096, 4096, 0}, "group = 0 is neither 128 nor -1 (one scale for the whole k)"},
-      {{16, 4096, 4096, -128}, "group = -128 is neither 128 nor -1 (one scale for the whole k)"},
+      {{16, 4096, 4096, 48}, "group = 48 is none of 32, 64, 128, -1 (one scale for the whole k)"},
+      {{16, 4096, 4096, 0}, "group = 0 is none of 32, 64, 128, -1 (one scale for the whole k)"},
+      {{16, 4096, 4096, -128}, "group = -128 is none of 32, 64, 128, -1 (one scale for the whole k)"},
       {{16, 4096, 192, 128}, "k = 192 is not a multiple of the group, 128"},
       {{16, 4096, 64, 128}, "k = 64 is not a multiple of the group, 128"},
   };

@@ -18,7 +18,7 @@ TEST(TuningRecord, ALineIsWhatTheFormatSays) {
                      "\"a\":\"f16\",\"b\":\"i4\",\"c\":\"f16\",\"config\":{\"family\":\"stripe\","
                      "\"tile_m\":8,\"tile_n\":256,\"warps_n\":4,\"warps_k\":2,\"warp_k\":64,"
                      "\"stages\":4,\"scale_on\":\"accumulators\",\"partition\":\"split\","
-                     "\"count\":1,\"blocks_per_sm\":1},\"schema\":1,\"searched\":\"stripe/1\","
+                     "\"count\":1,\"blocks_per_sm\":1},\"schema\":1,\"searched\":\"stripe/1,decode/1\","
                      "\"protocol\":\"race/1\",\"us\":6.250,\"min_us\":6.125,\"max_us\":7.000,"
                      "\"model_us\":6.500,\"nvrtc\":\"13.0\",\"driver\":13000") +
                 "\n");
@@ -31,6 +31,22 @@ TEST(TuningRecord, OnlyAChainedOneSaysSo) {
   EXPECT_EQ(line, edited(isolated, "\"exact_m\":false", "\"exact_m\":false,\"chained\":true"));
   EXPECT_FALSE(parse_line(isolated).record->chained);
   EXPECT_TRUE(parse_line(line).record->chained);
+}
+
+// Only the decode family has clusters and early weights.
+TEST(TuningRecord, OnlyAConfigWithEarlyWeightsSaysSo) {
+  TuningRecord record = plain_choice();
+  record.shape.m = 8;
+  record.config = parse_config("decode m8 n64 w1x8 k64 s4 accumulators cluster2 b1");
+  const std::string line = line_of(record);
+  EXPECT_NE(line.find("\"family\":\"decode\""), std::string::npos) << line;
+  EXPECT_NE(line.find("\"partition\":\"cluster\",\"count\":2,\"blocks_per_sm\":1}"),
+            std::string::npos)
+      << line;
+  EXPECT_EQ(parse_line(line).record->config, record.config);
+  record.config.early_weights = true;
+  EXPECT_EQ(line_of(record), edited(line, "\"blocks_per_sm\":1", "\"blocks_per_sm\":1,\"early_weights\":true"));
+  EXPECT_EQ(parse_line(line_of(record)).record->config, record.config);
 }
 
 TEST(TuningRecord, RandomLegalRecordsReadBack) {
@@ -148,7 +164,7 @@ TEST(TuningRecord, HostileLinesAreRefusedWithTheRule) {
       {edited(good, "\"m\":16", "\"m\":-1"), "m = -1 is not in 1..65536"},
       {edited(good, "\"m\":16", "\"m\":17"), "m = 17 is neither exact nor a rung"},
       {edited(good, "\"n\":4096", "\"n\":4097"), "n = 4097 is not a multiple of 64"},
-      {edited(good, "\"group\":128", "\"group\":64"), "group = 64 is neither 128 nor -1"},
+      {edited(good, "\"group\":128", "\"group\":48"), "group = 48 is none of 32, 64, 128, -1"},
       {edited(good, "\"m\":16", "\"m\":16,\"m\":16"), "\"n\" is not there"},
       {edited(good, "\"m\":16,", ""), "\"m\" is not there"},
       {edited(good, "\"m\":16,\"n\":4096", "\"n\":4096,\"m\":16"), "\"m\" is not there"},
