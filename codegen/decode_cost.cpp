@@ -34,8 +34,8 @@ struct Constants {
 
 constexpr Constants kAlone = {12.67, 2.895, 250.2, 0.270, 0,    297.9, 1.208,  0.792, 1990,
                               0.314, 251,   83.4,  566,   1388, 0.332, 0.1231, 1237,  0.267};
-constexpr Constants kChained = {3.979, 3.153, 95.39, 0.551, 26.4, 85.57, 0.957,  1.068, 876,
-                                0,     1101,  8.97,  1020,  3210, 0.304, 0.1131, 0,     0.170};
+constexpr Constants kChained = {13.62, 2.501, 198.6, 0.308, 0,    616.2, 1.209,  1.068, 2344,
+                                0.204, 548,   31.1,  782,   2009, 0,     0.0690, -627,  0.298};
 constexpr double kWarpBarrier = 3;  // each unit, where warps do not share tokens
 
 // How the blocks fall on the SM that gets most of them, and what each of its warps does.
