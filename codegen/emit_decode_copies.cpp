@@ -96,8 +96,7 @@ void expect_sums(const Plan& plan, Text& text) {
     text.line("const unsigned own = {}{};", own, plan.owners.back().count);
   }
   text.line("const unsigned received = shared + {};", plan.received_offset);
-  text.line("if (threadIdx.x == 0) expect_sums(received, own * {});", bytes);
-  text.line("__syncwarp();");
+  text.line("if (warp == 0) expect_sums(received, own * {}, lane);", bytes);
   text.line("arrive_at_cluster();");
 }
 

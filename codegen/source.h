@@ -8,7 +8,7 @@
 namespace marlin {
 
 // Changes whenever the same plan would give another text; part of every cache key.
-inline constexpr int kKernelSchema = 1;
+inline constexpr int kKernelSchema = 2;
 
 // The same plan gives the same bytes. The kernel's signature is
 //   extern "C" __global__ void <plan.entry>(const char* a, const char* b, const char* scales,

@@ -1,15 +1,19 @@
 // Partial sums of a thread block cluster, sent through distributed shared memory (sm_90 and later):
 // every block receives what it owns and adds it in a fixed order.
 
-// Makes the barrier that this block's sums come by, and tells it how many bytes that will be. By
-// one thread, before it arrives at the cluster.
-__device__ __forceinline__ void expect_sums(unsigned barrier, unsigned bytes) {
-  asm volatile(
-      "mbarrier.init.shared::cta.b64 [%0], 1;\n\t"
-      "fence.mbarrier_init.release.cluster;\n\t"
-      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier),
-      "r"(bytes)
-      : "memory");
+// Makes the barrier that this block's sums come by and tells it how many bytes that will be. By a
+// whole warp, whose first lane does it, before the block arrives at the cluster.
+__device__ __forceinline__ void expect_sums(unsigned barrier, unsigned bytes, unsigned lane) {
+  if (lane == 0) asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier) : "memory");
+  __syncwarp();
+  if (lane == 0) {
+    asm volatile(
+        "fence.mbarrier_init.release.cluster;\n\t"
+        "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier),
+        "r"(bytes)
+        : "memory");
+  }
+  __syncwarp();
 }
 
 // The first half of a barrier over the cluster. Relaxed: what peers must see before they send, the
