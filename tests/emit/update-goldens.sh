@@ -25,3 +25,5 @@ golden sm_80_m1_split.cu --shape 1x4096x4096 --group 128 --arch sm_80 --sms 108 
   --config 'm8 n64 w1x8 k128 s2 accumulators split1 b1'
 golden sm_87_m16_stripes.cu --shape 16x6144x4096 --group -1 --arch sm_87 --sms 16 \
   --config 'm16 n256 w4x2 k32 s4 accumulators stripes16 b1'
+golden sm_90a_m8_cluster.cu --shape 8x4096x4096 --group 128 --arch sm_90a --sms 132 \
+  --config 'decode m8 n64 w1x4 k64 s4 accumulators cluster2 b1 early'

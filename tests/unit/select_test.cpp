@@ -111,7 +111,7 @@ TEST(Select, ChainedRecordsThenIsolatedOnesThenTheModel) {
   EXPECT_EQ(chosen({alone}, true).config, alone.config);
   EXPECT_EQ(chosen({alone}, true).by, ChosenBy::tuned);
   EXPECT_EQ(chosen({in_chain}, false).by, ChosenBy::model);
-  EXPECT_EQ(chosen({}, true).config, model_config(shape, test::kH200, "NVIDIA H200"));
+  EXPECT_EQ(chosen({}, true).config, model_config(shape, test::kH200, "NVIDIA H200", true));
 }
 
 // A folder that was built for isolated launches serves chained ones too.

@@ -11,10 +11,6 @@
 
 // Asynchronous copies from global to shared memory (cp.async, sm_80 and later).
 
-__device__ __forceinline__ unsigned shared_address(const void* pointer) {
-  return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
-}
-
 // Sixteen bytes, past L1. The source is fetched into L2 by lines of 128 bytes.
 __device__ __forceinline__ void copy16(unsigned to, const char* from) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from)
@@ -33,6 +29,10 @@ __device__ __forceinline__ void wait_for_stage() {
 }
 
 // Shared memory -> registers, in the fragment layout of mma.m16n8k16.
+
+__device__ __forceinline__ unsigned shared_address(const void* pointer) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
+}
 
 // Four words of packed codes: one lane's weights of a k16 row of 64 columns.
 __device__ __forceinline__ void load_words(uint4& words, unsigned from) {
@@ -147,6 +147,14 @@ __device__ __forceinline__ void scale_quad(float4& quad, uint2 scales) {
   quad.w *= high.y;
 }
 
+// The same for one column, as a factor.
+__device__ __forceinline__ float channel_scale_of(const char* scales, int column) {
+  const int place = column / 32 * 32 + (column & 7) / 2 * 8 + (column / 8 & 3) * 2 + (column & 1);
+  unsigned pair = reinterpret_cast<const unsigned*>(scales)[place / 2];
+  const float2 both = widen(pair);
+  return place & 1 ? both.y : both.x;
+}
+
 // The tensor core product of sixteen columns and eight tokens over k = 16, in FP32:
 // d[column, token] = weights[column, k] * tokens[k, token] + d.
 
@@ -169,8 +177,6 @@ __device__ __forceinline__ void mma_first(float (&d)[4], const unsigned (&weight
         "r"(tokens[1]), "f"(0.f));
 }
 
-// Sums of several warps and blocks -> C.
-
 template <int Blocks, int Tiles>
 __device__ __forceinline__ void clear(float (&sums)[Blocks][4][Tiles][4]) {
 #pragma unroll
@@ -179,6 +185,8 @@ __device__ __forceinline__ void clear(float (&sums)[Blocks][4][Tiles][4]) {
     for (int i = 0; i < 16 * Tiles; ++i) sums[block][i / (4 * Tiles)][i / 4 % Tiles][i % 4] = 0.f;
   }
 }
+
+// Sums of several warps and blocks -> C.
 
 // A fragment's four sums into the FP32 tile [token][column]: columns g and g + 8 of tokens 2t and
 // 2t + 1.
