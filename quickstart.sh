@@ -64,7 +64,7 @@ find_cuda() {
     fi
   done
   # Distribution packages spread the toolkit over /usr; CMake knows where to look.
-  [[ -e /usr/include/cuda.h ]] || fail "No CUDA Toolkit: install it (12.8 or newer knows sm_120)" \
+  [[ -e /usr/include/cuda.h ]] || fail "No CUDA Toolkit: install it (12.8 or newer knows sm_100 and sm_120)" \
     "or set CUDA_HOME to the folder that holds include/cuda.h."
 }
 

@@ -1,0 +1,507 @@
+// marlin_decode_8x4096x4096_g128: Marlin decode kernel, 8x4096x4096 g128
+//
+// C[m, 4096] = A[m, 4096] * dequantised(B)[4096, 4096] for any m in 1..8.
+// B: 4-bit codes in the Marlin format, one FP16 scale for each 128 along K.
+// Written for sm_90a, 132 SMs by config 'decode m8 n64 w1x4 k64 s4 accumulators cluster2 b1 early'.
+// 2 x 64 x 1 blocks of 128 threads, 59408 bytes of shared memory each, 0 of workspace.
+//
+// A cluster of 2 blocks computes 8 tokens x 64 columns. Its 8 warps for each 64 columns
+// take turns at units of 64 of K, 4 of them on their way to each warp at any time.
+// Weights are the A operand of the tensor cores, tokens the B operand: C^T = W^T A^T.
+
+// Asynchronous copies from global to shared memory (cp.async, sm_80 and later).
+
+// Sixteen bytes, past L1. The source is fetched into L2 by lines of 128 bytes.
+__device__ __forceinline__ void copy16(unsigned to, const char* from) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from)
+               : "memory");
+}
+
+// Closes the group of copies that make up one stage.
+__device__ __forceinline__ void close_stage() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Waits until at most `Pending` of the latest stages are still on their way.
+template <int Pending>
+__device__ __forceinline__ void wait_for_stage() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+}
+
+// Programmatic dependent launch (sm_90 and later): this kernel may start while the previous one of
+// the stream still runs. CUDA C++ Programming Guide, "Programmatic Dependent Launch".
+
+// The next kernel may take its place on the GPU as soon as there is room.
+__device__ __forceinline__ void launch_dependents() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+// Waits until the previous kernel is done and all it wrote can be read. Nothing to wait for unless
+// this launch was a dependent one.
+__device__ __forceinline__ void wait_for_previous() {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
+// Sixteen bytes that the previous kernel may have written, past L1.
+__device__ __forceinline__ uint4 load16(const char* from) {
+  uint4 bytes;
+  asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(bytes.x), "=r"(bytes.y), "=r"(bytes.z), "=r"(bytes.w)
+               : "l"(from)
+               : "memory");
+  return bytes;
+}
+
+__device__ __forceinline__ void store16(unsigned to, uint4 bytes) {
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(bytes.x), "r"(bytes.y),
+               "r"(bytes.z), "r"(bytes.w)
+               : "memory");
+}
+
+// A barrier of the warps that share tokens; numbers from 1, as 0 is the whole block's.
+__device__ __forceinline__ void meet(unsigned barrier, unsigned threads) {
+  asm volatile("barrier.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
+// Shared memory -> registers, in the fragment layout of mma.m16n8k16.
+
+__device__ __forceinline__ unsigned shared_address(const void* pointer) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
+}
+
+// Four words of packed codes: one lane's weights of a k16 row of 64 columns.
+__device__ __forceinline__ void load_words(uint4& words, unsigned from) {
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+               : "r"(from)
+               : "memory");
+}
+
+// B fragments of eight tokens (k = 0..7 and 8..15 of a k16 step).
+__device__ __forceinline__ void load_tokens(unsigned (&tile)[2], unsigned from) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+               : "=r"(tile[0]), "=r"(tile[1])
+               : "r"(from)
+               : "memory");
+}
+
+// The same for sixteen tokens: two tiles at once.
+__device__ __forceinline__ void load_tokens(unsigned (&tile)[2], unsigned (&next)[2],
+                                            unsigned from) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(tile[0]), "=r"(tile[1]), "=r"(next[0]), "=r"(next[1])
+               : "r"(from)
+               : "memory");
+}
+
+// A word of eight 4-bit codes -> the A fragment of mma.m16n8k16, exactly code - 8 in FP16.
+//
+// The Marlin format orders the nibbles so that four masks give the four half2 registers. A mask
+// leaves a code in the low mantissa bits of an FP16 whose exponent it sets by the same LOP3:
+// 0x6400 | code = 1024 + code, and with the code one nibble up, 0x5400 | code << 4 = 64 + code.
+// Source of the technique: Kim et al., "Who Says Elephants Can't Run", 2022.
+
+template <unsigned Mask, unsigned Exponent>
+__device__ __forceinline__ unsigned masked_or(unsigned word) {
+  unsigned result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(word), "n"(Mask), "n"(Exponent));
+  return result;
+}
+
+__device__ __forceinline__ unsigned add_half2(unsigned a, unsigned b) {
+  unsigned result;
+  asm("add.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+  return result;
+}
+
+__device__ __forceinline__ unsigned multiply_half2(unsigned a, unsigned b) {
+  unsigned result;
+  asm("mul.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+  return result;
+}
+
+// Registers: columns g and g + 8 at k = 2t, 2t + 1, then both at k = 2t + 8, 2t + 9, for lane
+// 4 g + t.
+__device__ __forceinline__ void dequantise(unsigned (&weights)[4], unsigned word) {
+  constexpr unsigned kMinus1032 = 0xe408e408, kMinus72 = 0xd480d480;
+  const unsigned upper = word >> 8;
+  weights[0] = add_half2(masked_or<0x000f000f, 0x64006400>(word), kMinus1032);
+  weights[1] = add_half2(masked_or<0x000f000f, 0x64006400>(upper), kMinus1032);
+  weights[2] = add_half2(masked_or<0x00f000f0, 0x54005400>(word), kMinus72);
+  weights[3] = add_half2(masked_or<0x00f000f0, 0x54005400>(upper), kMinus72);
+}
+
+// Group scales. One FP16 pair holds the scales of columns g and g + 8 of a fragment.
+
+// Each scale of a pair doubled into a half2 of its own.
+__device__ __forceinline__ void spread_scales(unsigned& low, unsigned& high, unsigned pair) {
+  low = __byte_perm(pair, pair, 0x1010);
+  high = __byte_perm(pair, pair, 0x3232);
+}
+
+// Scales the weights of one fragment.
+__device__ __forceinline__ void scale_weights(unsigned (&weights)[4], unsigned low,
+                                              unsigned high) {
+  weights[0] = multiply_half2(weights[0], low);
+  weights[1] = multiply_half2(weights[1], high);
+  weights[2] = multiply_half2(weights[2], low);
+  weights[3] = multiply_half2(weights[3], high);
+}
+
+__device__ __forceinline__ float2 widen(unsigned pair) {
+  float2 result;
+  asm("{.reg .f16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}"
+      : "=f"(result.x), "=f"(result.y)
+      : "r"(pair));
+  return result;
+}
+
+// Adds one group's sums, scaled, to the running sums.
+__device__ __forceinline__ void add_scaled(float (&sums)[4], const float (&group)[4],
+                                           float2 scales) {
+  sums[0] = fmaf(scales.x, group[0], sums[0]);
+  sums[1] = fmaf(scales.x, group[1], sums[1]);
+  sums[2] = fmaf(scales.y, group[2], sums[2]);
+  sums[3] = fmaf(scales.y, group[3], sums[3]);
+}
+
+// One scale for the whole K: those of four neighbouring columns. Within 32 columns the Marlin format
+// stores columns x, x + 1 (x even) as a pair at 8 (x % 8 / 2) + 2 (x / 8).
+__device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_quad) {
+  const char* from =
+      scales + column_quad / 8 * 64 + (column_quad & 1) * 32 + (column_quad / 2 & 3) * 4;
+  return make_uint2(*reinterpret_cast<const unsigned*>(from),
+                    *reinterpret_cast<const unsigned*>(from + 16));
+}
+
+__device__ __forceinline__ void scale_quad(float4& quad, uint2 scales) {
+  const float2 low = widen(scales.x), high = widen(scales.y);
+  quad.x *= low.x;
+  quad.y *= low.y;
+  quad.z *= high.x;
+  quad.w *= high.y;
+}
+
+// The same for one column, as a factor.
+__device__ __forceinline__ float channel_scale_of(const char* scales, int column) {
+  const int place = column / 32 * 32 + (column & 7) / 2 * 8 + (column / 8 & 3) * 2 + (column & 1);
+  unsigned pair = reinterpret_cast<const unsigned*>(scales)[place / 2];
+  const float2 both = widen(pair);
+  return place & 1 ? both.y : both.x;
+}
+
+// The tensor core product of sixteen columns and eight tokens over k = 16, in FP32:
+// d[column, token] = weights[column, k] * tokens[k, token] + d.
+
+__device__ __forceinline__ void mma(float (&d)[4], const unsigned (&weights)[4],
+                                    const unsigned (&tokens)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "r"(tokens[0]),
+        "r"(tokens[1]));
+}
+
+// The same with nothing to add to: the first step of a group.
+__device__ __forceinline__ void mma_first(float (&d)[4], const unsigned (&weights)[4],
+                                          const unsigned (&tokens)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
+      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+      : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "r"(tokens[0]),
+        "r"(tokens[1]), "f"(0.f));
+}
+
+template <int Blocks, int Tiles>
+__device__ __forceinline__ void clear(float (&sums)[Blocks][4][Tiles][4]) {
+#pragma unroll
+  for (int block = 0; block < Blocks; ++block) {
+#pragma unroll
+    for (int i = 0; i < 16 * Tiles; ++i) sums[block][i / (4 * Tiles)][i / 4 % Tiles][i % 4] = 0.f;
+  }
+}
+
+// Partial sums of a thread block cluster, sent through distributed shared memory (sm_90 and later):
+// every block receives what it owns and adds it in a fixed order.
+
+// Makes the barrier that this block's sums come by and tells it how many bytes that will be. By a
+// whole warp, whose first lane does it, before the block arrives at the cluster.
+__device__ __forceinline__ void expect_sums(unsigned barrier, unsigned bytes, unsigned lane) {
+  if (lane == 0) asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier) : "memory");
+  __syncwarp();
+  if (lane == 0) {
+    asm volatile(
+        "fence.mbarrier_init.release.cluster;\n\t"
+        "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier),
+        "r"(bytes)
+        : "memory");
+  }
+  __syncwarp();
+}
+
+// The first half of a barrier over the cluster. Relaxed: what peers must see before they send, the
+// barriers, is published by a fence, and a release would wait for the copies under way.
+__device__ __forceinline__ void arrive_at_cluster() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+
+__device__ __forceinline__ void wait_for_cluster() {
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+// A fragment's four sums to the same place of the block of this rank, and their bytes to its barrier.
+__device__ __forceinline__ void send_sums(unsigned to, unsigned rank, unsigned barrier,
+                                          const float (&sums)[4]) {
+  asm volatile(
+      "{\n\t"
+      ".reg .b32 place, signal;\n\t"
+      "mapa.shared::cluster.u32 place, %0, %1;\n\t"
+      "mapa.shared::cluster.u32 signal, %2, %1;\n\t"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [place], {%3, %4, %5, %6}, "
+      "[signal];\n\t"
+      "}" ::"r"(to),
+      "r"(rank), "r"(barrier), "f"(sums[0]), "f"(sums[1]), "f"(sums[2]), "f"(sums[3])
+      : "memory");
+}
+
+// Waits for all that was sent to this block.
+__device__ __forceinline__ void wait_for_sums(unsigned barrier) {
+  asm volatile(
+      "{\n\t"
+      ".reg .pred done;\n"
+      "again:\n\t"
+      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], 0;\n\t"
+      "@!done bra again;\n\t"
+      "}" ::"r"(barrier)
+      : "memory");
+}
+
+// Partial sums of several warps -> C: a thread adds one column of two tokens and stores two columns
+// of one token.
+
+// A fragment's four sums, kept in the order of the fragment.
+__device__ __forceinline__ void keep_sums(unsigned to, const float (&sums)[4]) {
+  asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(to), "f"(sums[0]), "f"(sums[1]),
+               "f"(sums[2]), "f"(sums[3])
+               : "memory");
+}
+
+// The sums of one column and two neighbouring tokens.
+__device__ __forceinline__ float2 load_pair(unsigned from) {
+  float2 pair;
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(pair.x), "=f"(pair.y) : "r"(from) : "memory");
+  return pair;
+}
+
+__device__ __forceinline__ void add_pair(float2& sum, float2 pair) {
+  sum.x += pair.x;
+  sum.y += pair.y;
+}
+
+// Lanes that differ in bit 3 hold neighbouring columns, the even one first, of the same two tokens.
+// Each gets one of the tokens with both columns: the even column's lane the first.
+__device__ __forceinline__ unsigned trade(float2 sum, bool odd_column) {
+  const float other = __shfl_xor_sync(~0u, odd_column ? sum.x : sum.y, 8);
+  const float low = odd_column ? other : sum.x, high = odd_column ? sum.y : other;
+  unsigned both;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  return both;
+}
+
+// What the generator took for granted.
+static_assert(__CUDA_ARCH__ == 900, "written for sm_90a");
+static_assert(4096 % 64 == 0 && 4096 % 64 == 0, "N and K are whole tiles and units");
+
+extern "C" __global__ void __launch_bounds__(128, 1) __cluster_dims__(2, 1, 1)
+marlin_decode_8x4096x4096_g128(const char* __restrict__ a, const char* __restrict__ b, const char* __restrict__ scales,
+    char* __restrict__ c, char* __restrict__, int m) {
+  extern __shared__ __align__(128) char shared_memory[];
+  const unsigned shared = shared_address(shared_memory);
+  const unsigned lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+
+  // ---- What this block and this warp compute.
+  const unsigned slice = blockIdx.y;
+  const unsigned rank = blockIdx.x;  // in the cluster
+  const unsigned warp_k = warp;
+  const unsigned part = warp_k + rank * 4;  // of 8: takes the units part, part + 8, ...
+  constexpr int units = 8;
+
+  // ---- Global -> shared memory: every warp copies the words and scales that it alone reads.
+  const unsigned column = slice * 64;
+  const char* from_words = b + column * 8ll + part * 131072ll + lane * 16;
+  const char* first_scales = scales + column * 2ll + lane * 16;
+  const unsigned words_ring = shared + 16384 + warp * 8704;
+  const unsigned words_at = words_ring + lane * 16;
+  const unsigned copier = lane;
+  const unsigned copy_row = copier / 8, copy_chunk = copier & 7;
+  const int copy_rows = m - static_cast<int>(copy_row);  // from copy_row on
+  const char* from_tokens = a + copy_row * 8192ll + part * 128 + copy_chunk * 16;
+  const unsigned tokens_ring = shared + warp_k * 4096;
+  const unsigned tokens_to = tokens_ring + copy_row * 128 + ((copy_chunk ^ copy_row) & 7) * 16;
+  auto copy_weights = [&](unsigned stage, unsigned unit) {
+    const unsigned to = words_at + stage * 2176;
+    copy16(to, from_words);
+    copy16(to + 512, from_words + 32768);
+    copy16(to + 1024, from_words + 65536);
+    copy16(to + 1536, from_words + 98304);
+    from_words += 1048576ll;
+    const char* row = first_scales + unit / 2 * 8192ll;
+    if (lane < 8) copy16(to + 2048, row);
+  };
+  auto copy_tokens = [&](unsigned stage) {
+    const unsigned to = tokens_to + stage * 1024;
+    if (copy_rows > 0) copy16(to, from_tokens);
+    if (copy_rows > 4) copy16((to ^ 64) + 512, from_tokens + 32768);
+    from_tokens += 1024;
+  };
+
+  // ---- Fill the pipeline. Nothing that the previous kernel writes is touched before it is done.
+  copy_weights(0, part);
+  close_stage();
+  copy_weights(1, part + 8);
+  close_stage();
+  copy_weights(2, part + 16);
+  close_stage();
+  copy_weights(3, part + 24);
+  close_stage();
+  // The fragments of each warp that this block adds up, from the first on.
+  const unsigned first_own = rank == 0 ? 0 : 2;
+  constexpr unsigned own = 2;
+  const unsigned received = shared + 59392;
+  if (warp == 0) expect_sums(received, own * 4096, lane);
+  arrive_at_cluster();
+  launch_dependents();
+  wait_for_previous();
+  // Through registers: who awaits a copy awaits all before it, and these must not wait for
+  // the weights of every stage.
+  uint4 tokens_of[4][2];
+  if (copy_rows > 0) tokens_of[0][0] = load16(from_tokens);
+  if (copy_rows > 4) tokens_of[0][1] = load16(from_tokens + 32768);
+  if (copy_rows > 0) tokens_of[1][0] = load16(from_tokens + 1024);
+  if (copy_rows > 4) tokens_of[1][1] = load16(from_tokens + 1024 + 32768);
+  if (copy_rows > 0) tokens_of[2][0] = load16(from_tokens + 2048);
+  if (copy_rows > 4) tokens_of[2][1] = load16(from_tokens + 2048 + 32768);
+  if (copy_rows > 0) tokens_of[3][0] = load16(from_tokens + 3072);
+  if (copy_rows > 4) tokens_of[3][1] = load16(from_tokens + 3072 + 32768);
+  if (copy_rows > 0) store16(tokens_to, tokens_of[0][0]);
+  if (copy_rows > 4) store16((tokens_to ^ 64) + 512, tokens_of[0][1]);
+  if (copy_rows > 0) store16(tokens_to + 1024, tokens_of[1][0]);
+  if (copy_rows > 4) store16((tokens_to + 1024 ^ 64) + 512, tokens_of[1][1]);
+  if (copy_rows > 0) store16(tokens_to + 2048, tokens_of[2][0]);
+  if (copy_rows > 4) store16((tokens_to + 2048 ^ 64) + 512, tokens_of[2][1]);
+  if (copy_rows > 0) store16(tokens_to + 3072, tokens_of[3][0]);
+  if (copy_rows > 4) store16((tokens_to + 3072 ^ 64) + 512, tokens_of[3][1]);
+  from_tokens += 4096;
+
+  // ---- Shared memory -> fragments.
+  const unsigned token_row = lane & 7;
+  const unsigned tokens_at = tokens_ring + token_row * 128 + (((lane / 8 & 1) ^ (lane & 7)) << 4);
+  const unsigned scales_at = words_ring + 2048 + lane / 4 * 16;
+  float sums[1][4][1][4];  // [64 columns][16 of them][8 tokens][fragment]
+  clear(sums);
+
+  // ---- The product: each k16 step multiplies one set of fragments while the next one loads.
+  uint4 words[2][1];
+  unsigned tokens[2][1][2];
+  unsigned weights[4];
+  uint4 scale_pairs[1];
+  float group_sums[1][4][1][4];
+  unsigned stage = 0;
+  unsigned unit = part + 32;  // to copy next
+  wait_for_stage<3>();
+  __syncwarp();
+  load_words(words[0][0], words_at + stage * 2176);
+  load_tokens(tokens[0][0], tokens_at + stage * 1024);
+  #pragma unroll 1
+  for (int left = units; left > 0; --left) {
+    // k16 step 1 of 4.
+    load_words(scale_pairs[0], scales_at + stage * 2176);
+    load_words(words[1][0], words_at + stage * 2176 + 512);
+    load_tokens(tokens[1][0], (tokens_at + stage * 1024 ^ 32));
+    dequantise(weights, words[0][0].x);
+    mma_first(group_sums[0][0][0], weights, tokens[0][0]);
+    dequantise(weights, words[0][0].y);
+    mma_first(group_sums[0][1][0], weights, tokens[0][0]);
+    dequantise(weights, words[0][0].z);
+    mma_first(group_sums[0][2][0], weights, tokens[0][0]);
+    dequantise(weights, words[0][0].w);
+    mma_first(group_sums[0][3][0], weights, tokens[0][0]);
+    // k16 step 2 of 4.
+    load_words(words[0][0], words_at + stage * 2176 + 1024);
+    load_tokens(tokens[0][0], (tokens_at + stage * 1024 ^ 64));
+    dequantise(weights, words[1][0].x);
+    mma(group_sums[0][0][0], weights, tokens[1][0]);
+    dequantise(weights, words[1][0].y);
+    mma(group_sums[0][1][0], weights, tokens[1][0]);
+    dequantise(weights, words[1][0].z);
+    mma(group_sums[0][2][0], weights, tokens[1][0]);
+    dequantise(weights, words[1][0].w);
+    mma(group_sums[0][3][0], weights, tokens[1][0]);
+    // k16 step 3 of 4.
+    load_words(words[1][0], words_at + stage * 2176 + 1536);
+    load_tokens(tokens[1][0], (tokens_at + stage * 1024 ^ 96));
+    dequantise(weights, words[0][0].x);
+    mma(group_sums[0][0][0], weights, tokens[0][0]);
+    dequantise(weights, words[0][0].y);
+    mma(group_sums[0][1][0], weights, tokens[0][0]);
+    dequantise(weights, words[0][0].z);
+    mma(group_sums[0][2][0], weights, tokens[0][0]);
+    dequantise(weights, words[0][0].w);
+    mma(group_sums[0][3][0], weights, tokens[0][0]);
+    // k16 step 4 of 4.
+    // This stage is in registers. Wait for the next one, fill this one again and turn to it.
+    wait_for_stage<2>();
+    __syncwarp();
+    if (left > 4) {
+      copy_weights(stage, unit);
+      copy_tokens(stage);
+    }
+    unit += 8;
+    close_stage();
+    stage = stage == 3 ? 0 : stage + 1;
+    load_words(words[0][0], words_at + stage * 2176);
+    load_tokens(tokens[0][0], tokens_at + stage * 1024);
+    dequantise(weights, words[1][0].x);
+    mma(group_sums[0][0][0], weights, tokens[1][0]);
+    dequantise(weights, words[1][0].y);
+    mma(group_sums[0][1][0], weights, tokens[1][0]);
+    dequantise(weights, words[1][0].z);
+    mma(group_sums[0][2][0], weights, tokens[1][0]);
+    dequantise(weights, words[1][0].w);
+    mma(group_sums[0][3][0], weights, tokens[1][0]);
+    // The group's sums, scaled, join the running sums.
+    add_scaled(sums[0][0][0], group_sums[0][0][0], widen(scale_pairs[0].x));
+    add_scaled(sums[0][1][0], group_sums[0][1][0], widen(scale_pairs[0].y));
+    add_scaled(sums[0][2][0], group_sums[0][2][0], widen(scale_pairs[0].z));
+    add_scaled(sums[0][3][0], group_sums[0][3][0], widen(scale_pairs[0].w));
+  }
+
+  // ---- Sums -> the block that owns them -> C.
+  const unsigned sums_to = shared + 51200 + part * 1024 + lane * 16;
+  wait_for_cluster();  // Its barriers are there.
+  send_sums(sums_to, 0, received, sums[0][0][0]);
+  send_sums(sums_to + 512, 0, received, sums[0][1][0]);
+  send_sums(sums_to, 1, received, sums[0][2][0]);
+  send_sums(sums_to + 512, 1, received, sums[0][3][0]);
+  wait_for_sums(received);
+  __syncwarp();
+  const unsigned pairs_at = shared + 51200 + threadIdx.x * 8;
+  {
+    const unsigned pair = threadIdx.x;
+    const unsigned fragment = pair / 64, quad = pair / 2 & 31, half = pair & 1;
+    const unsigned place = first_own + fragment;
+    const unsigned out_column = place * 16 + slice * 64 + half * 8 + quad / 4;
+    const bool odd_column = out_column & 1;
+    const unsigned token = (quad & 3) * 2 + odd_column;
+    float2 sum = load_pair(pairs_at);
+    add_pair(sum, load_pair(pairs_at + 1024));
+    add_pair(sum, load_pair(pairs_at + 2048));
+    add_pair(sum, load_pair(pairs_at + 3072));
+    add_pair(sum, load_pair(pairs_at + 4096));
+    add_pair(sum, load_pair(pairs_at + 5120));
+    add_pair(sum, load_pair(pairs_at + 6144));
+    add_pair(sum, load_pair(pairs_at + 7168));
+    const unsigned both = trade(sum, odd_column);
+    if (token < m) *reinterpret_cast<unsigned*>(c + token * 8192ll + (out_column & ~1u) * 2ll) = both;
+  }
+}
