@@ -55,14 +55,21 @@ void pair_place(const Plan& plan, Text& text, int first) {
             tiles > 1 ? fmt::format("place % {} * 8 + ", tiles) : "");
 }
 
+bool uneven(const Plan& plan) { return plan.most_owned * plan.cluster > plan.fragments; }
+
+// Whether a thread's pair is one of this block's, which owns fewer than others may.
+std::string owned(const Plan& plan) {
+  return plan.config.warps_n > 1 ? "own_fragment < own" : "fragment < own";
+}
+
 // The condition under which a thread's pair is one of this block's and of the matrix.
 std::string inside(const Plan& plan) {
   std::string all;
   const auto require = [&](const std::string& condition) {
     all += (all.empty() ? "" : " && ") + condition;
   };
-  if (plan.most_owned * plan.cluster > plan.fragments) {
-    require(plan.config.warps_n > 1 ? "own_fragment < own" : "fragment < own");
+  if (uneven(plan)) {
+    require(owned(plan));
   }
   if (plan.guard_rows) {
     require("token < m");
@@ -85,7 +92,8 @@ void store_pairs(const Plan& plan, Text& text, int first) {
               plus("pairs_at", part * plan.receive_part + first * 8));
   }
   if (!plan.group_scales) {
-    text.line("const float scale = channel_scale_of(scales, out_column);");
+    text.line("const float scale = {}channel_scale_of(scales, out_column){};",
+              uneven(plan) ? owned(plan) + " ? " : "", uneven(plan) ? " : 0" : "");
     text.line("sum.x *= scale;");
     text.line("sum.y *= scale;");
   }
