@@ -84,7 +84,7 @@ TEST(ReadFloorKernels, KeepEveryLoad) {
 // The next kernel may start before anything else is done, and only the first loads come before the
 // wait for the previous one.
 TEST(ReadFloorKernels, ChainedOnesRequestTheirDataBeforeTheyWait) {
-  for (const std::string arch : {"sm_90a", "sm_120"}) {
+  for (const std::string arch : {"sm_90a", "sm_100", "sm_120"}) {
     const std::string ptx = compile("read_floor.cu", arch).ptx;
     for (const std::size_t unroll : {4U, 8U}) {
       const std::string kernel = body_of(ptx, "chained_read_floor_" + std::to_string(unroll));

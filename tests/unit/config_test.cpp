@@ -21,11 +21,32 @@ TEST(ConfigText, WorkedByHand) {
             (Partition{Partition::Kind::span, 7}));
 }
 
+TEST(ConfigText, TheFamilyComesFirstAndEarlyWeightsLast) {
+  Config config{8,
+                64,
+                1,
+                8,
+                64,
+                3,
+                ScaleOn::accumulators,
+                {Partition::Kind::cluster, 2},
+                1,
+                Family::decode,
+                false};
+  EXPECT_EQ(to_string(config), "decode m8 n64 w1x8 k64 s3 accumulators cluster2 b1");
+  EXPECT_EQ(parse_config(to_string(config)), config);
+  config.early_weights = true;
+  EXPECT_EQ(to_string(config), "decode m8 n64 w1x8 k64 s3 accumulators cluster2 b1 early");
+  EXPECT_EQ(parse_config(to_string(config)), config);
+}
+
 TEST(ConfigText, RoundTrips) {
   RandomCases cases(1);
   for (int i = 0; i < 2000; ++i) {
     const Config config = cases.config(cases.shape());
     ASSERT_EQ(parse_config(to_string(config)), config) << to_string(config);
+    const Config decode = cases.decode_config(cases.shape());
+    ASSERT_EQ(parse_config(to_string(decode)), decode) << to_string(decode);
   }
 }
 
@@ -52,6 +73,13 @@ TEST(ConfigText, RefusedOnesNameTheField) {
       {"m16 n256 w4x2 k32 s4 weights cut1 b1", "cannot read 'cut1'"},
       {"m16 n256 w4x2 k32 s4 weights split b1", "cannot read 'split'"},
       {"m16 n256 w4x2 k32 s4 weights split0 b1", "cannot read 'split0'"},
+      {"stripe m16 n256 w4x2 k32 s4 weights split1 b1", "cannot read 'stripe'"},
+      {"decode decode m16 n64 w1x2 k64 s4 accumulators cluster1 b1", "cannot read 'decode'"},
+      {"m16 decode n64 w1x2 k64 s4 accumulators cluster1 b1", "cannot read 'decode'"},
+      {"decode m16 n64 w1x2 k64 s4 accumulators early", "cannot read 'early'"},
+      {"decode m16 n64 w1x2 k64 s4 accumulators cluster1 b1 early early", "cannot read 'early'"},
+      {"decode m16 n64 w1x2 k64 s4 accumulators cluster1 early b1", "cannot read 'early'"},
+      {"decode", "0 fields of 8"},
   };
   for (const auto& [text, message] : cases) {
     try {

@@ -19,6 +19,7 @@ TEST(Boards, AreKnownByTargetAndName) {
   EXPECT_EQ(board_of({"sm_80", 108}, "NVIDIA A100-SXM4-40GB").name, "A100-SXM4-40GB");
   EXPECT_EQ(board_of({"sm_89", 142}).name, "L40S");
   EXPECT_EQ(board_of({"sm_89", 128}).name, "RTX 4090");
+  EXPECT_EQ(board_of({"sm_100", 148}).name, "B200");
   EXPECT_EQ(board_of({"sm_120", 170}).name, "RTX 5090");
   EXPECT_THROW(board_of({"sm_70", 80}), Error);
 }
@@ -60,7 +61,7 @@ TEST(Families, StandInTheOrderOfTheirNames) {
     EXPECT_GE(family.schema, 1);
   }
   EXPECT_EQ(find_family("strip"), nullptr);
-  EXPECT_EQ(searched_families(), "stripe/1");
+  EXPECT_EQ(searched_families(), "stripe/1,decode/1");
 }
 
 TEST(Ranking, HoldsEveryLegalConfigOnceTheFastestFirst) {

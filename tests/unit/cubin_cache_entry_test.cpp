@@ -198,6 +198,8 @@ TEST(CubinArch, EveryOtherMachineNumberIsRefused) {
   for (int machine = 0; machine < 256; ++machine) {
     EXPECT_EQ(why_not_cubin_for(stand_in_cubin(machine, 0, 1), "sm_90a").has_value(),
               machine != 90);
+    EXPECT_EQ(why_not_cubin_for(stand_in_cubin(machine, 0, 1), "sm_100").has_value(),
+              machine != 100);
     EXPECT_EQ(why_not_cubin_for(stand_in_cubin(machine, 0, 1), "sm_120").has_value(),
               machine != 120);
   }
@@ -258,7 +260,8 @@ TEST_P(RealCubin, IsForItsOwnArchitectureAlone) {
     if (error.code() != ErrorCode::no_nvrtc) throw;
     GTEST_SKIP() << "needs NVRTC: " << error.what();
   }
-  for (const char* arch : {"sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_90a", "sm_120"}) {
+  for (const char* arch :
+       {"sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"}) {
     EXPECT_EQ(why_not_cubin_for(cubin, arch).has_value(), std::string(arch) != GetParam()) << arch;
   }
   for (std::size_t size = 0; size < cubin.size(); size += 7) {  // it must not read beyond the end
@@ -268,7 +271,7 @@ TEST_P(RealCubin, IsForItsOwnArchitectureAlone) {
 
 INSTANTIATE_TEST_SUITE_P(CubinArch, RealCubin,
                          ::testing::Values("sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_90a",
-                                           "sm_120"));
+                                           "sm_100", "sm_120"));
 
 }  // namespace
 }  // namespace marlin::test

@@ -35,7 +35,9 @@ class RandomCases {
     shape.m = upto(2) == 1 ? upto(limits_.m) : upto(std::min<std::int64_t>(limits_.m, 64));
     shape.n = 64 * upto(limits_.n64);
     shape.k = 64 * upto(limits_.k64);
-    shape.group = shape.k % 128 == 0 && upto(3) > 1 ? 128 : -1;
+    shape.group = shape.k % 128 == 0 && upto(3) > 1 ? 128
+                  : upto(2) == 1                    ? -1
+                                                    : 32 * static_cast<int>(upto(2));
     shape.exact_m = upto(2) == 1;
     return shape;
   }
@@ -46,7 +48,7 @@ class RandomCases {
     return {std::string(archs[arch].name), static_cast<int>(upto(limits_.sms))};
   }
 
-  // Any config whose fields make sense one by one.
+  // Any config of the stripe family whose fields make sense one by one.
   Config config(const Shape& shape) {
     Config config;
     config.tile_m = static_cast<int>(8 * upto(std::min<std::int64_t>(8, (shape.m + 7) / 8)));
@@ -63,20 +65,37 @@ class RandomCases {
     return config;
   }
 
-  // The next legal case, after as many tries as it takes.
-  LegalCase next() {
+  // The same of the decode family.
+  Config decode_config(const Shape& shape) {
+    Config config;
+    config.family = Family::decode;
+    config.tile_m = static_cast<int>((shape.m + 7) / 8 * 8);
+    config.warps_n = 1 << (upto(3) - 1);
+    config.tile_n = config.warps_n << (5 + upto(2));
+    config.warps_k = 1 << (upto(5) - 1);
+    config.warp_k = 32 << upto(2);
+    config.stages = static_cast<int>(1 + upto(4));
+    config.scale_on = ScaleOn::accumulators;
+    config.partition = {Partition::Kind::cluster, static_cast<int>(upto(6))};
+    config.blocks_per_sm = static_cast<int>(upto(2));
+    config.early_weights = upto(2) == 1;
+    return config;
+  }
+
+  // The next legal case of a family, after as many tries as it takes.
+  LegalCase next(Family family = Family::stripe) {
     for (;;) {
       LegalCase c;
       c.shape = shape();
       c.target = target();
-      c.config = config(c.shape);
+      c.config = family == Family::decode ? decode_config(c.shape) : config(c.shape);
       if (!why_illegal(c.shape, c.target, c.config)) return c;
     }
   }
 
-  std::vector<LegalCase> take(int count) {
+  std::vector<LegalCase> take(int count, Family family = Family::stripe) {
     std::vector<LegalCase> cases;
-    while (static_cast<int>(cases.size()) < count) cases.push_back(next());
+    while (static_cast<int>(cases.size()) < count) cases.push_back(next(family));
     return cases;
   }
 

@@ -145,6 +145,85 @@ TEST(Legality, RefusedConfigsNameTheRule) {
   }
 }
 
+const char* const kLegalDecode = "decode m16 n128 w2x2 k64 s4 accumulators cluster2 b1";
+
+const Refused kRefusedDecode[] = {
+    {[](Shape&, Target& t, Config&) { t.arch = "sm_89"; }, "the decode family begins with sm_90"},
+    {[](Shape&, Target&, Config& c) { c.tile_m = 4; },
+     "tile_m = 4 is not a multiple of 8 in 8..32"},
+    {[](Shape& s, Target&, Config& c) { s.m = c.tile_m = 40; },
+     "tile_m = 40 is not a multiple of 8 in 8..32"},
+    {[](Shape&, Target&, Config& c) { c.warps_n = 8; }, "warps = 8x2 are not powers of two"},
+    {[](Shape&, Target&, Config& c) { c.warps_k = 3; }, "warps = 2x3 are not powers of two"},
+    {[](Shape&, Target&, Config& c) { c.warps_k = 16; },
+     "warps = 2x16 are not powers of two, the first up to 4, with a product up to 16"},
+    {[](Shape&, Target&, Config& c) { c.tile_n = 64; },
+     "tile_n = 64 does not give each of 2 warps 64 or 128 columns"},
+    {[](Shape&, Target&, Config& c) { c.warp_k = 32; }, "warp_k = 32 is none of 64, 128"},
+    {[](Shape&, Target&, Config& c) { c.stages = 1; }, "stages = 1 is not in 2..8"},
+    {[](Shape&, Target&, Config& c) { c.stages = 9; }, "stages = 9 is not in 2..8"},
+    {[](Shape&, Target&, Config& c) { c.scale_on = ScaleOn::weights; },
+     "decode kernels scale accumulators"},
+    {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 9; }, "blocks_per_sm = 9 is not in 1..8"},
+    {[](Shape& s, Target&, Config&) { s.m = 17; }, "tile_m = 16 is not m = 17 rounded up to 8"},
+    {[](Shape& s, Target&, Config&) { s.m = 8; }, "tile_m = 16 is not m = 8 rounded up to 8"},
+    {[](Shape& s, Target&, Config&) { s.n = 4160; }, "n = 4160 is not a multiple of tile_n = 128"},
+    {[](Shape& s, Target&, Config& c) { s.k = 4160, s.group = -1, c.warp_k = 128; },
+     "k = 4160 is not a multiple of warp_k = 128"},
+    {[](Shape&, Target&, Config& c) {
+       c.partition = {Partition::Kind::split, 2};
+     },
+     "decode kernels split over a cluster of 1..8 blocks"},
+    {[](Shape&, Target&, Config& c) { c.partition.count = 0; },
+     "decode kernels split over a cluster of 1..8 blocks"},
+    {[](Shape&, Target&, Config& c) { c.partition.count = 9; },
+     "decode kernels split over a cluster of 1..8 blocks"},
+    {[](Shape& s, Target&, Config& c) { s.m = c.tile_m = 8, c.partition.count = 5; },
+     "cluster5 exceeds the 4 fragments of a warp"},
+    {[](Shape& s, Target&, Config& c) { s.k = 1024, c.stages = 5; },
+     "5 stages exceed the 4 units of a part of k"},
+    {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 8, c.warps_k = 8; },
+     "512 threads x 8 blocks exceed the 2048 of an SM"},
+    {[](Shape&, Target&, Config& c) {
+       set(c, "decode m16 n256 w4x4 k128 s4 accumulators cluster1 b1");
+     },
+     " bytes of shared memory exceed a block's 232448"},
+    {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 5; },
+     " bytes of shared memory x 5 blocks exceed an SM's 233472"},
+    {[](Shape& s, Target&, Config& c) {
+       s.m = 32;
+       set(c, "decode m32 n128 w1x2 k64 s2 accumulators cluster1 b1");
+     },
+     " registers a thread exceed the 255 there are"},
+    {[](Shape&, Target&, Config& c) { set(c, "m16 n128 w2x2 k64 s4 accumulators cluster2 b1"); },
+     "clusters and early weights are for the decode family"},
+    {[](Shape&, Target&, Config& c) {
+       set(c, "m16 n128 w2x2 k64 s4 accumulators split1 b1 early");
+     },
+     "clusters and early weights are for the decode family"},
+    {[](Shape& s, Target&, Config& c) {
+       s.group = 32;
+       set(c, "m16 n128 w2x2 k64 s4 accumulators split1 b1");
+     },
+     "warp_k = 64 exceeds the group, 32"},
+};
+
+TEST(Legality, RefusedDecodeConfigsNameTheRule) {
+  const Target target{"sm_90a", 132};
+  EXPECT_EQ(why_illegal(kShape, target, parse_config(kLegalDecode)), std::nullopt);
+  EXPECT_EQ(why_illegal(kShape, target, parse_config(kLegalDecode + std::string(" early"))),
+            std::nullopt);
+  for (const auto& [change, rule] : kRefusedDecode) {
+    Shape shape = kShape;
+    Target on = target;
+    Config config = parse_config(kLegalDecode);
+    change(shape, on, config);
+    const auto found = why_illegal(shape, on, config);
+    ASSERT_TRUE(found.has_value()) << rule;
+    EXPECT_NE(found->find(rule), std::string::npos) << *found << "\n  instead of " << rule;
+  }
+}
+
 TEST(Legality, MakePlanThrowsWithTheRuleAndItsKind) {
   const auto code_of = [](const Shape& shape, const Target& target, const Config& config) {
     try {
@@ -171,7 +250,9 @@ TEST(Legality, NothingThatAConfigCanHoldCrashes) {
   const int values[] = {0, 1, -1, 2, 3, 64, 1 << 16, 1 << 30, -(1 << 30), 2147483647};
   const auto any = [&] { return values[cases.upto(std::size(values)) - 1]; };
   for (int i = 0; i < 20000; ++i) {
-    Config config = cases.config(kShape);
+    const bool decode = cases.upto(2) == 1;
+    const Target target = decode ? Target{"sm_90a", 132} : kTarget;
+    Config config = decode ? cases.decode_config(kShape) : cases.config(kShape);
     switch (cases.upto(8)) {
       case 1: config.tile_m = any(); break;
       case 2: config.tile_n = any(); break;
@@ -182,9 +263,9 @@ TEST(Legality, NothingThatAConfigCanHoldCrashes) {
       case 7: config.partition.count = any(); break;
       case 8: config.blocks_per_sm = any(); break;
     }
-    const auto rule = why_illegal(kShape, kTarget, config);
+    const auto rule = why_illegal(kShape, target, config);
     if (rule) continue;
-    EXPECT_NO_THROW(make_plan(kShape, kTarget, config)) << to_string(config);
+    EXPECT_NO_THROW(make_plan(kShape, target, config)) << to_string(config);
   }
 }
 

@@ -88,7 +88,7 @@ TEST(Measure, ChainedLaunchesNeedSm90) {
       EXPECT_THAT(error.what(), HasSubstr("chained launches need sm_90 or newer"));
     }
   }
-  for (const char* arch : {"sm_90", "sm_90a", "sm_120"}) {
+  for (const char* arch : {"sm_90", "sm_90a", "sm_100", "sm_120"}) {
     EXPECT_NO_THROW(require_can_chain({arch, 132}));
   }
 }

@@ -106,7 +106,23 @@ TEST(Plan, WorkedByHandWithSharedTokens) {
                        {"ticket_offset", 64512},
                        {"counters", 2},
                        {"partials_offset", 65536},
-                       {"partial_tile", 16384}});
+                       {"partial_tile", 16384},
+                       {"dependent_launch", 0},
+                       {"cluster", 1},
+                       {"parts", 0},
+                       {"part_units", 0},
+                       {"long_parts", 0},
+                       {"unit_groups", 0},
+                       {"group_steps", 0},
+                       {"tokens_line", 128},
+                       {"words_offset", 0},
+                       {"words_bytes", 0},
+                       {"received_offset", 0},
+                       {"receive_offset", 0},
+                       {"receive_part", 0},
+                       {"fragments", 0},
+                       {"most_owned", 0},
+                       {"quad_lanes", 0}});
 }
 
 // Two warps with rings of their own; 45 tiles cut into stripes of 23 and 22, which share slice 4.
@@ -178,7 +194,23 @@ TEST(Plan, WorkedByHandWithPrivateRingsAndStripes) {
                        {"ticket_offset", 58880},
                        {"counters", 1},
                        {"partials_offset", 65536},
-                       {"partial_tile", 12288}});
+                       {"partial_tile", 12288},
+                       {"dependent_launch", 0},
+                       {"cluster", 1},
+                       {"parts", 0},
+                       {"part_units", 0},
+                       {"long_parts", 0},
+                       {"unit_groups", 0},
+                       {"group_steps", 0},
+                       {"tokens_line", 128},
+                       {"words_offset", 0},
+                       {"words_bytes", 0},
+                       {"received_offset", 0},
+                       {"receive_offset", 0},
+                       {"receive_part", 0},
+                       {"fragments", 0},
+                       {"most_owned", 0},
+                       {"quad_lanes", 0}});
 }
 
 TEST(Plan, NamedValuesHaveDistinctNames) {

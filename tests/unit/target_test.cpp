@@ -17,9 +17,10 @@ TEST(Target, LimitsOfEachArchitecture) {
     int capability, block_kib, sm_kib, threads;
   };
   const Case cases[] = {
-      {"sm_80", 80, 163, 164, 2048},  {"sm_86", 86, 99, 100, 1536},  {"sm_87", 87, 163, 164, 1536},
-      {"sm_89", 89, 99, 100, 1536},   {"sm_90", 90, 227, 228, 2048}, {"sm_90a", 90, 227, 228, 2048},
-      {"sm_120", 120, 99, 100, 1536},
+      {"sm_80", 80, 163, 164, 2048},   {"sm_86", 86, 99, 100, 1536},
+      {"sm_87", 87, 163, 164, 1536},   {"sm_89", 89, 99, 100, 1536},
+      {"sm_90", 90, 227, 228, 2048},   {"sm_90a", 90, 227, 228, 2048},
+      {"sm_100", 100, 227, 228, 2048}, {"sm_120", 120, 99, 100, 1536},
   };
   ASSERT_EQ(known_archs().size(), std::size(cases));
   for (std::size_t i = 0; i < std::size(cases); ++i) {
@@ -38,7 +39,7 @@ TEST(Target, RefusedOnesNameTheRule) {
     Target target;
     const char* rule;
   };
-  const char* unknown = " is none of sm_80, sm_86, sm_87, sm_89, sm_90, sm_90a, sm_120";
+  const char* unknown = " is none of sm_80, sm_86, sm_87, sm_89, sm_90, sm_90a, sm_100, sm_120";
   const Case cases[] = {{{"sm_75", 40}, "arch = sm_75"},
                         {{"", 40}, "arch = "},
                         {{"sm_90 ", 40}, "arch = sm_90 "},
@@ -70,12 +71,13 @@ TEST(Target, ArchitectureOfADevice) {
     int major, minor;
     const char* arch;
   };
-  const Case cases[] = {{8, 0, "sm_80"}, {8, 6, "sm_86"},  {8, 7, "sm_87"},   {8, 9, "sm_89"},
-                        {8, 5, "sm_80"}, {9, 0, "sm_90a"}, {12, 0, "sm_120"}, {12, 1, "sm_120"}};
+  const Case cases[] = {{8, 0, "sm_80"},   {8, 6, "sm_86"},  {8, 7, "sm_87"},   {8, 9, "sm_89"},
+                        {8, 5, "sm_80"},   {9, 0, "sm_90a"}, {10, 0, "sm_100"}, {10, 3, "sm_100"},
+                        {12, 0, "sm_120"}, {12, 1, "sm_120"}};
   for (const Case& c : cases) {
     EXPECT_EQ(arch_for(c.major, c.minor), c.arch) << c.major << '.' << c.minor;
   }
-  for (const int major : {7, 10, 11, 13, 0, -1}) {
+  for (const int major : {7, 11, 13, 0, -1}) {
     EXPECT_THROW(arch_for(major, 0), Error) << major;
   }
 }

@@ -55,8 +55,11 @@ inline TuningRecord chained(TuningRecord record) {
 
 inline TuningRecord random_record(RandomCases& cases) {
   TuningRecord record = plain_choice();
-  LegalCase legal = cases.next();
-  while (!legal.shape.exact_m && rung_for(legal.shape.m) != legal.shape.m) legal = cases.next();
+  const Family family = cases.upto(3) == 1 ? Family::decode : Family::stripe;
+  LegalCase legal = cases.next(family);
+  while (!legal.shape.exact_m && rung_for(legal.shape.m) != legal.shape.m) {
+    legal = cases.next(family);
+  }
   record.kind = static_cast<TuningRecord::Kind>(cases.upto(3) - 1);
   record.gpu = "GPU \"" + std::to_string(cases.upto(9)) + "\" \\";
   record.target = legal.target;
