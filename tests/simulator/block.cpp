@@ -1,10 +1,11 @@
 // Statements of an emitted kernel -> changes of one block's variables and memories.
-// Entry points: run, Block::run.
+// Entry points: run, Block::advance.
 #include "tests/simulator/block.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <stdexcept>
 
 namespace marlin::simulator {
@@ -52,11 +53,12 @@ Block::Block(const Kernel& kernel, const LaunchShape& launch, const Arguments& a
       threads_(launch.threads),
       block_index_{number % launch.grid_x, number / launch.grid_x % launch.grid_y,
                    number / launch.grid_x / launch.grid_y},
-      shared_(kSharedBase, launch.shared_bytes, launch.threads / 32),
+      shared_(kSharedBase, launch.shared_bytes, launch.threads / 32, launch.group_warps),
       banks_(banks),
       active_(launch.threads, true),
       scopes_(1),
-      stages_(launch.threads, std::deque<std::vector<Copy>>(1)) {
+      stages_(launch.threads, std::deque<std::vector<Copy>>(1)),
+      previous_done_(!launch.dependent) {
   const auto pointer = [&](const char* name, std::int64_t address) {
     Variable& variable = new_variable(name, Type::pointer, {});
     std::fill(variable.slots.begin(), variable.slots.end(), address);
@@ -69,20 +71,35 @@ Block::Block(const Kernel& kernel, const LaunchShape& launch, const Arguments& a
   pointer("shared_memory", kSharedPointer + kSharedBase);
   Variable& m = new_variable("m", Type::integer, {});
   std::fill(m.slots.begin(), m.slots.end(), arguments.m);
+  scopes_.emplace_back();  // of the body
 }
 
-void Block::run() {
+bool Block::advance() {
+  const auto waits = [](const Node& node) {
+    return node.kind == Kind::call &&
+           (node.text == "wait_for_cluster" || node.text == "wait_for_sums");
+  };
+  const std::vector<Node>& body = kernel_.body.kids;
   try {
-    execute(kernel_.body);
+    do {
+      execute(body[next_++]);
+    } while (next_ < body.size() && !waits(body[next_]));
   } catch (const std::runtime_error& error) {
     throw std::runtime_error(fmt::format("line {}, block {},{},{}: {}", line_, block_index_[0],
                                          block_index_[1], block_index_[2], error.what()));
   }
+  if (next_ < body.size()) return false;
+  finish();
+  return true;
+}
+
+void Block::finish() {
   for (const auto& stages : stages_) {
     for (const auto& stage : stages) {
       if (!stage.empty()) throw std::runtime_error("a block ends with copies on their way");
     }
   }
+  if (!previous_done_) throw std::runtime_error("a block never waits for the previous kernel");
 }
 
 void Block::fail(const std::string& what) const { throw std::runtime_error(what); }
@@ -128,16 +145,38 @@ void Block::branch(const Node& node) {
   active_ = before;
 }
 
+// Leaves those of the active threads active that go on; false when none does. A warp's threads stay
+// together.
+bool Block::narrow(const std::vector<bool>& go_on) {
+  bool any = false;
+  for (int first = 0; first < threads_; first += 32) {
+    bool some = false, all = true;
+    for (int t = first; t < first + 32; ++t) {
+      some = some || (active_[t] && go_on[t]);
+      all = all && (!active_[t] || go_on[t]);
+    }
+    if (some && !all) fail("threads of a warp disagree on a loop");
+    for (int t = first; t < first + 32; ++t) active_[t] = active_[t] && some;
+    any = any || some;
+  }
+  return any;
+}
+
+// Warps leave a loop when they are done with it.
 void Block::loop(const Node& node) {
   constexpr int kMany = 1 << 20;
+  const std::vector<bool> before = active_;
   scopes_.emplace_back();
   execute(node.kids[0]);
-  for (int rounds = 0; uniform(evaluate(node.kids[1])) != 0; ++rounds) {
+  for (int rounds = 0;; ++rounds) {
     if (rounds == kMany) fail("a loop without end");
+    const std::vector<bool> more = truth(evaluate(node.kids[1]));
+    if (!narrow(more)) break;
     execute(node.kids[3]);
     evaluate(node.kids[2]);
   }
   scopes_.pop_back();
+  active_ = before;
 }
 
 void Block::call_lambda(const Node& lambda, const Node& call) {
@@ -199,6 +238,7 @@ Place Block::place(const Node& node) {
         {"y", {1, Type::unsigned_integer}},
         {"z", {2, Type::unsigned_integer}},
         {"w", {3, Type::unsigned_integer}}}},
+      {Type::float2, {{"x", {0, Type::real}}, {"y", {1, Type::real}}}},
       {Type::share,
        {{"owners", {0, Type::integer}},
         {"rank", {1, Type::integer}},
@@ -235,7 +275,23 @@ void Block::assign(const Place& place, const Value& value) {
 BankCounts run(const Kernel& kernel, const LaunchShape& launch, const Arguments& arguments,
                const std::vector<int>& block_order) {
   BankCounts banks;
-  for (const int number : block_order) Block(kernel, launch, arguments, number, banks).run();
+  std::set<int> clusters;
+  for (const int number : block_order) {
+    const int first = number / launch.cluster * launch.cluster;
+    if (!clusters.insert(first).second) continue;
+    std::vector<std::unique_ptr<Block>> blocks;
+    std::vector<Block*> peers;
+    for (int rank = 0; rank < launch.cluster; ++rank) {
+      blocks.push_back(std::make_unique<Block>(kernel, launch, arguments, first + rank, banks));
+      peers.push_back(blocks.back().get());
+    }
+    for (Block* block : peers) block->join(peers);
+    // All blocks of a cluster have the same text, so they come to its end in the same round.
+    for (bool done = false; !done;) {
+      for (int i = 0; i < launch.cluster; ++i)
+        done = peers[(number + i) % launch.cluster]->advance();
+    }
+  }
   return banks;
 }
 

@@ -53,7 +53,11 @@ class Block {
  public:
   Block(const Kernel& kernel, const LaunchShape& launch, const Arguments& arguments, int number,
         BankCounts& banks);
-  void run();
+
+  // The blocks of this one's cluster by their ranks, itself among them.
+  void join(const std::vector<Block*>& peers) { peers_ = peers; }
+  // Runs to the next place where it waits for the other blocks of its cluster, or to its end: true.
+  bool advance();
 
  private:
   using Primitive = Value (Block::*)(const Node&);
@@ -64,6 +68,7 @@ class Block {
   void declare(const Node& node);
   void branch(const Node& node);
   void loop(const Node& node);
+  bool narrow(const std::vector<bool>& go_on);
   void call_lambda(const Node& lambda, const Node& call);
   Variable& new_variable(const std::string& name, Type type, std::vector<std::int64_t> dimensions);
   Variable* find(const std::string& name);
@@ -81,6 +86,7 @@ class Block {
   Value binary(const Node& node);
   Value arithmetic(const std::string& op, const Value& left, const Value& right);
   Value update(const Node& node);
+  Value store_output(const Node& node);
   Value choice(const Node& node);
   Value call(const Node& node);
   Value cast(const Node& node);
@@ -116,6 +122,24 @@ class Block {
   Value channel_scales_of(const Node& call);
   Value arrive_last(const Node& call);
 
+  // cluster_primitives.cpp: those that only the decode family uses.
+  Value launch_dependents(const Node& call);
+  Value wait_for_previous(const Node& call);
+  Value load16(const Node& call);
+  Value store16(const Node& call);
+  Value meet(const Node& call);
+  Value expect_sums(const Node& call);
+  Value arrive_at_cluster(const Node& call);
+  Value wait_for_cluster(const Node& call);
+  Value send_sums(const Node& call);
+  Value wait_for_sums(const Node& call);
+  Value keep_sums(const Node& call);
+  Value load_pair(const Node& call);
+  Value add_pair(const Node& call);
+  Value trade(const Node& call);
+  Value channel_scale_of(const Node& call);
+  void finish();
+
   std::int64_t& slot(const Place& place, std::size_t slot, int thread) const {
     return place.variable->slots[(place.first + slot) * threads_ + thread];
   }
@@ -123,6 +147,8 @@ class Block {
   void count(const std::string& primitive, const std::vector<std::int64_t>& addresses, int width);
   void require_whole_warps() const;
   void require_all() const;
+  // What the kernel before this one may still write or read is not touched before it is done.
+  void require_done(const Buffer& buffer) const;
   [[noreturn]] void fail(const std::string& what) const;
 
   struct Copy {
@@ -142,6 +168,17 @@ class Block {
   std::vector<std::unordered_map<std::string, std::unique_ptr<Variable>>> scopes_;
   std::unordered_map<std::string, const Node*> lambdas_;
   std::vector<std::deque<std::vector<Copy>>> stages_;  // of each thread; the last one is open
+
+  std::size_t next_ = 0;  // statement of the body
+  bool previous_done_;
+  std::vector<Block*> peers_;
+  // The barrier by which sums come from the cluster; bytes < 0: not made yet.
+  struct Expected {
+    std::uint32_t barrier = 0;
+    std::int64_t bytes = -1, arrived = 0;
+  };
+  Expected expected_;
+  bool arrived_ = false, joined_ = false;  // at the cluster, and past it
 };
 
 }  // namespace marlin::simulator

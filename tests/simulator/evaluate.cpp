@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 #include <stdexcept>
 
 #include "tests/simulator/block.h"
@@ -87,7 +89,11 @@ Value Block::constant(Type type, std::int64_t value) const {
 }
 
 Value Block::number(const Node& node) const {
-  return constant(node.wide ? Type::long_integer : Type::integer, node.numbers[0]);
+  const bool unsigned_one = node.text.ends_with("u");
+  return constant(node.wide      ? Type::long_integer
+                  : unsigned_one ? Type::unsigned_integer
+                                 : Type::integer,
+                  node.numbers[0]);
 }
 
 std::int64_t Block::uniform(const Value& value) const {
@@ -170,17 +176,47 @@ Value Block::arithmetic(const std::string& op, const Value& left, const Value& r
 }
 
 Value Block::update(const Node& node) {
+  if (node.kids[0].kind == Kind::unary && node.kids[0].text == "*") return store_output(node);
   Value value = evaluate(node.kids[1]);
   const Place at = place(node.kids[0]);
-  if (node.text != "=") value = arithmetic(node.text.substr(0, 1), load(at), value);
+  if (at.type == Type::real && node.text == "*=") {
+    const Value before = load(at);
+    for (int t = 0; t < threads_; ++t) {
+      const auto factor = [&](const Value& of) {
+        return std::bit_cast<float>(static_cast<std::uint32_t>(of.slots[t]));
+      };
+      value.slots[t] = std::bit_cast<std::uint32_t>(factor(before) * factor(value));
+    }
+  } else if (node.text != "=")
+    value = arithmetic(node.text.substr(0, 1), load(at), value);
   assign(at, value);
+  return value;
+}
+
+// "*reinterpret_cast<unsigned*>(address) = two halves", the only store through a pointer.
+Value Block::store_output(const Node& node) {
+  const Value value = evaluate(node.kids[1]), to = evaluate(node.kids[0].kids[0]);
+  if (node.text != "=" || to.type != Type::pointer || value.type != Type::unsigned_integer) {
+    fail("no model of this store");
+  }
+  require_done(*arguments_.c);
+  for (int t = 0; t < threads_; ++t) {
+    if (!active_[t]) continue;
+    if (!arguments_.c->holds(to.slots[t])) fail("an output outside C");
+    const auto halves = static_cast<std::uint32_t>(value.slots[t]);
+    std::memcpy(arguments_.c->write(to.slots[t], 4), &halves, 4);
+  }
   return value;
 }
 
 Value Block::choice(const Node& node) {
   const std::vector<bool> yes = truth(evaluate(node.kids[0]));
+  const std::vector<bool> before = active_;
+  for (int t = 0; t < threads_; ++t) active_[t] = before[t] && yes[t];
   Value result = evaluate(node.kids[1]);
+  for (int t = 0; t < threads_; ++t) active_[t] = before[t] && !yes[t];
   const Value other = evaluate(node.kids[2]);
+  active_ = before;
   if (result.slots.size() != other.slots.size()) fail("a choice between two types");
   if (result.type != other.type) result.type = joined(result.type, other.type);
   for (std::size_t i = 0; i < result.slots.size(); ++i) {

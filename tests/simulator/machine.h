@@ -21,6 +21,11 @@ struct LaunchShape {
   int grid_x = 1, grid_y = 1, grid_z = 1;
   int threads = 32;
   int shared_bytes = 0;
+  int cluster = 1;      // blocks, along x
+  int group_warps = 1;  // warps that meet at barriers of their own: so many in a row
+  // Whether the kernel may start before the one before it is done: it touches neither tokens nor
+  // output before it has waited for that one.
+  bool dependent = false;
 };
 
 struct Arguments {
@@ -35,9 +40,10 @@ struct Arguments {
 // Warp-wide accesses of shared memory by the primitive that makes them.
 using BankCounts = std::map<std::string, BankCount>;
 
-// Runs the blocks in this order (numbers x + grid_x * (y + grid_y * z)). Throws std::runtime_error
-// with the line of the source on anything a kernel must not do: a race or a stray access, a
-// divergent barrier, an integer overflow, something the model does not know.
+// Runs the blocks in this order (numbers x + grid_x * (y + grid_y * z)), those of a cluster
+// together when its first one comes. Throws std::runtime_error with the line of the source on
+// anything a kernel must not do: a race or a stray access, a divergent barrier, an integer
+// overflow, something the model does not know.
 BankCounts run(const Kernel& kernel, const LaunchShape& launch, const Arguments& arguments,
                const std::vector<int>& block_order);
 

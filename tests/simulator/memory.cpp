@@ -51,33 +51,53 @@ std::uint8_t* Buffer::write(std::int64_t address, int size) {
   return found;
 }
 
-void Touch::add(int thread, int block_epoch, int warp_epoch) {
-  const int warp = thread / 32;
-  if (epoch_ != block_epoch) {
-    epoch_ = block_epoch;
+void Touch::add(const Now& now) {
+  const int warp = now.thread / 32;
+  if (epoch_ != now.block_epoch) {
+    *this = {};
+    epoch_ = now.block_epoch;
+    group_ = now.group;
+  } else if (group_ != now.group) {
+    group_ = kMany;
+    return;
+  }
+  if (warp_ < 0 || group_epoch_ != now.group_epoch) {
+    group_epoch_ = now.group_epoch;
     warp_ = warp;
-    warp_epoch_ = warp_epoch;
-    thread_ = thread;
+    warp_epoch_ = now.warp_epoch;
+    thread_ = now.thread;
   } else if (warp_ != warp) {
     warp_ = kMany;
-  } else if (warp_epoch_ != warp_epoch) {
-    warp_epoch_ = warp_epoch;
-    thread_ = thread;
-  } else if (thread_ != thread) {
+  } else if (warp_epoch_ != now.warp_epoch) {
+    warp_epoch_ = now.warp_epoch;
+    thread_ = now.thread;
+  } else if (thread_ != now.thread) {
     thread_ = kMany;
   }
 }
 
-bool Touch::races(int thread, int block_epoch, int warp_epoch) const {
-  if (epoch_ != block_epoch) return false;
-  return warp_ != thread / 32 || (warp_epoch_ == warp_epoch && thread_ != thread);
+bool Touch::races(const Now& now) const {
+  if (epoch_ != now.block_epoch) return false;
+  if (group_ != now.group) return true;
+  if (group_epoch_ != now.group_epoch) return false;
+  return warp_ != now.thread / 32 || (warp_epoch_ == now.warp_epoch && thread_ != now.thread);
 }
 
-SharedMemory::SharedMemory(std::uint32_t base, int size, int warps)
-    : base_(base), words_(static_cast<std::size_t>(size / 4)), warp_epochs_(warps, 0) {}
+SharedMemory::SharedMemory(std::uint32_t base, int size, int warps, int group_warps)
+    : base_(base),
+      words_(static_cast<std::size_t>(size / 4)),
+      group_warps_(group_warps),
+      group_epochs_(warps / group_warps, 0),
+      warp_epochs_(warps, 0) {}
 
 void SharedMemory::block_barrier() { ++block_epoch_; }
+void SharedMemory::group_barrier(int group) { ++group_epochs_[group]; }
 void SharedMemory::warp_barrier(int warp) { ++warp_epochs_[warp]; }
+
+Touch::Now SharedMemory::now(int thread) const {
+  const int warp = thread / 32, group = warp / group_warps_;
+  return {thread, group, block_epoch_, group_epochs_[group], warp_epochs_[warp]};
+}
 
 void SharedMemory::fail(const std::string& what, std::uint32_t address, int thread) const {
   throw std::runtime_error(fmt::format("shared memory, byte {}, thread {}: {}",
@@ -96,22 +116,20 @@ void SharedMemory::require_aligned(std::uint32_t address, std::uint32_t size) co
 
 std::uint32_t SharedMemory::load(int thread, std::uint32_t address) {
   Word& found = word(address);
-  const int warp_epoch = warp_epochs_[thread / 32];
-  if (found.written.races(thread, block_epoch_, warp_epoch)) {
+  if (found.written.races(now(thread))) {
     fail("read without a barrier since it was written", address, thread);
   }
   if (found.in_flight) fail("read while a copy to it is on its way", address, thread);
-  found.read.add(thread, block_epoch_, warp_epoch);
+  found.read.add(now(thread));
   return found.value;
 }
 
 void SharedMemory::check_writable(const Word& word, int thread, std::uint32_t address) const {
-  const int warp_epoch = warp_epochs_[thread / 32];
   if (word.in_flight) fail("written while a copy to it is on its way", address, thread);
-  if (word.read.races(thread, block_epoch_, warp_epoch)) {
+  if (word.read.races(now(thread))) {
     fail("written without a barrier since it was read", address, thread);
   }
-  if (word.written.races(thread, block_epoch_, warp_epoch)) {
+  if (word.written.races(now(thread))) {
     fail("written by two threads without a barrier between", address, thread);
   }
 }
@@ -120,7 +138,7 @@ void SharedMemory::store(int thread, std::uint32_t address, std::uint32_t value)
   Word& found = word(address);
   check_writable(found, thread, address);
   found.value = value;
-  found.written.add(thread, block_epoch_, warp_epochs_[thread / 32]);
+  found.written.add(now(thread));
 }
 
 void SharedMemory::start_copy(int thread, std::uint32_t address) {
@@ -136,8 +154,23 @@ void SharedMemory::land_copy(int thread, std::uint32_t address, const std::uint8
     Word& found = word(address + i);
     std::memcpy(&found.value, bytes + i, 4);
     found.in_flight = false;
-    found.written.add(thread, block_epoch_, warp_epochs_[thread / 32]);
+    found.written.add(now(thread));
   }
+}
+
+void SharedMemory::receive(std::uint32_t address, std::uint32_t value) {
+  Word& found = word(address);
+  if (found.in_flight || !found.written.never() || !found.read.never()) {
+    fail("sent by another block to a word in use", address, -1);
+  }
+  found.value = value;
+  found.in_flight = true;
+  received_.push_back(address);
+}
+
+void SharedMemory::land_received() {
+  for (const std::uint32_t address : received_) word(address).in_flight = false;
+  received_.clear();
 }
 
 void count_banks(BankCount& count, const std::vector<std::uint32_t>& lanes,

@@ -28,13 +28,18 @@ struct Buffer {
 // Who touched a word of shared memory since the block's last barrier.
 class Touch {
  public:
-  void add(int thread, int block_epoch, int warp_epoch);
-  // Whether an access by this thread now is unordered with a recorded one.
-  bool races(int thread, int block_epoch, int warp_epoch) const;
+  // A thread and how many barriers of its block, its group of warps and its warp it has passed.
+  struct Now {
+    int thread, group, block_epoch, group_epoch, warp_epoch;
+  };
+  void add(const Now& now);
+  // Whether an access now is unordered with a recorded one.
+  bool races(const Now& now) const;
+  bool never() const { return epoch_ < 0; }
 
  private:
   static constexpr int kMany = -2;
-  int epoch_ = -1, warp_ = -1, warp_epoch_ = -1, thread_ = -1;
+  int epoch_ = -1, group_ = -1, group_epoch_ = -1, warp_ = -1, warp_epoch_ = -1, thread_ = -1;
 };
 
 // The shared memory of one block. Words are poisoned until written. A race, an access outside or a
@@ -45,15 +50,21 @@ class SharedMemory {
   static constexpr std::uint32_t kPoison = 0x7fff7fff;  // NaNs, as FP16 and as FP32
 
   // `base`: what the kernel sees as the address of byte 0.
-  SharedMemory(std::uint32_t base, int size, int warps);
+  // Warps of a group, `group_warps` in a row, meet at barriers of their own.
+  SharedMemory(std::uint32_t base, int size, int warps, int group_warps = 1);
 
   void block_barrier();
+  void group_barrier(int group);
   void warp_barrier(int warp);
 
   std::uint32_t load(int thread, std::uint32_t address);
   void store(int thread, std::uint32_t address, std::uint32_t value);
   void start_copy(int thread, std::uint32_t address);  // 16 bytes
   void land_copy(int thread, std::uint32_t address, const std::uint8_t* bytes);
+  // A word from another block of the cluster, on its way until whoever reads it has waited for all;
+  // nobody may have touched the word before.
+  void receive(std::uint32_t address, std::uint32_t value);
+  void land_received();
 
   void require_aligned(std::uint32_t address, std::uint32_t size) const;
 
@@ -64,13 +75,16 @@ class SharedMemory {
     Touch written, read;
   };
   Word& word(std::uint32_t address);
+  Touch::Now now(int thread) const;
   void check_writable(const Word& word, int thread, std::uint32_t address) const;
   [[noreturn]] void fail(const std::string& what, std::uint32_t address, int thread) const;
 
   std::uint32_t base_;
   std::vector<Word> words_;
+  std::vector<std::uint32_t> received_;  // addresses on their way from other blocks
+  int group_warps_;
   int block_epoch_ = 0;
-  std::vector<int> warp_epochs_;
+  std::vector<int> group_epochs_, warp_epochs_;
 };
 
 // How often a warp-wide access of `width` bytes a lane goes through the 32 banks: a warp is served

@@ -65,6 +65,21 @@ const std::unordered_map<std::string, Block::Primitive>& Block::primitives() {
       {"load_partial", &Block::load_partial},
       {"channel_scales_of", &Block::channel_scales_of},
       {"arrive_last", &Block::arrive_last},
+      {"launch_dependents", &Block::launch_dependents},
+      {"wait_for_previous", &Block::wait_for_previous},
+      {"load16", &Block::load16},
+      {"store16", &Block::store16},
+      {"meet", &Block::meet},
+      {"expect_sums", &Block::expect_sums},
+      {"arrive_at_cluster", &Block::arrive_at_cluster},
+      {"wait_for_cluster", &Block::wait_for_cluster},
+      {"send_sums", &Block::send_sums},
+      {"wait_for_sums", &Block::wait_for_sums},
+      {"keep_sums", &Block::keep_sums},
+      {"load_pair", &Block::load_pair},
+      {"add_pair", &Block::add_pair},
+      {"trade", &Block::trade},
+      {"channel_scale_of", &Block::channel_scale_of},
   };
   return table;
 }
@@ -129,7 +144,9 @@ Value Block::copy16(const Node& call) {
     if (!active_[t]) continue;
     const auto address = static_cast<std::uint32_t>(to.slots[t]);
     shared_.start_copy(t, address);
-    stages_[t].back().push_back({address, buffer_at(from.slots[t]).read(from.slots[t], 16)});
+    Buffer& buffer = buffer_at(from.slots[t]);
+    require_done(buffer);
+    stages_[t].back().push_back({address, buffer.read(from.slots[t], 16)});
   }
   return {};
 }

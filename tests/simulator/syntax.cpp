@@ -64,7 +64,7 @@ class Scanner {
       return {Token::Kind::number, text_.substr(from, at_ - from), line_};
     }
     static constexpr std::array kTwo = {
-        "++", "--", "+=", "-=", "==", "!=", "<=", ">=", "&&", "||", "<<", ">>", "::"};
+        "++", "--", "+=", "-=", "*=", "==", "!=", "<=", ">=", "&&", "||", "<<", ">>", "::"};
     at_ += 1;
     for (const char* two : kTwo) {
       if (text_.compare(from, 2, two) == 0) at_ = from + 2;
@@ -170,13 +170,14 @@ class Parser {
   }
 
   bool at_type() const {
-    return is("const") || (kTypes.contains(peek().text) && !is("{", 1) && !is("(", 1));
+    return is("const") || is("constexpr") ||
+           (kTypes.contains(peek().text) && !is("{", 1) && !is("(", 1));
   }
 
   Node simple() { return at_type() ? declaration() : comma(); }
 
   std::string type() {
-    accept("const");
+    if (!accept("constexpr")) accept("const");
     std::string name = take().text;
     if (!kTypes.contains(name)) fail("not a type: " + name);
     while (is("*") || is("&")) name += take().text == "*" ? "*" : "";
@@ -245,7 +246,7 @@ class Parser {
 
   Node assignment() {
     Node left = choice();
-    if (!is("=") && !is("+=") && !is("-=")) return left;
+    if (!is("=") && !is("+=") && !is("-=") && !is("*=")) return left;
     std::string op = take().text;
     return node(Kind::assign, std::move(op), {std::move(left), assignment()});
   }
@@ -269,7 +270,7 @@ class Parser {
   }
 
   Node unary() {
-    for (const char* op : {"-", "!", "~", "++", "--"}) {
+    for (const char* op : {"-", "!", "~", "*", "++", "--"}) {
       if (accept(op)) return node(Kind::unary, op, {unary()});
     }
     return postfix(primary());

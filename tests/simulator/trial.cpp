@@ -102,11 +102,19 @@ Trial run_trial(const Plan& plan, const std::string& source, int m, unsigned dat
   Buffer a = buffer_of("a", 1, data.a);
   Buffer b = buffer_of("b", 2, reference::pack_codes(data.weights));
   Buffer scales = buffer_of("scales", 3, reference::permute_scales(data.weights));
-  Buffer c("c", 4, 2 * m * plan.shape.n, 8, kPoison);
+  const bool decode = plan.config.family == Family::decode;
+  Buffer c("c", 4, 2 * m * plan.shape.n, decode ? 4 : 8, kPoison);
   Buffer workspace("workspace", 5, plan.workspace_bytes, 16, kPoison);
   if (plan.shares_slices) std::fill_n(workspace.bytes.begin(), plan.partials_offset, 0);
 
-  const LaunchShape launch{plan.grid_x, plan.grid_y, plan.grid_z, plan.threads, plan.shared_bytes};
+  const LaunchShape launch{plan.grid_x,
+                           plan.grid_y,
+                           plan.grid_z,
+                           plan.threads,
+                           plan.shared_bytes,
+                           plan.cluster,
+                           decode ? plan.config.warps_n : 1,
+                           plan.dependent_launch};
   const int blocks = plan.grid_x * plan.grid_y * plan.grid_z;
   Trial trial;
   trial.banks = run(parse_kernel(source), launch, {&a, &b, &scales, &c, &workspace, m},
@@ -137,13 +145,14 @@ std::string first_fault(const Plan& plan, const Trial& trial, int m) {
     fault = uneven("token chunk", trial.token_reads, 0, whole(trial.token_reads), plan.n_slices);
   }
   if (fault.empty() && plan.group_scales) {
-    const int warps_a_group = plan.shape.group / plan.config.warp_k;
+    const int warps_a_group = std::max(1, plan.shape.group / plan.config.warp_k);
     fault = uneven("scale chunk", trial.scale_reads, 0, whole(trial.scale_reads),
                    plan.m_tiles * warps_a_group);
   }
   if (fault.empty()) {
-    fault = uneven("output quad", trial.output_writes, 0,
-                   static_cast<std::size_t>(m * plan.shape.n / 4), 1);
+    const int columns = plan.config.family == Family::decode ? 2 : 4;  // of one store
+    fault = uneven("output", trial.output_writes, 0,
+                   static_cast<std::size_t>(m * plan.shape.n / columns), 1);
   }
   return fault;
 }

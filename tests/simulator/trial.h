@@ -15,7 +15,7 @@ struct Trial {
   std::vector<std::uint16_t> c;
   BankCounts banks;
   // How often each 16 bytes of the packed weights, of the tokens and of the scales were read, and
-  // each 8 bytes of C written.
+  // each store of C done.
   std::vector<int> weight_reads, token_reads, scale_reads, output_writes;
 };
 

@@ -46,7 +46,10 @@ TEST_P(EveryLegalConfig, IsRight) {
   const Target target{"sm_90a", 5};
   const std::vector<Config> configs = legal_configs(GetParam(), target);
   ASSERT_FALSE(configs.empty());
-  for (const Config& config : configs) expect_right(make_plan(GetParam(), target, config));
+  for (const Config& config : configs) {
+    // The simulator knows neither clusters nor dependent launches: decode kernels are the GPU's.
+    if (config.family == Family::stripe) expect_right(make_plan(GetParam(), target, config));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(SmallShapes, EveryLegalConfig,
@@ -57,12 +60,33 @@ INSTANTIATE_TEST_SUITE_P(SmallShapes, EveryLegalConfig,
                                          Shape{9, 256, 128, 128, true},     // k of one group
                                          Shape{64, 256, 256, 128, true},    // the largest tile
                                          Shape{100, 256, 256, 128, false},  // several, a tail
+                                         Shape{3, 256, 1024, 64, false},    // groups of a unit
+                                         Shape{17, 128, 512, 32, true},     // and of half a unit
+                                         Shape{8, 64, 1216, -1, false},     // long and short parts
                                          Shape{96, 256, 320, -1, true}));   // several, none
 
 // Configs that legal_configs would not propose.
 TEST(AnyLegalConfig, IsRight) {
   for (const LegalCase& c : RandomCases(11, {80, 8, 8, 7}).take(100)) {
     expect_right(make_plan(c.shape, c.target, c.config));
+  }
+  for (const LegalCase& c : RandomCases(12, {32, 8, 16, 7}).take(60, Family::decode)) {
+    expect_right(make_plan(c.shape, c.target, c.config));
+  }
+}
+
+// The parts of K are added in their order, whichever block of a cluster is first.
+TEST(Clusters, GiveTheSameBitsInEveryOrderOfBlocks) {
+  const Shape shape{16, 256, 1216, 64, true};
+  const Target target{"sm_90a", 7};
+  for (const char* text : {"decode m16 n64 w1x2 k64 s2 accumulators cluster3 b1",
+                           "decode m16 n128 w2x1 k64 s3 accumulators cluster4 b1 early"}) {
+    const Plan plan = make_plan(shape, target, parse_config(text));
+    const std::string source = emit_source(plan);
+    const auto first = run_trial(plan, source, 16, 3, 0).c;
+    for (unsigned order = 1; order <= 3; ++order) {
+      EXPECT_EQ(run_trial(plan, source, 16, 3, order).c, first) << text << ", order " << order;
+    }
   }
 }
 

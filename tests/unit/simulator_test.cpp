@@ -15,11 +15,17 @@ using simulator::BankCount;
 using simulator::SharedMemory;
 
 const Shape kShape{16, 512, 512, 128, true};
+const Shape kLongShape{16, 256, 1216, 64, true};
 const Target kTarget{"sm_80", 4};
+const Target kClusters{"sm_90a", 4};
 // One warp side by side: every warp has a ring of its own.
 const char* const kPrivate = "m16 n64 w1x2 k64 s3 accumulators split2 b1";
 // Several, that share the tokens, and blocks that begin and end inside a slice.
 const char* const kShared = "m16 n128 w2x2 k64 s3 weights stripes3 b1";
+// Pairs of warps that share tokens, clusters of three blocks of which one owns more than the
+// others.
+const char* const kCluster = "decode m16 n128 w2x2 k64 s2 accumulators cluster3 b1";
+const char* const kEarly = "decode m16 n64 w1x2 k64 s3 accumulators cluster1 b1 early";
 
 std::string fault(const Plan& plan, const std::string& source) {
   try {
@@ -27,6 +33,12 @@ std::string fault(const Plan& plan, const std::string& source) {
   } catch (const std::runtime_error& error) {
     return error.what();
   }
+}
+
+Plan plan_of(const std::string& config) {
+  const bool decode = config.starts_with("decode");
+  return make_plan(decode ? kLongShape : kShape, decode ? kClusters : kTarget,
+                   parse_config(config));
 }
 
 // All places of `from` below the first "// ---- " of the kernel, or only the last one.
@@ -42,8 +54,8 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 }
 
 TEST(Simulator, FindsNoFaultInARightText) {
-  for (const char* config : {kPrivate, kShared}) {
-    const Plan plan = make_plan(kShape, kTarget, parse_config(config));
+  for (const char* config : {kPrivate, kShared, kCluster, kEarly}) {
+    const Plan plan = plan_of(config);
     EXPECT_EQ(fault(plan, emit_source(plan)), "") << config;
   }
 }
@@ -91,9 +103,33 @@ TEST(Simulator, FindsEachFaultPutIn) {
       {kPrivate, "mma_first", "mma", "relative error"},
       {kShared, "clear(sums)", "min(0, 0)", "relative error", true},
       {kPrivate, "mma(", "multiply_and_add(", "no model of the primitive"},
+      // The previous kernel.
+      {kEarly, "wait_for_previous();", "", "a is touched before the previous kernel is done"},
+      {kCluster, "wait_for_previous();\n  copy_weights(0, part);\n  copy_tokens(0);",
+       "copy_weights(0, part);\n  copy_tokens(0);\n  wait_for_previous();",
+       "a is touched before the previous kernel is done"},
+      // Warps that share tokens.
+      {kCluster, "meet(warp_k + 1, 64);", "__syncwarp();", "without a barrier since it was"},
+      {kCluster, "meet(warp_k + 1, 64)", "meet(warp_n + 1, 64)", "two barriers"},
+      {kCluster, "meet(warp_k + 1, 64)", "meet(warp_k, 64)", "barrier 0 is none of 1..15"},
+      {kCluster, "meet(warp_k + 1, 64)", "meet(warp_k + 1, 128)", "a group's warps"},
+      // Sums through the cluster.
+      {kCluster, "arrive_at_cluster();", "", "a block of the cluster does not arrive"},
+      {kCluster, "wait_for_cluster();  //", "//", "before the cluster has met"},
+      {kCluster, "wait_for_sums(received);", "", "while a copy to it is on its way"},
+      {kCluster, "if (warp == 0) expect_sums(received, own * ",
+       "if (warp == 0) expect_sums(received, 16 + own * ", "bytes of"},
+      {kCluster, "sums_to, 2, received", "sums_to, 1, received", "to a word in use"},
+      {kCluster, "part * ", "part * 0 * ", "to a word in use", true},
+      {kCluster, "rank == 0 ? 0 :", "rank == 0 ? 1 :", "relative error"},
+      {kCluster, "own_fragment < own", "own_fragment < own + 1", "relative error"},
+      {kCluster, "(part < 1 ? 1 : 0)", "0", "relative error"},
+      {kEarly, "__syncthreads();", "", "read without a barrier since it was written"},
+      {kEarly, "trade(sum, odd_column)", "trade(sum, !odd_column)", "relative error"},
+      {kEarly, "(copy_chunk ^ copy_row)", "copy_chunk", "relative error"},
   };
   for (const Fault& f : faults) {
-    const Plan plan = make_plan(kShape, kTarget, parse_config(f.config));
+    const Plan plan = plan_of(f.config);
     const std::string wrong = replaced(emit_source(plan), f.from, f.to, f.only_last);
     EXPECT_NE(fault(plan, wrong).find(f.found), std::string::npos)
         << f.from << " -> " << f.to << ": " << fault(plan, wrong);
