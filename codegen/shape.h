@@ -9,8 +9,8 @@
 namespace marlin {
 
 // C[m, n] = A[m, k] * dequantised(B)[k, n]: A and C are FP16 row-major, B is 4-bit codes in the
-// Marlin format with one FP16 scale for each `group` weights along k: 32, 64, 128, or -1 for one for
-// the whole k.
+// Marlin format with one FP16 scale for each `group` weights along k: 32, 64, 128, or -1 for one
+// for the whole k.
 struct Shape {
   std::int64_t m = 0;
   std::int64_t n = 0;

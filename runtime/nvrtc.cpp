@@ -150,9 +150,10 @@ std::string Nvrtc::version() const { return fmt::format("{}.{}", major_, minor_)
 
 CompileOutput Nvrtc::compile(const CompileRequest& request) const {
   if (!supports(*functions_, request.arch)) {
-    throw Error(ErrorCode::no_nvrtc,
-                fmt::format("NVRTC {} ({}) does not know {}{}", version(), path_, request.arch,
-                            compute_capability(request.arch) >= 100 ? ": 12.8 or newer is needed" : ""));
+    throw Error(
+        ErrorCode::no_nvrtc,
+        fmt::format("NVRTC {} ({}) does not know {}{}", version(), path_, request.arch,
+                    compute_capability(request.arch) >= 100 ? ": 12.8 or newer is needed" : ""));
   }
   std::vector<std::string> options = {"--gpu-architecture=" + request.arch};
   options.insert(options.end(), request.options.begin(), request.options.end());
@@ -194,7 +195,8 @@ Nvrtc open_first() {
     }
   }
   throw Error(ErrorCode::no_nvrtc,
-              "no usable NVRTC (12.0 or newer; 12.8 for sm_100 and sm_120): install the CUDA Toolkit's NVRTC "
+              "no usable NVRTC (12.0 or newer; 12.8 for sm_100 and sm_120): install the CUDA "
+              "Toolkit's NVRTC "
               "or name its libnvrtc.so in MARLIN_NVRTC. Tried:" +
                   refusals);
 }

@@ -54,7 +54,8 @@ TEST(Shape, RefusedOnesNameTheRule) {
       {{16, 4096, 96, -1}, "k = 96 is not a multiple of 64"},
       {{16, 4096, 4096, 48}, "group = 48 is none of 32, 64, 128, -1 (one scale for the whole k)"},
       {{16, 4096, 4096, 0}, "group = 0 is none of 32, 64, 128, -1 (one scale for the whole k)"},
-      {{16, 4096, 4096, -128}, "group = -128 is none of 32, 64, 128, -1 (one scale for the whole k)"},
+      {{16, 4096, 4096, -128},
+       "group = -128 is none of 32, 64, 128, -1 (one scale for the whole k)"},
       {{16, 4096, 192, 128}, "k = 192 is not a multiple of the group, 128"},
       {{16, 4096, 64, 128}, "k = 64 is not a multiple of the group, 128"},
   };
