@@ -1,5 +1,6 @@
-// The decode family, for few tokens on sm_90 and later: mma.sync with weights as the A operand,
-// bulk asynchronous copies, K split over the blocks of a cluster.
+// The decode family, for few tokens on sm_90 and later: mma.sync with weights as the A operand, K
+// split over the warps of a block and the blocks of a cluster, which add up through distributed
+// shared memory.
 #pragma once
 
 #include <optional>

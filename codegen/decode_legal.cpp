@@ -83,7 +83,8 @@ Rule cluster_rule(const Shape& shape, const Config& config) {
 std::optional<std::string> decode_rule(const Shape& shape, const Target& target,
                                        const Config& config) {
   if (limits_of(target).compute_capability < 90) {
-    return fmt::format("{} has no bulk copies; the decode family begins with sm_90", target.arch);
+    return fmt::format("{} has no thread block clusters; the decode family begins with sm_90",
+                       target.arch);
   }
   if (Rule rule = tile_rule(config)) return rule;
   if (Rule rule = shape_rule(shape, config)) return rule;

@@ -13,9 +13,9 @@ namespace {
 std::string way(const Plan& plan) {
   const Config& config = plan.config;
   Text text(0);
-  text.line(
-      "A cluster of {} blocks computes {} tokens x {} columns. Its {} warps for each {} columns",
-      plan.cluster, plan.rows, config.tile_n, plan.parts, plan.warp_columns);
+  text.line("{} computes {} tokens x {} columns. Its {} warps for each {} columns",
+            plan.cluster > 1 ? fmt::format("A cluster of {} blocks", plan.cluster) : "A block",
+            plan.rows, config.tile_n, plan.parts, plan.warp_columns);
   text.line("take turns at units of {} of K, {} of them on their way to each warp at any time.",
             config.warp_k, config.stages);
   text.line("Weights are the A operand of the tensor cores, tokens the B operand: C^T = W^T A^T.");

@@ -99,8 +99,9 @@ void store_pairs(const Plan& plan, Text& text, int first) {
   }
   text.line("const unsigned both = trade(sum, odd_column);");
   const std::string condition = inside(plan);
-  text.line("{}*reinterpret_cast<unsigned*>(c + token * {}ll + (out_column & ~1u) * 2ll) = both;",
-            condition.empty() ? "" : fmt::format("if ({}) ", condition), plan.output_row);
+  text.line("char* to = c + token * {}ll + (out_column & ~1u) * 2ll;", plan.output_row);
+  text.line("{}*reinterpret_cast<unsigned*>(to) = both;",
+            condition.empty() ? "" : fmt::format("if ({}) ", condition));
   text.close();
 }
 

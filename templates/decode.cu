@@ -5,7 +5,8 @@ ${description}
 ${device}
 ${beliefs}
 extern "C" __global__ void __launch_bounds__(${threads}, ${blocks_per_sm})${cluster_dims}
-${entry}(const char* __restrict__ a, const char* __restrict__ b, const char* __restrict__ scales,
+${entry}(
+    const char* __restrict__ a, const char* __restrict__ b, const char* __restrict__ scales,
     char* __restrict__ c, char* __restrict__, int m) {
   extern __shared__ __align__(128) char shared_memory[];
   const unsigned shared = shared_address(shared_memory);

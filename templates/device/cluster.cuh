@@ -26,7 +26,7 @@ __device__ __forceinline__ void wait_for_cluster() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-// A fragment's four sums to the same place of the block of this rank, and their bytes to its barrier.
+// A fragment's four sums to the same place of the block of this rank, their bytes to its barrier.
 __device__ __forceinline__ void send_sums(unsigned to, unsigned rank, unsigned barrier,
                                           const float (&sums)[4]) {
   asm volatile(

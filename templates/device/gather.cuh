@@ -11,7 +11,10 @@ __device__ __forceinline__ void keep_sums(unsigned to, const float (&sums)[4]) {
 // The sums of one column and two neighbouring tokens.
 __device__ __forceinline__ float2 load_pair(unsigned from) {
   float2 pair;
-  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(pair.x), "=f"(pair.y) : "r"(from) : "memory");
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];"
+               : "=f"(pair.x), "=f"(pair.y)
+               : "r"(from)
+               : "memory");
   return pair;
 }
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "marlin/linear.h"
-#include "marlin/pack.h"
 #include "tests/gpu/gpu_fixture.h"
 #include "tuner/bench_layer.h"
 
@@ -14,19 +13,6 @@ namespace {
 constexpr std::uint64_t kSeed = 20241103;
 constexpr std::size_t kConfigs = 24;  // of each shape
 constexpr std::int64_t kMostRows = 16;
-
-// A layer's weights and one of its kernels.
-struct Layer {
-  Compiled kernel;
-  DeviceBuffer b, scales;
-
-  Layer(const Checker& checker, const Compiled& kernel, std::uint64_t seed)
-      : kernel(kernel), b(packed_bytes(kernel.shape())), scales(scales_bytes(kernel.shape())) {
-    checker.filler().bytes(checker.stream(), b.address(), b.bytes(), seed);
-    checker.filler().uniform(checker.stream(), scales.address(), scales.bytes() / 2, seed + 1,
-                             0.002F, 0.005F);
-  }
-};
 
 // Layers of which each reads the results of the one before; two buffers take turns, so that a layer
 // that begins too early reads old results or overwrites some that are still to be read.

@@ -5,16 +5,31 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "codegen/config.h"
+#include "marlin/pack.h"
 #include "tuner/compile_queue.h"
 #include "tuner/reference.h"
 
 namespace marlin {
 
 inline constexpr double kTolerance = 1e-3;
+
+// A layer's weights and one of its kernels.
+struct Layer {
+  Compiled kernel;
+  DeviceBuffer b, scales;
+
+  Layer(const Checker& checker, const Compiled& kernel, std::uint64_t seed)
+      : kernel(kernel), b(packed_bytes(kernel.shape())), scales(scales_bytes(kernel.shape())) {
+    checker.filler().bytes(checker.stream(), b.address(), b.bytes(), seed);
+    checker.filler().uniform(checker.stream(), scales.address(), scales.bytes() / 2, seed + 1,
+                             0.002F, 0.005F);
+  }
+};
 
 class GpuTest : public testing::Test {
  protected:
@@ -37,10 +52,13 @@ class GpuTest : public testing::Test {
     return std::make_unique<CompileQueue>(*gpu_, std::move(jobs));
   }
 
-  // Up to `most` legal configs of the shape, drawn evenly by the seed.
+  // Up to `most` legal configs of the shape, of one family if it is named, drawn evenly by the
+  // seed.
   std::unique_ptr<CompileQueue> compile_configs(const Shape& shape, std::size_t most,
-                                                std::uint64_t seed) const {
-    const std::vector<Config> configs = legal_configs(shape, gpu_->target());
+                                                std::uint64_t seed,
+                                                std::optional<Family> family = {}) const {
+    std::vector<Config> configs = legal_configs(shape, gpu_->target());
+    if (family) std::erase_if(configs, [&](const Config& c) { return c.family != *family; });
     std::vector<CompileJob> jobs;
     for (std::size_t index : sample_evenly(configs.size(), most, seed)) {
       jobs.push_back(

@@ -130,8 +130,8 @@ __device__ __forceinline__ void add_scaled(float (&sums)[4], const float (&group
   sums[3] = fmaf(scales.y, group[3], sums[3]);
 }
 
-// One scale for the whole K: those of four neighbouring columns. Within 32 columns the Marlin format
-// stores columns x, x + 1 (x even) as a pair at 8 (x % 8 / 2) + 2 (x / 8).
+// One scale for the whole K: those of four neighbouring columns. Within 32 columns the Marlin
+// format stores columns x, x + 1 (x even) as a pair at 8 (x % 8 / 2) + 2 (x / 8).
 __device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_quad) {
   const char* from =
       scales + column_quad / 8 * 64 + (column_quad & 1) * 32 + (column_quad / 2 & 3) * 4;

@@ -165,8 +165,8 @@ __device__ __forceinline__ void add_scaled(float (&sums)[4], const float (&group
   sums[3] = fmaf(scales.y, group[3], sums[3]);
 }
 
-// One scale for the whole K: those of four neighbouring columns. Within 32 columns the Marlin format
-// stores columns x, x + 1 (x even) as a pair at 8 (x % 8 / 2) + 2 (x / 8).
+// One scale for the whole K: those of four neighbouring columns. Within 32 columns the Marlin
+// format stores columns x, x + 1 (x even) as a pair at 8 (x % 8 / 2) + 2 (x / 8).
 __device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_quad) {
   const char* from =
       scales + column_quad / 8 * 64 + (column_quad & 1) * 32 + (column_quad / 2 & 3) * 4;
@@ -249,7 +249,7 @@ __device__ __forceinline__ void wait_for_cluster() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-// A fragment's four sums to the same place of the block of this rank, and their bytes to its barrier.
+// A fragment's four sums to the same place of the block of this rank, their bytes to its barrier.
 __device__ __forceinline__ void send_sums(unsigned to, unsigned rank, unsigned barrier,
                                           const float (&sums)[4]) {
   asm volatile(
@@ -289,7 +289,10 @@ __device__ __forceinline__ void keep_sums(unsigned to, const float (&sums)[4]) {
 // The sums of one column and two neighbouring tokens.
 __device__ __forceinline__ float2 load_pair(unsigned from) {
   float2 pair;
-  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(pair.x), "=f"(pair.y) : "r"(from) : "memory");
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];"
+               : "=f"(pair.x), "=f"(pair.y)
+               : "r"(from)
+               : "memory");
   return pair;
 }
 
@@ -313,7 +316,8 @@ static_assert(__CUDA_ARCH__ == 900, "written for sm_90a");
 static_assert(4096 % 64 == 0 && 4096 % 64 == 0, "N and K are whole tiles and units");
 
 extern "C" __global__ void __launch_bounds__(128, 1) __cluster_dims__(2, 1, 1)
-marlin_decode_8x4096x4096_g128(const char* __restrict__ a, const char* __restrict__ b, const char* __restrict__ scales,
+marlin_decode_8x4096x4096_g128(
+    const char* __restrict__ a, const char* __restrict__ b, const char* __restrict__ scales,
     char* __restrict__ c, char* __restrict__, int m) {
   extern __shared__ __align__(128) char shared_memory[];
   const unsigned shared = shared_address(shared_memory);
@@ -502,6 +506,7 @@ marlin_decode_8x4096x4096_g128(const char* __restrict__ a, const char* __restric
     add_pair(sum, load_pair(pairs_at + 6144));
     add_pair(sum, load_pair(pairs_at + 7168));
     const unsigned both = trade(sum, odd_column);
-    if (token < m) *reinterpret_cast<unsigned*>(c + token * 8192ll + (out_column & ~1u) * 2ll) = both;
+    char* to = c + token * 8192ll + (out_column & ~1u) * 2ll;
+    if (token < m) *reinterpret_cast<unsigned*>(to) = both;
   }
 }
