@@ -127,7 +127,7 @@ std::vector<Config> decode_configs(const Shape& shape, const Target& target) {
     config.warp_k = tiling.warp_k;
     for (int cluster : {1, 2, 3, 4}) {
       config.partition = {Partition::Kind::cluster, cluster};
-      const double load = double(shape.n / tiling.tile_n) * cluster / target.sms;
+      const double load = double(shape.n) / tiling.tile_n * cluster / target.sms;
       if (load < 0.6 && cluster < 4) continue;
       for (int stages : tiling.stages) {
         config.stages = stages;

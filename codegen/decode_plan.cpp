@@ -11,7 +11,6 @@ namespace {
 
 constexpr int kHalf = 2;            // bytes of an FP16
 constexpr int kBlock64Bytes = 512;  // packed bytes of 64 columns in one k16 row
-constexpr int kWordRowBytes = 8;    // packed bytes of one column in one k16 row
 constexpr int kTokenLine = 64;      // k of a 128-byte line of tokens
 constexpr int kBarrierBytes = 8;
 constexpr int kFragmentBytes = 512;  // FP32 sums of 16 columns x 8 tokens
