@@ -69,6 +69,23 @@ bool read_word(int index, std::string_view word, Config& config) {
   }
 }
 
+// What only some families have, after the fields that all have.
+bool read_option(std::string_view word, Config& config) {
+  if (word == "early" && !config.early_weights) {
+    config.early_weights = true;
+    return true;
+  }
+  return (config.burst == 1 && read_field(word, "burst", config.burst)) ||
+         (config.raster == 1 && read_field(word, "raster", config.raster));
+}
+
+std::string options_of(const Config& config) {
+  std::string text = config.early_weights ? " early" : "";
+  if (config.burst != 1) text += fmt::format(" burst{}", config.burst);
+  if (config.raster != 1) text += fmt::format(" raster{}", config.raster);
+  return text;
+}
+
 }  // namespace
 
 std::string to_string(const Config& config) {
@@ -78,7 +95,7 @@ std::string to_string(const Config& config) {
                      config.warps_n, config.warps_k, config.warp_k, config.stages,
                      config.scale_on == ScaleOn::weights ? "weights" : "accumulators",
                      name_of(config.partition.kind), config.partition.count, config.blocks_per_sm,
-                     config.early_weights ? " early" : "");
+                     options_of(config));
 }
 
 Config parse_config(std::string_view text) {
@@ -93,10 +110,7 @@ Config parse_config(std::string_view text) {
       config.family = family->id;
       continue;
     }
-    if (count == kWords && word == "early" && !config.early_weights) {
-      config.early_weights = true;
-      continue;
-    }
+    if (count == kWords && read_option(word, config)) continue;
     if (!read_word(count, word, config)) {
       throw Error(
           ErrorCode::invalid_config,

@@ -12,7 +12,7 @@
 namespace marlin {
 
 // Which way of writing the kernel the config belongs to; family.h says what each brings.
-enum class Family { stripe, decode };
+enum class Family { stripe, decode, wgmma };
 
 // Where a group's scale is applied: on the FP16 weights as they are dequantised, or on FP32
 // accumulators at the end of each group (fewer instructions at few tokens, twice the registers).
@@ -24,7 +24,9 @@ enum class ScaleOn { weights, accumulators };
 //   stripes b the slices, laid end to end along K, are cut into b stripes of equal length (+-1
 //             tile); a stripe may begin and end inside a slice
 //   cluster c the c blocks of a thread block cluster share one slice and split its K
-// The decode family has clusters only, the stripe family all others.
+// The decode family has clusters only, the stripe family all others. In the wgmma family split is
+// always 1, whole slices for as many blocks as there are places, and stripes b cuts only the slices
+// of the last waves into stripes.
 struct Partition {
   enum class Kind { split, span, stripes, cluster };
   Kind kind = Kind::split;
@@ -47,6 +49,9 @@ struct Config {
   // Decode family: request the weights of all stages before waiting for the previous kernel and for
   // tokens, which pays in dependent launches; else weights and tokens stage by stage.
   bool early_weights = false;
+  // Wgmma family, whose warps are the consumers' alone:
+  int burst = 1;   // k16 steps whose products are issued together
+  int raster = 1;  // token tiles that follow one another before the next columns come
 
   int warps() const { return warps_n * warps_k; }
   int threads() const { return warps() * 32; }
@@ -55,9 +60,10 @@ struct Config {
   friend bool operator==(const Config&, const Config&) = default;
 };
 
-// "m16 n256 w4x2 k32 s4 weights split1 b1", "decode m8 n64 w1x8 k64 s4 accumulators cluster2 b1":
-// the family's name comes first but for the stripe family. parse_config reads it back and throws
-// Error{invalid_config} naming the field it cannot read.
+// "m16 n256 w4x2 k32 s4 weights split1 b1", "decode m8 n64 w1x8 k64 s4 accumulators cluster2 b1
+// early", "wgmma m128 n256 w8x1 k128 s3 weights split1 b1 burst2 raster8": the family's name comes
+// first but for the stripe family, and what it alone has comes last, but for a count of 1.
+// parse_config reads it back and throws Error{invalid_config} naming the field it cannot read.
 std::string to_string(const Config& config);
 Config parse_config(std::string_view text);
 

@@ -6,6 +6,7 @@
 
 #include "codegen/decode_family.h"
 #include "codegen/stripe_family.h"
+#include "codegen/wgmma_family.h"
 
 namespace marlin {
 
@@ -15,6 +16,7 @@ const std::vector<KernelFamily>& families() {
        stripe_cost},
       {Family::decode, "decode", 1, decode_configs, decode_rule, decode_plan, decode_source,
        decode_cost},
+      {Family::wgmma, "wgmma", 1, wgmma_configs, wgmma_rule, wgmma_plan, wgmma_source, wgmma_cost},
   };
   return all;
 }

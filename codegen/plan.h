@@ -20,6 +20,18 @@ struct Owner {
   int first = 0, count = 0;
 };
 
+// What a tensor map is made of: a row-major matrix of a launch and the box that one copy moves.
+struct TensorBox {
+  enum class Of { tokens, words, output };
+  Of of = Of::tokens;
+  int element = 2;             // bytes: FP16, or 8 for the words of one column and k16 row
+  std::int64_t columns = 0;    // elements of a row
+  std::int64_t rows = 0;       // 0: the launch's m
+  std::int64_t row_bytes = 0;  // from one row to the next
+  int box_columns = 0, box_rows = 0;
+  bool swizzled = false;  // lines of 128 bytes in shared memory
+};
+
 // Sizes and offsets are in bytes unless a name says otherwise. "Unit": what one warp takes from one
 // stage. "Words": 32-bit words of eight packed codes.
 struct Plan {
@@ -31,6 +43,7 @@ struct Plan {
   std::string entry;  // the kernel's extern "C" name
   int threads = 0;
   int grid_x = 0, grid_y = 0, grid_z = 0;
+  bool rows_on_x = false;            // grid_x counts token tiles: launch only those that m reaches
   int shared_bytes = 0;              // dynamic shared memory
   std::int64_t workspace_bytes = 0;  // 0: the kernel takes a null workspace
 
@@ -122,6 +135,38 @@ struct Plan {
   int most_owned = 0;         // of them that one block owns
   int quad_lanes = 0;         // of the four lanes that hold eight tokens, those that hold any row
   std::vector<Owner> owners;  // by rank in the cluster
+
+  // Wgmma family: a producer warp copies, consumer warpgroups multiply. Each consumer has m64_tiles
+  // of 64 columns; of these a warp has 16 each, neighbours in C.
+  std::vector<TensorBox> tensor_maps;  // kernel arguments, in this order
+  int consumers = 0;                   // warpgroups
+  int m64_tiles = 0;
+  int tile_sums = 0;  // FP32 sums of a thread for one of them
+  int bursts = 0;     // of a stage: products issued together, while the next fragments are made
+  int consumer_registers = 0, producer_registers = 0;
+
+  // Its shared memory: rings of tokens, words and scales, sums that a cluster sends, C on its way
+  // out, barriers.
+  int tokens_stage = 0, words_stage = 0, scales_stage = 0;
+  int token_lines = 0;     // of 64 k, in a stage
+  int words_row = 0;       // from one k16 row of a stage to the next
+  int full_offset = 0;     // barriers of the stages that have arrived
+  int empty_offset = 0;    // and of those that may be filled again
+  int staging_offset = 0;  // [consumer][buffer][64 columns][token][128 bytes]
+  int staging_tokens = 0;  // that a warpgroup stages at once
+  int staging_box = 0;     // bytes of them for 64 columns
+  int staging_buffer = 0, staging_consumer = 0;
+  int staging_buffers = 0;
+  // The last slice where tile_n does not divide n: columns (else 0), what a k16 row of words and a
+  // row of scales then are, and what arrives with a stage by tensor copies and by rows.
+  int tail_columns = 0;
+  int tail_words_row = 0, tail_scales_unit = 0;
+  int tail_stage_bytes = 0, tail_fill_bytes = 0;
+
+  // Its work: whole tiles for one block each, then tiles cut into stripes over all blocks.
+  int tiles = 0;
+  int whole_tiles = 0;
+  std::int64_t striped_units = 0;  // k tiles of the rest
 };
 
 // Room for counters; the same in every kernel.

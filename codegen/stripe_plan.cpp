@@ -22,12 +22,14 @@ void set_grid(Plan& plan) {
   const Partition& partition = plan.config.partition;
   switch (partition.kind) {
     case Partition::Kind::split:
+      plan.rows_on_x = true;
       plan.grid_x = plan.m_tiles;
       plan.grid_y = plan.n_slices;
       plan.grid_z = partition.count;
       plan.block_k_tiles = plan.k_tiles / partition.count;
       break;
     case Partition::Kind::span:
+      plan.rows_on_x = true;
       plan.grid_x = plan.m_tiles;
       plan.grid_y = plan.n_slices / partition.count;
       plan.grid_z = 1;

@@ -34,6 +34,7 @@ namespace marlin {
   X(cuKernelGetAttribute, 12000)                       \
   X(cuKernelSetAttribute, 12000)                       \
   X(cuLaunchKernelEx, 11060)                           \
+  X(cuTensorMapEncodeTiled, 12000)                     \
   X(cuOccupancyMaxActiveBlocksPerMultiprocessor, 6050) \
   X(cuThreadExchangeStreamCaptureMode, 10010)          \
   X(cuStreamIsCapturing, 10000)                        \

@@ -8,6 +8,7 @@
 
 #include "codegen/error.h"
 #include "runtime/driver.h"
+#include "runtime/kernel_params.h"
 
 namespace marlin {
 namespace {
@@ -86,13 +87,9 @@ void Kernel::load_into_context() const {
   check(driver().cuKernelGetFunction(&function, kernel_), "cuKernelGetFunction");
 }
 
-// Split and span grids count the token tiles along x; those beyond the rows have nothing to do.
 unsigned Kernel::grid_x(std::int64_t rows) const {
   const Plan& plan = text_.plan;
-  const auto kind = plan.config.partition.kind;
-  if (kind == Partition::Kind::stripes || kind == Partition::Kind::cluster) {
-    return static_cast<unsigned>(plan.grid_x);
-  }
+  if (!plan.rows_on_x) return static_cast<unsigned>(plan.grid_x);
   return static_cast<unsigned>((rows + plan.config.tile_m - 1) / plan.config.tile_m);
 }
 
@@ -110,10 +107,7 @@ void Kernel::launch(CUstream stream, const LaunchArgs& args, std::int64_t rows) 
 
 void Kernel::enqueue(CUstream stream, const LaunchArgs& args, std::int64_t rows) const {
   const Plan& plan = text_.plan;
-  LaunchArgs pointers = args;
-  int m = static_cast<int>(rows);
-  void* params[] = {&pointers.a, &pointers.b,         &pointers.scales,
-                    &pointers.c, &pointers.workspace, &m};
+  KernelParams params(plan, args, rows);
   CUlaunchAttribute attribute = {};
   attribute.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
   attribute.value.programmaticStreamSerializationAllowed = 1;
@@ -127,7 +121,8 @@ void Kernel::enqueue(CUstream stream, const LaunchArgs& args, std::int64_t rows)
   config.hStream = stream;
   config.attrs = &attribute;
   config.numAttrs = args.dependent && plan.dependent_launch ? 1 : 0;
-  check(driver().cuLaunchKernelEx(&config, reinterpret_cast<CUfunction>(kernel_), params, nullptr),
+  check(driver().cuLaunchKernelEx(&config, reinterpret_cast<CUfunction>(kernel_), params.get(),
+                                  nullptr),
         "cuLaunchKernelEx");
 }
 

@@ -65,6 +65,8 @@ void visit_config(Form& form, Record& config) {
   form.number("count", config.partition.count);
   form.number("blocks_per_sm", config.blocks_per_sm);
   form.mark("early_weights", config.early_weights);
+  form.more("burst", config.burst);
+  form.more("raster", config.raster);
   form.close();
 }
 
@@ -122,6 +124,9 @@ class Writer {
   void flag(std::string_view key, bool value) { put(key, value ? "true" : "false"); }
   void mark(std::string_view key, bool value) {
     if (value) flag(key, true);
+  }
+  void more(std::string_view key, int value) {
+    if (value != 1) number(key, value);
   }
   // A nanosecond is finer than any clock of a GPU.
   void time(std::string_view key, double us) { put(key, fmt::format("{:.3f}", us)); }
@@ -196,6 +201,14 @@ class Reader {
     if (value && !take("true")) fail(fmt::format("\"{}\" is there and not true", key));
   }
 
+  // A count that is there only where it is more than 1.
+  void more(std::string_view key, int& value) {
+    value = 1;
+    if (take(fmt::format(",\"{}\":", key)) && (!read(value) || value < 2)) {
+      fail(fmt::format("\"{}\" is there and not an integer above 1", key));
+    }
+  }
+
   void time(std::string_view key, double& us) {
     begin(key);
     if (!read(us, std::chars_format::fixed) || !std::isfinite(us)) {
@@ -260,7 +273,8 @@ std::string sum_of(std::string_view body) {
 
 std::optional<std::string> broken_config_rule(const Config& config) {
   const int values[] = {config.tile_m, config.tile_n, config.warps_n,         config.warps_k,
-                        config.warp_k, config.stages, config.partition.count, config.blocks_per_sm};
+                        config.warp_k, config.stages, config.partition.count, config.blocks_per_sm,
+                        config.burst,  config.raster};
   for (const int value : values) {
     if (value < 1 || value > kMostConfigValue) {
       return fmt::format("{} in the config is not in 1..{}", value, kMostConfigValue);

@@ -26,9 +26,11 @@ __device__ __forceinline__ void wait_for_cluster() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-// A fragment's four sums to the same place of the block of this rank, their bytes to its barrier.
+// A fragment's four sums, from `first` on, to the same place of the block of this rank, their bytes
+// to its barrier.
+template <int Sums>
 __device__ __forceinline__ void send_sums(unsigned to, unsigned rank, unsigned barrier,
-                                          const float (&sums)[4]) {
+                                          const float (&sums)[Sums], int first = 0) {
   asm volatile(
       "{\n\t"
       ".reg .b32 place, signal;\n\t"
@@ -37,7 +39,8 @@ __device__ __forceinline__ void send_sums(unsigned to, unsigned rank, unsigned b
       "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [place], {%3, %4, %5, %6}, "
       "[signal];\n\t"
       "}" ::"r"(to),
-      "r"(rank), "r"(barrier), "f"(sums[0]), "f"(sums[1]), "f"(sums[2]), "f"(sums[3])
+      "r"(rank), "r"(barrier), "f"(sums[first]), "f"(sums[first + 1]), "f"(sums[first + 2]),
+      "f"(sums[first + 3])
       : "memory");
 }
 
@@ -46,9 +49,9 @@ __device__ __forceinline__ void wait_for_sums(unsigned barrier) {
   asm volatile(
       "{\n\t"
       ".reg .pred done;\n"
-      "again:\n\t"
+      "again%=:\n\t"
       "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], 0;\n\t"
-      "@!done bra again;\n\t"
+      "@!done bra again%=;\n\t"
       "}" ::"r"(barrier)
       : "memory");
 }

@@ -28,7 +28,5 @@ __device__ __forceinline__ void add_pair(float2& sum, float2 pair) {
 __device__ __forceinline__ unsigned trade(float2 sum, bool odd_column) {
   const float other = __shfl_xor_sync(~0u, odd_column ? sum.x : sum.y, 8);
   const float low = odd_column ? other : sum.x, high = odd_column ? sum.y : other;
-  unsigned both;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
-  return both;
+  return narrow(low, high);
 }

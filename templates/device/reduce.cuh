@@ -29,12 +29,6 @@ __device__ __forceinline__ void add_quad(float4& sum, float4 quad) {
   sum.w += quad.w;
 }
 
-__device__ __forceinline__ unsigned narrow(float low, float high) {
-  unsigned pair;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-  return pair;
-}
-
 // Four columns of one token to C.
 __device__ __forceinline__ void store_quad(char* to, float4 quad) {
   *reinterpret_cast<uint2*>(to) = make_uint2(narrow(quad.x, quad.y), narrow(quad.z, quad.w));

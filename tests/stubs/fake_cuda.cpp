@@ -145,6 +145,15 @@ CUresult set_attribute(CUfunction_attribute which, int value, CUkernel, CUdevice
   return CUDA_SUCCESS;
 }
 
+// The map says what it was made for.
+CUresult encode_map(CUtensorMap* map, CUtensorMapDataType, cuuint32_t, void* base,
+                    const cuuint64_t*, const cuuint64_t*, const cuuint32_t*, const cuuint32_t*,
+                    CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion,
+                    CUtensorMapFloatOOBfill) {
+  std::memcpy(map, &base, sizeof(base));
+  return CUDA_SUCCESS;
+}
+
 CUresult launch(const CUlaunchConfig* config, CUfunction function, void** params, void**) {
   if (fake_cuda()->launch_result != CUDA_SUCCESS) return fake_cuda()->launch_result;
   const std::lock_guard lock(fake_cuda()->mutex);
@@ -245,6 +254,7 @@ CUresult cuGetProcAddress_v2(const char* symbol, void** function, int, cuuint64_
       {"cuKernelGetFunction", pointer(get_function)},
       {"cuKernelSetAttribute", pointer(set_attribute)},
       {"cuLaunchKernelEx", pointer(launch)},
+      {"cuTensorMapEncodeTiled", pointer(encode_map)},
   };
   const char* lacking = fake_cuda()->lacking;
   if (lacking != nullptr && std::string(lacking) == symbol) return CUDA_ERROR_NOT_FOUND;

@@ -1,0 +1,29 @@
+// The emit functions of the wgmma family, one file for each memory hop.
+#pragma once
+
+#include <string>
+
+#include "codegen/plan.h"
+#include "codegen/text.h"
+
+namespace marlin {
+
+// emit_wgmma_work.cpp: block -> pieces of tiles; barriers.
+bool one_piece(const Plan& plan);               // of one tile, for every block
+void open_piece(const Plan& plan, Text& text);  // the line that begins what is done for each piece
+std::string emit_wgmma_work(const Plan& plan);
+std::string emit_wgmma_barriers(const Plan& plan);
+
+// emit_wgmma_copies.cpp: global -> shared memory.
+std::string emit_wgmma_produce(const Plan& plan);
+
+// emit_wgmma_product.cpp: shared memory -> fragments -> sums.
+std::string wgmma_result(const Plan& plan);  // the array of the sums that become C
+std::string emit_wgmma_primitive(const Plan& plan);
+std::string emit_wgmma_addresses(const Plan& plan);
+std::string emit_wgmma_consume(const Plan& plan);
+
+// emit_wgmma_output.cpp: sums -> other blocks -> C.
+std::string emit_wgmma_output(const Plan& plan);
+
+}  // namespace marlin

@@ -1,0 +1,116 @@
+// Plan -> the producer of a wgmma kernel: the thread that fills the stages.
+// Entry point: emit_wgmma_produce.
+#include "codegen/emit.h"
+#include "codegen/emit_wgmma.h"
+
+namespace marlin {
+
+namespace {
+
+// "whole", or a choice by whether the slice is the last one, which is narrower.
+std::string by_slice(const Plan& plan, int whole, int tail) {
+  if (plan.tail_columns == 0) return std::to_string(whole);
+  return fmt::format("(slice == {} ? {} : {})", plan.n_slices - 1, tail, whole);
+}
+
+std::string scales_row(const Plan& plan) {
+  if (plan.unit_groups > 1) return fmt::format("k_tile * {}", plan.unit_groups);
+  const int units = plan.shape.group / plan.config.warp_k;
+  return units > 1 ? fmt::format("k_tile / {}", units) : "k_tile";
+}
+
+void scales_lambda(const Plan& plan, Text& text) {
+  text.open("auto copy_scales = [&](unsigned stage, unsigned k_tile) {{");
+  text.line("const unsigned bytes = {};", by_slice(plan, plan.scales_unit, plan.tail_scales_unit));
+  text.line("const char* from = scales + {} * {}ll + slice * {};", scales_row(plan),
+            plan.scales_row, plan.scales_unit);
+  text.line("const unsigned to = shared + {} + stage * {};", plan.scales_offset, plan.scales_stage);
+  for (int group = 0; group < plan.unit_groups; ++group) {
+    text.line("copy_bytes({}, {}, bytes, full + stage * 8);", plus("to", group * plan.scales_unit),
+              plus("from", group * plan.scales_row));
+  }
+  text.close("};");
+}
+
+void words_lambdas(const Plan& plan, Text& text) {
+  const std::string scales = "copy_scales(stage, k_tile);";
+  text.open("auto copy_words = [&](unsigned stage, unsigned k_tile) {{");
+  text.line("expect_bytes(full + stage * 8, {});",
+            by_slice(plan, plan.stage_bytes, plan.tail_stage_bytes));
+  text.line(
+      "copy_box(shared + {} + stage * {}, &word_map, slice * {}, k_tile * {}, full + stage * 8);",
+      plan.words_offset, plan.words_stage, plan.config.tile_n, plan.k_steps);
+  if (plan.group_scales) text.line("{}", scales);
+  text.close("};");
+  text.line("// The same row by row, without waiting for the map to come from memory.");
+  text.open("auto fill_words = [&](unsigned stage, unsigned k_tile) {{");
+  text.line("expect_bytes(full + stage * 8, {});",
+            by_slice(plan, plan.stage_bytes, plan.tail_fill_bytes));
+  text.line("const unsigned bytes = {};", by_slice(plan, plan.words_row, plan.tail_words_row));
+  text.line("const char* from = b + k_tile * {}ll + slice * {};", plan.k_steps * plan.weights_row,
+            plan.words_row);
+  text.line("const unsigned to = shared + {} + stage * {};", plan.words_offset, plan.words_stage);
+  for (int row = 0; row < plan.k_steps; ++row) {
+    text.line("copy_bytes({}, {}, bytes, full + stage * 8);", plus("to", row * plan.words_row),
+              plus("from", row * plan.weights_row));
+  }
+  if (plan.group_scales) text.line("{}", scales);
+  text.close("};");
+}
+
+void tokens_lambda(const Plan& plan, Text& text) {
+  const Config& config = plan.config;
+  text.open("auto copy_tokens = [&](unsigned stage, unsigned k_tile) {{");
+  for (int line = 0; line < plan.token_lines; ++line) {
+    text.line("copy_box({} + stage * {}, &token_map, {}, m_tile * {}, full + stage * 8);",
+              plus("shared", plan.tokens_offset + line * plan.tokens_line), plan.tokens_stage,
+              plus(fmt::format("k_tile * {}", config.warp_k), line * 64), config.tile_m);
+  }
+  text.close("};");
+}
+
+void fill(const Plan& plan, Text& text) {
+  text.line("// The first stages' words do not depend on the previous kernel.");
+  text.open("if (first) {{");
+  text.line("first = false;");
+  text.line("filled = min({}, k_count);", plan.config.stages);
+  text.line("for (int i = 0; i < filled; ++i) fill_words(i, k_first + i);");
+  text.line("wait_for_previous();");
+  text.close();
+}
+
+}  // namespace
+
+std::string emit_wgmma_produce(const Plan& plan) {
+  Text text(4);
+  text.open("if (thread == 0) {{");
+  text.line("fetch_map(&token_map);");
+  text.line("fetch_map(&word_map);");
+  text.line("fetch_map(&output_map);");
+  if (plan.group_scales) scales_lambda(plan, text);
+  words_lambdas(plan, text);
+  tokens_lambda(plan, text);
+  text.line("unsigned stage = 0, parity = 1;");
+  text.line("bool first = true;");
+  text.line("int filled = 0;  // stages whose words are on their way already");
+  open_piece(plan, text);
+  fill(plan, text);
+  text.line("#pragma unroll 1");
+  text.open("for (int i = k_first; i < k_first + k_count; ++i) {{");
+  text.open("if (filled > 0) {{");
+  text.line("--filled;");
+  text.otherwise();
+  text.line("wait_for_phase(empty + stage * 8, parity);");
+  text.line("copy_words(stage, i);");
+  text.close();
+  text.line("copy_tokens(stage, i);");
+  text.line("stage = stage == {} ? 0 : stage + 1;", plan.config.stages - 1);
+  text.line("parity ^= stage == 0 ? 1 : 0;");
+  text.close();
+  text.close();
+  text.line("if (first) wait_for_previous();");
+  text.close();
+  return text.str();
+}
+
+}  // namespace marlin

@@ -1,0 +1,186 @@
+// Plan -> the way of a wgmma kernel's sums out: to the blocks that finish a tile, through shared
+// memory, to C. Entry point: emit_wgmma_output.
+#include "codegen/emit.h"
+#include "codegen/emit_wgmma.h"
+
+namespace marlin {
+
+namespace {
+
+int eights(const Plan& plan) { return plan.fragments; }  // of a tile's tokens
+
+std::string partial_place(const Plan& plan, std::string_view block) {
+  return fmt::format("workspace + {} + ({} * {} + warpgroup) * {}ll + thread * 16",
+                     plan.partials_offset, block, plan.consumers,
+                     plan.partial_tile / plan.consumers);
+}
+
+std::string flag_of(const Plan& plan, std::string_view block) {
+  return fmt::format("workspace + ({} * {} + warpgroup) * 4", block, plan.consumers);
+}
+
+// A stripe that ends inside a tile gives its sums away; one that begins inside takes others'.
+void hand_over(const Plan& plan, Text& text) {
+  const std::string sums = wgmma_result(plan);
+  constexpr int kQuads = 128 * 16;  // bytes of one quad of every thread
+  text.open("if (k_first + k_count < {}) {{  // Whoever has the tile's end adds these.",
+            plan.k_tiles);
+  text.line("char* to = {};", partial_place(plan, "blockIdx.x"));
+  for (int m = 0; m < plan.m64_tiles; ++m) {
+    text.line("give_sums(to + {}, {}[{}]);", m * eights(plan) * kQuads, sums, m);
+  }
+  text.line("raise_flag({}, warpgroup + 1, thread == 0);", flag_of(plan, "blockIdx.x"));
+  text.line("continue;");
+  text.close();
+  text.line("// Those of the blocks before, in their order.");
+  text.open(
+      "for (unsigned giver = blockIdx.x; tile_begin < stripe_begin(giver) && k_first > 0;) {{");
+  text.line("--giver;");
+  text.line("take_flag({}, warpgroup + 1, thread == 0);", flag_of(plan, "giver"));
+  text.line("const char* from = {};", partial_place(plan, "giver"));
+  for (int m = 0; m < plan.m64_tiles; ++m) {
+    text.line("take_sums({}[{}], from + {});", sums, m, m * eights(plan) * kQuads);
+  }
+  text.close();
+}
+
+// Every block of a cluster sends each eight of tokens to the one that owns it.
+void gather(const Plan& plan, Text& text) {
+  const std::string sums = wgmma_result(plan);
+  const int quads = plan.config.threads() * 16;  // bytes of one quad of every thread
+  text.line("const unsigned quads = shared + {} + (warpgroup * 128 + thread) * 16;",
+            plan.receive_offset);
+  text.line("const unsigned quads_to = quads + rank * {};", plan.receive_part);
+  text.line("wait_for_cluster();  // Its barriers are there.");
+  for (int rank = 0; rank < plan.cluster; ++rank) {
+    for (int i = 0; i < plan.owners[rank].count; ++i) {
+      for (int m = 0; m < plan.m64_tiles; ++m) {
+        text.line("send_sums({}, {}, received, {}[{}], {});",
+                  plus("quads_to", (i * plan.m64_tiles + m) * quads), rank, sums, m,
+                  (plan.owners[rank].first + i) * 4);
+      }
+    }
+  }
+  text.line("wait_for_sums(received);");
+  for (int i = 0; i < plan.most_owned; ++i) {
+    for (int m = 0; m < plan.m64_tiles; ++m) {
+      for (int part = 0; part < plan.parts; ++part) {
+        text.line("{}_quad_at({}[{}], {}, {});", part == 0 ? "take" : "add", sums, m, i,
+                  plus("quads", part * plan.receive_part + (i * plan.m64_tiles + m) * quads));
+      }
+    }
+  }
+}
+
+void channel_scales(const Plan& plan, Text& text) {
+  const std::string sums = wgmma_result(plan);
+  text.line("const unsigned column = slice * {} + block * 64 + fragment * 16 + lane / 4;",
+            plan.config.tile_n);
+  for (int m = 0; m < plan.m64_tiles; ++m) {
+    const std::string at = plus("column", m * 16);
+    const auto scale = [&](int more) {
+      const std::string of = fmt::format("channel_scale_of(scales, {})", plus(at, more));
+      return plan.tail_columns == 0
+                 ? of
+                 : fmt::format("column < {} ? {} : 0.f", plan.shape.n - m * 16 - more, of);
+    };
+    text.line("scale_sums({}[{}], {}, {});", sums, m, scale(0), scale(8));
+  }
+}
+
+void stage_eight(const Plan& plan, Text& text, int eight, int place) {
+  const std::string sums = wgmma_result(plan), to = plus("staged", place * 1024);
+  if (plan.m64_tiles == 1) {
+    text.line("stage_tokens({}, {}[0], {});", to, sums, eight);
+    return;
+  }
+  for (int m = 0; m < plan.m64_tiles; m += 2) {
+    text.line("stage_tokens({}, {}[{}], {}[{}], {});",
+              m == 0 ? to : fmt::format("({}) ^ {}", to, 64), sums, m, sums, m + 1, eight);
+  }
+}
+
+void store_boxes(const Plan& plan, Text& text, int first_token, std::string_view owned) {
+  for (int m = 0; m < plan.m64_tiles; ++m) {
+    text.line("store_box(&output_map, {}, slice * {} + warpgroup * {}{}, m_tile * {}{});",
+              plus("boxes", m * plan.staging_box), plan.config.tile_n, plan.m64_tiles * 64,
+              m == 0 ? "" : fmt::format(" + {}", m * 64), plan.config.tile_m,
+              (owned.empty() ? "" : fmt::format(" + {}", owned)) +
+                  (first_token == 0 ? "" : fmt::format(" + {}", first_token)));
+  }
+}
+
+void staging_addresses(const Plan& plan, Text& text) {
+  text.line("const unsigned boxes = shared + {} + warpgroup * {}{};", plan.staging_offset,
+            plan.staging_consumer,
+            plan.staging_buffers > 1 ? fmt::format(" + buffer * {}", plan.staging_buffer) : "");
+  text.line(
+      "const unsigned staged = boxes + {}(lane & 7) * 128 + ((fragment * 2 + lane / 8 ^ lane & 7) "
+      "& 7) * 16;",
+      plan.m64_tiles == 1
+          ? ""
+          : fmt::format("(block - warpgroup * {}) * {} + ", plan.m64_tiles, plan.staging_box));
+}
+
+// A chunk of the tile's tokens by way of shared memory, which an earlier store must have left.
+void chunk(const Plan& plan, Text& text, int first) {
+  text.open("{{");
+  staging_addresses(plan, text);
+  text.line("if (thread == 0) wait_for_stores<{}>();", plan.staging_buffers - 1);
+  text.line("meet(warpgroup + 1, 128);");
+  for (int eight = 0; eight < plan.staging_tokens / 8; ++eight) {
+    stage_eight(plan, text, first / 8 + eight, eight);
+  }
+  text.line("show_to_copies();");
+  text.line("meet(warpgroup + 1, 128);");
+  text.open("if (thread == 0) {{");
+  store_boxes(plan, text, first, "");
+  text.line("close_stores();");
+  text.close();
+  if (plan.staging_buffers > 1) text.line("buffer ^= 1;");
+  text.close();
+}
+
+// What a block of a cluster owns, eight tokens at a time.
+void owned_tokens(const Plan& plan, Text& text) {
+  std::string first;
+  for (int rank = 0; rank + 1 < plan.cluster; ++rank) {
+    first += fmt::format("rank == {} ? {} : ", rank, plan.owners[rank].first * 8);
+  }
+  text.line("const unsigned first_token = {}{};", first, plan.owners.back().first * 8);
+  staging_addresses(plan, text);
+  for (int i = 0; i < plan.most_owned; ++i) stage_eight(plan, text, i, i);
+  text.line("show_to_copies();");
+  text.line("meet(warpgroup + 1, 128);");
+  text.open("if (thread == 0) {{");
+  text.open("for (unsigned i = 0; i < own; ++i) {{");
+  for (int m = 0; m < plan.m64_tiles; ++m) {
+    text.line(
+        "store_box(&output_map, {} + i * 1024, slice * {} + warpgroup * {}{}, m_tile * {} + "
+        "first_token + i * 8);",
+        plus("boxes", m * plan.staging_box), plan.config.tile_n, plan.m64_tiles * 64,
+        m == 0 ? "" : fmt::format(" + {}", m * 64), plan.config.tile_m);
+  }
+  text.close();
+  text.line("close_stores();");
+  text.close();
+}
+
+}  // namespace
+
+std::string emit_wgmma_output(const Plan& plan) {
+  Text text(6);
+  if (plan.striped_units > 0) hand_over(plan, text);
+  if (plan.cluster > 1) gather(plan, text);
+  if (!plan.group_scales) channel_scales(plan, text);
+  if (plan.cluster > 1) {
+    owned_tokens(plan, text);
+  } else {
+    for (int first = 0; first < plan.config.tile_m; first += plan.staging_tokens) {
+      chunk(plan, text, first);
+    }
+  }
+  return text.str();
+}
+
+}  // namespace marlin

@@ -1,0 +1,145 @@
+// Plan -> the pieces of tiles that a block of a wgmma kernel computes, and its barriers.
+// Entry points: emit_wgmma_work, emit_wgmma_barriers.
+#include "codegen/emit.h"
+#include "codegen/emit_wgmma.h"
+
+namespace marlin {
+
+namespace {
+
+// Where in the matrix the tile of this number lies. Tiles go through `raster` rows of tiles at a
+// time, so that blocks at work together share tokens and words in L2.
+void place_of_tile(const Plan& plan, Text& text) {
+  const int raster = plan.config.raster;
+  if (plan.m_tiles == 1) {
+    text.line("slice = tile, m_tile = 0;");
+  } else if (raster == 1) {
+    text.line("slice = tile % {0}, m_tile = tile / {0};", plan.n_slices);
+  } else if (raster >= plan.m_tiles) {
+    text.line("slice = tile / {0}, m_tile = tile % {0};", plan.m_tiles);
+  } else {
+    const int last_rows = plan.m_tiles % raster;
+    text.line("const unsigned rows = tile / {0}, place = tile % {0};", raster * plan.n_slices);
+    if (last_rows == 0) {
+      text.line("slice = place / {0}, m_tile = rows * {0} + place % {0};", raster);
+    } else {
+      text.line("const bool last = rows == {};", plan.m_tiles / raster);
+      text.line("slice = last ? place / {} : place / {};", last_rows, raster);
+      text.line("m_tile = rows * {} + (last ? place % {} : place % {});", raster, last_rows,
+                raster);
+    }
+  }
+}
+
+bool skips_tiles(const Plan& plan) { return plan.dynamic_m && plan.m_tiles > 1; }
+
+void cluster_piece(const Plan& plan, Text& text) {
+  text.line("const unsigned tile = blockIdx.x / {0}, rank = blockIdx.x % {0};  // in the cluster",
+            plan.cluster);
+  text.line("unsigned slice, m_tile;");
+  place_of_tile(plan, text);
+  if (plan.long_parts == 0) {
+    text.line("const int k_first = rank * {0}, k_count = {0};", plan.part_units);
+  } else {
+    text.line(
+        "const int k_first = rank * {0} + min(rank, {1}), k_count = {0} + (rank < {1} ? 1 : 0);",
+        plan.part_units, plan.long_parts);
+  }
+}
+
+void whole_tiles(const Plan& plan, Text& text) {
+  text.line("unsigned next_tile = blockIdx.x, slice, m_tile;");
+  text.line("constexpr int k_first = 0, k_count = {};", plan.k_tiles);
+  text.open("auto next_piece = [&]() {{");
+  text.line("if (next_tile >= {}) return false;", plan.tiles);
+  text.line("const unsigned tile = next_tile;");
+  text.line("next_tile += {};", plan.grid_x);
+  place_of_tile(plan, text);
+  text.line("return true;");
+  text.close("};");
+}
+
+// The last tiles, laid end to end along K, are cut into equal stripes. A block goes through its
+// stripe from the end, so that what it gives to another block comes first, and whoever takes it,
+// the block with the tile's end, waits for blocks before it alone: these began before it.
+void stripes(const Plan& plan, Text& text) {
+  text.line("auto stripe_begin = [](unsigned block) {{ return int(block * {}u / {}); }};",
+            plan.striped_units, plan.grid_x);
+  text.line("const int begin = stripe_begin(blockIdx.x);");
+  text.line("int end = stripe_begin(blockIdx.x + 1), tile_begin, k_first, k_count;  // in k tiles");
+  text.line("unsigned next_tile = blockIdx.x, slice, m_tile;");
+  text.open("auto next_piece = [&]() {{");
+  text.line("unsigned tile;");
+  text.open("if (end > begin) {{");
+  text.line("const int striped = (end - 1u) / {};", plan.k_tiles);
+  text.line("tile = {};", plus("striped", plan.whole_tiles));
+  text.line("tile_begin = striped * {};", plan.k_tiles);
+  text.line("k_first = max(begin - tile_begin, 0);");
+  text.line("k_count = end - tile_begin - k_first;");
+  text.line("end = tile_begin + k_first;");
+  text.close("} else {");
+  text.line("  if (next_tile >= {}) return false;", plan.whole_tiles);
+  text.line("  tile = next_tile;");
+  text.line("  next_tile += {};", plan.grid_x);
+  text.line("  k_first = 0, k_count = {};", plan.k_tiles);
+  text.line("}}");
+  place_of_tile(plan, text);
+  text.line("return true;");
+  text.close("};");
+}
+
+}  // namespace
+
+bool one_piece(const Plan& plan) { return plan.cluster > 1; }
+
+void open_piece(const Plan& plan, Text& text) {
+  text.open("{}", one_piece(plan) ? "{" : "while (next_piece()) {");
+  if (skips_tiles(plan)) {
+    text.line("if (m_tile * {} >= m) continue;", plan.config.tile_m);
+  }
+}
+
+std::string emit_wgmma_work(const Plan& plan) {
+  Text text(2);
+  if (plan.cluster > 1) {
+    cluster_piece(plan, text);
+  } else if (plan.striped_units > 0) {
+    stripes(plan, text);
+  } else {
+    whole_tiles(plan, text);
+  }
+  return text.str();
+}
+
+std::string emit_wgmma_barriers(const Plan& plan) {
+  const int stages = plan.config.stages;
+  Text text(2);
+  text.line("const unsigned full = shared + {}, empty = shared + {};", plan.full_offset,
+            plan.empty_offset);
+  text.open("if (threadIdx.x == 0) {{");
+  text.open("for (unsigned stage = 0; stage < {}; ++stage) {{", stages);
+  text.line("make_barrier(full + stage * 8, 1);");
+  text.line("make_barrier(empty + stage * 8, {});  // warps", 4 * plan.consumers);
+  text.close();
+  text.line("publish_barriers();");
+  text.close();
+  if (plan.cluster > 1) {
+    // A tile's sums of eight tokens are one quad for each m64 tile and thread of a consumer.
+    const int bytes = plan.receive_part / plan.most_owned * plan.parts;
+    std::string own;
+    for (int rank = 0; rank + 1 < plan.cluster; ++rank) {
+      own += fmt::format("rank == {} ? {} : ", rank, plan.owners[rank].count);
+    }
+    const bool equal = plan.most_owned * plan.cluster == plan.fragments;
+    text.line("// The eights of tokens that this block adds up.");
+    text.line("const unsigned own = {}{};", equal ? "" : own, plan.owners.back().count);
+    text.line("const unsigned received = shared + {};", plan.received_offset);
+    text.line("if (threadIdx.x / 32 == 0) expect_sums(received, own * {}, lane);", bytes);
+    text.line("arrive_at_cluster();");
+  }
+  text.line("__syncthreads();");
+  text.line("launch_dependents();");
+  return text.str();
+}
+
+}  // namespace marlin

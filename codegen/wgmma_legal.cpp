@@ -1,0 +1,225 @@
+// Config of the wgmma family -> the rule that forbids it here; and the list of all worth
+// considering. Entry points: wgmma_rule, wgmma_configs.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "codegen/plan.h"
+#include "codegen/wgmma_family.h"
+
+namespace marlin {
+
+namespace {
+
+using Rule = std::optional<std::string>;
+
+bool one_of(int value, std::initializer_list<int> all) {
+  return std::find(all.begin(), all.end(), value) != all.end();
+}
+
+Rule tile_rule(const Config& config) {
+  if (config.tile_m < 8 || config.tile_m > 256 || config.tile_m % 8 != 0) {
+    return fmt::format("tile_m = {} is not a multiple of 8 in 8..256", config.tile_m);
+  }
+  if (!one_of(config.warps_n, {4, 8, 16}) || config.warps_k != 1) {
+    return fmt::format("warps = {}x{} are none of 4x1, 8x1, 16x1: one, two or four warpgroups",
+                       config.warps_n, config.warps_k);
+  }
+  const int quarter = config.warps_n * 16;
+  if (config.tile_n > 256 || !one_of(config.tile_n, {quarter, 2 * quarter, 4 * quarter})) {
+    return fmt::format(
+        "tile_n = {} does not give each warpgroup 64, 128 or 256 of at most 256 columns",
+        config.tile_n);
+  }
+  if (!one_of(config.warp_k, {64, 128})) {
+    return fmt::format("warp_k = {} is none of 64, 128", config.warp_k);
+  }
+  if (config.stages < 2 || config.stages > 8) {
+    return fmt::format("stages = {} is not in 2..8", config.stages);
+  }
+  if (!one_of(config.burst, {1, 2, 4}) || config.warp_k / 16 / config.burst < 2) {
+    return fmt::format("burst = {} is none of 1, 2, 4 or more than half of the {} k16 steps",
+                       config.burst, config.warp_k / 16);
+  }
+  if (config.blocks_per_sm < 1 || config.blocks_per_sm > 4) {
+    return fmt::format("blocks_per_sm = {} is not in 1..4", config.blocks_per_sm);
+  }
+  if (config.early_weights) return "early weights are for the decode family";
+  return std::nullopt;
+}
+
+Rule shape_rule(const Shape& shape, const Config& config) {
+  if (config.tile_m >= shape.m + 8) {
+    return fmt::format("tile_m = {} has eight tokens beyond m = {}", config.tile_m, shape.m);
+  }
+  if (config.tile_n >= shape.n + 64) {
+    return fmt::format("tile_n = {} has 64 columns beyond n = {}", config.tile_n, shape.n);
+  }
+  if (shape.k % config.warp_k != 0) {
+    return fmt::format("k = {} is not a multiple of warp_k = {}", shape.k, config.warp_k);
+  }
+  if (one_group(shape) && config.scale_on != ScaleOn::accumulators) {
+    return "one scale for the whole k goes on accumulators, not on weights";
+  }
+  if (!one_group(shape) && config.scale_on == ScaleOn::accumulators &&
+      config.burst * 16 > shape.group) {
+    return fmt::format("burst = {} exceeds the group, {}", config.burst, shape.group);
+  }
+  const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
+  if (config.raster < 1 || config.raster > m_tiles) {
+    return fmt::format("raster = {} is not in 1..{}, the rows of tiles", config.raster, m_tiles);
+  }
+  return std::nullopt;
+}
+
+Rule partition_rule(const Plan& plan) {
+  const auto [kind, count] = plan.config.partition;
+  const int places = plan.target.sms * plan.config.blocks_per_sm;
+  switch (kind) {
+    case Partition::Kind::split:
+      if (count != 1) return fmt::format("split{} is for the stripe family", count);
+      return std::nullopt;
+    case Partition::Kind::cluster: {
+      if (count < 2 || count > 8) return fmt::format("cluster{} is not in 2..8", count);
+      if (plan.m_tiles > 1) {
+        return fmt::format("cluster{} is for one row of tiles, not {}", count, plan.m_tiles);
+      }
+      if (count > plan.fragments) {
+        return fmt::format("cluster{} exceeds the {} eights of a tile's tokens", count,
+                           plan.fragments);
+      }
+      if (plan.part_units < 1) {
+        return fmt::format("cluster{} exceeds the {} k tiles", count, plan.k_tiles);
+      }
+      return std::nullopt;
+    }
+    case Partition::Kind::stripes:
+      if (count > places) {
+        return fmt::format("stripes{} exceeds the {} blocks that fit", count, places);
+      }
+      if (plan.striped_units == 0) {
+        return fmt::format("{} tiles are whole waves of {} blocks", plan.tiles, count);
+      }
+      if (plan.striped_units < count) {
+        return fmt::format("stripes{} exceeds the {} k tiles to cut", count, plan.striped_units);
+      }
+      return std::nullopt;
+    default: return "spans are for the stripe family";
+  }
+}
+
+// A consumer's sums, two sets of fragments, a stage's words, scales and addresses.
+Rule register_rule(const Plan& plan) {
+  constexpr int kAddressesAndTemporaries = 36;
+  const Config& config = plan.config;
+  const bool totals = plan.group_scales && config.scale_on == ScaleOn::accumulators;
+  const int scales = plan.group_scales ? plan.unit_groups + (totals ? 0 : 2) : 2;
+  const int tile = plan.tile_sums * (totals ? 2 : 1) + 8 * config.burst + plan.k_steps + scales;
+  const int registers = plan.m64_tiles * tile + kAddressesAndTemporaries;
+  if (registers > plan.consumer_registers) {
+    return fmt::format("about {} registers a thread exceed the {} there are", registers,
+                       plan.consumer_registers);
+  }
+  return std::nullopt;
+}
+
+Rule shared_rule(const Plan& plan) {
+  constexpr int kReserved = 1024;  // of an SM's shared memory, for each block
+  const ArchLimits& limits = limits_of(plan.target);
+  const int blocks = plan.config.blocks_per_sm;
+  if (plan.shared_bytes > limits.shared_per_block) {
+    return fmt::format("{} bytes of shared memory exceed a block's {}", plan.shared_bytes,
+                       limits.shared_per_block);
+  }
+  if ((plan.shared_bytes + kReserved) * blocks > limits.shared_per_sm) {
+    return fmt::format("{} bytes of shared memory x {} blocks exceed an SM's {}", plan.shared_bytes,
+                       blocks, limits.shared_per_sm);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> wgmma_rule(const Shape& shape, const Target& target,
+                                      const Config& config) {
+  if (target.arch != "sm_90a") {
+    return fmt::format("{} has no warpgroup products; the wgmma family is for sm_90a", target.arch);
+  }
+  if (Rule rule = tile_rule(config)) return rule;
+  if (Rule rule = shape_rule(shape, config)) return rule;
+  const Plan plan = wgmma_plan(shape, target, config);
+  if (Rule rule = partition_rule(plan)) return rule;
+  if (Rule rule = register_rule(plan)) return rule;
+  return shared_rule(plan);
+}
+
+namespace {
+
+// The ways to cut a tile among warpgroups that are worth having.
+struct Tiling {
+  int tile_n, warps_n, warp_k;
+  std::vector<int> stages;
+};
+
+const std::vector<Tiling>& tilings() {
+  static const std::vector<Tiling> all = {
+      {256, 8, 128, {3, 4, 6}}, {128, 8, 128, {4, 6}}, {256, 16, 128, {4, 6}},
+      {128, 4, 128, {3, 4, 6}}, {256, 8, 64, {4, 6}},  {128, 8, 64, {5, 8}},
+  };
+  return all;
+}
+
+std::vector<int> token_tiles(const Shape& shape) {
+  const int rounded = static_cast<int>(std::min<std::int64_t>((shape.m + 7) / 8 * 8, 1 << 20));
+  std::vector<int> all;
+  for (int tile : {32, 48, 64, 96, 128, 192, 256}) {
+    if (tile < rounded) all.push_back(tile);
+  }
+  if (rounded <= 256) all.push_back(rounded);
+  return all;
+}
+
+void add_partitions(const Shape& shape, const Target& target, Config config,
+                    std::vector<Config>& configs) {
+  const auto add = [&](Partition partition) {
+    config.partition = partition;
+    if (!wgmma_rule(shape, target, config)) configs.push_back(config);
+  };
+  add({Partition::Kind::split, 1});
+  for (int count : {2, 3, 4}) add({Partition::Kind::cluster, count});
+  add({Partition::Kind::stripes, target.sms * config.blocks_per_sm});
+}
+
+}  // namespace
+
+std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
+  constexpr int kFewest = 17;  // tokens; below, the decode family is faster
+  std::vector<Config> configs;
+  if (shape.m < kFewest) return configs;
+  Config config;
+  config.family = Family::wgmma;
+  config.warps_k = 1;
+  for (int tile_m : token_tiles(shape)) {
+    const auto m_tiles = (shape.m + tile_m - 1) / tile_m;
+    config.tile_m = tile_m;
+    config.raster = static_cast<int>(std::min<std::int64_t>(m_tiles, 8));
+    for (const Tiling& tiling : tilings()) {
+      config.tile_n = tiling.tile_n;
+      config.warps_n = tiling.warps_n;
+      config.warp_k = tiling.warp_k;
+      for (int stages : tiling.stages) {
+        config.stages = stages;
+        for (int burst : {1, 2}) {
+          config.burst = burst;
+          for (ScaleOn scale_on : {ScaleOn::weights, ScaleOn::accumulators}) {
+            config.scale_on = scale_on;
+            add_partitions(shape, target, config, configs);
+          }
+        }
+      }
+    }
+  }
+  return configs;
+}
+
+}  // namespace marlin
