@@ -1,6 +1,7 @@
 // Decode kernels on the GPU against FP64: every config of small shapes, ragged rows, graph replays
 // and two streams at once, all bit for bit. Entry point: the tests of suite Decode.
 #include "tests/gpu/gpu_fixture.h"
+#include "tests/gpu/side_by_side.h"
 
 namespace marlin {
 namespace {
@@ -20,83 +21,6 @@ class Decode : public GpuTest {
   std::unique_ptr<CompileQueue> decode_kernels(const Shape& shape, std::size_t most = 0) const {
     return compile_configs(shape, most, kSeed, Family::decode);
   }
-};
-
-// Layers of one kernel on streams of their own, whose launches may overlap.
-class SideBySide {
- public:
-  static constexpr int kStreams = 2;
-
-  SideBySide(const Checker& checker, const Compiled& kernel)
-      : checker_(checker),
-        layer_(checker, kernel, kSeed),
-        a_(static_cast<std::size_t>(kernel.shape().m * kernel.shape().k) * 2),
-        first_(results() * 2) {
-    checker.filler().normal(checker.stream(), a_.address(), a_.bytes() / 2, kSeed, 1.0F);
-    checker.stream().finish();
-    for (Lane& lane : lanes_) {
-      lane.c = DeviceBuffer(first_.bytes());
-      lane.counter = DeviceBuffer(sizeof(std::uint64_t));
-      set(lane, lane.counter, 0);
-    }
-    launch(lanes_[0], first_);
-    finish();
-  }
-
-  // How many results of so many launches on every stream differ from those of one alone.
-  std::uint64_t differing(int launches) {
-    for (int i = 0; i < launches; ++i) {
-      for (Lane& lane : lanes_) {
-        set(lane, lane.c, 0xFF);
-        launch(lane, lane.c);
-        checker_.kernels().launch("count_different", {.x = 4}, lane.stream, lane.c.address(),
-                                  first_.address(), std::uint64_t{results()},
-                                  lane.counter.address());
-      }
-    }
-    finish();
-    std::uint64_t sum = 0;
-    for (const Lane& lane : lanes_) {
-      std::uint64_t count = 0;
-      check(driver().cuMemcpyDtoH(&count, lane.counter.address(), sizeof(count)), "cuMemcpyDtoH");
-      sum += count;
-    }
-    return sum;
-  }
-
- private:
-  struct Lane {
-    Stream stream;
-    DeviceBuffer c, counter;
-  };
-
-  std::size_t results() const {
-    return static_cast<std::size_t>(layer_.kernel.shape().m * layer_.kernel.shape().n);
-  }
-
-  static void set(const Lane& lane, const DeviceBuffer& buffer, unsigned char value) {
-    check(driver().cuMemsetD8Async(buffer.address(), value, buffer.bytes(), lane.stream.handle()),
-          "cuMemsetD8Async");
-  }
-
-  void launch(const Lane& lane, const DeviceBuffer& c) const {
-    layer_.kernel.launch(lane.stream.handle(), {.a = a_.pointer(),
-                                                .b = layer_.b.pointer(),
-                                                .scales = layer_.scales.pointer(),
-                                                .c = c.pointer(),
-                                                .workspace = nullptr,
-                                                .m = layer_.kernel.shape().m});
-  }
-
-  void finish() const {
-    checker_.stream().finish();
-    for (const Lane& lane : lanes_) lane.stream.finish();
-  }
-
-  const Checker& checker_;
-  Layer layer_;
-  DeviceBuffer a_, first_;
-  Lane lanes_[kStreams];
 };
 
 TEST_F(Decode, EveryConfigIsRight) {
@@ -144,7 +68,8 @@ TEST_F(Decode, TwoStreamsAtOnceGiveTheBitsOfOne) {
   for (std::size_t i = 0; i < queue->size(); ++i) {
     const CompileResult& compiled = queue->wait(i);
     ASSERT_TRUE(compiled.kernel) << compiled.error;
-    EXPECT_EQ(SideBySide(checker(), *compiled.kernel).differing(200), 0U) << queue->job(i).config;
+    EXPECT_EQ(SideBySide(checker(), *compiled.kernel, kSeed).differing(200), 0U)
+        << queue->job(i).config;
   }
 }
 

@@ -1,0 +1,88 @@
+// Wgmma kernels on the GPU against FP64: tiles, partitions and groups of all kinds, ragged rows and
+// columns, graph replays and two streams at once, all bit for bit.
+// Entry point: the tests of suite Wgmma.
+#include "tests/gpu/gpu_fixture.h"
+#include "tests/gpu/side_by_side.h"
+
+namespace marlin {
+namespace {
+
+constexpr std::uint64_t kSeed = 20241123;
+
+class Wgmma : public GpuTest {
+ protected:
+  void SetUp() override {
+    GpuTest::SetUp();
+    if (!IsSkipped() && gpu().target().arch != "sm_90a") {
+      GTEST_SKIP() << "the wgmma family is for sm_90a";
+    }
+  }
+
+  std::unique_ptr<CompileQueue> wgmma_kernels(const Shape& shape, std::size_t most) const {
+    return compile_configs(shape, most, kSeed, Family::wgmma);
+  }
+};
+
+TEST_F(Wgmma, EveryKindOfConfigIsRight) {
+  for (const Shape& shape : {Shape{.m = 24, .n = 512, .k = 2048, .group = 128},
+                             Shape{.m = 48, .n = 768, .k = 1024, .group = 64},
+                             Shape{.m = 96, .n = 1024, .k = 1152, .group = 32},
+                             Shape{.m = 128, .n = 512, .k = 4096, .group = 128},
+                             Shape{.m = 256, .n = 1280, .k = 1088, .group = -1}}) {
+    Problem problem(checker(), shape, kSeed);
+    const std::unique_ptr<CompileQueue> queue = wgmma_kernels(shape, 60);
+    ASSERT_GT(queue->size(), 0U);
+    expect_all_right(*queue, problem, {1, shape.m - 7, shape.m});
+  }
+}
+
+TEST_F(Wgmma, RaggedColumnsAreRight) {
+  for (std::int64_t n : {192, 320, 448, 960}) {
+    for (int group : {128, 32, -1}) {
+      const Shape shape{.m = 64, .n = n, .k = 1024, .group = group};
+      Problem problem(checker(), shape, kSeed);
+      const std::unique_ptr<CompileQueue> queue = wgmma_kernels(shape, 8);
+      ASSERT_GT(queue->size(), 0U);
+      expect_all_right(*queue, problem, {33, 64});
+    }
+  }
+}
+
+TEST_F(Wgmma, RaggedRowsAreRight) {
+  for (std::int64_t rung : {64, 384, 1024, 4096}) {
+    const Shape shape{.m = rung, .n = 512, .k = 512, .group = 128};
+    Problem problem(checker(), shape, kSeed, Problem::kFewRows);
+    std::vector<std::int64_t> rows;
+    for (std::int64_t m : {17, 33, 64, 100, 127, 300, 1000, 4095}) {
+      if (m <= rung) rows.push_back(m);
+    }
+    expect_all_right(*wgmma_kernels(shape, 12), problem, rows);
+  }
+}
+
+TEST_F(Wgmma, AThousandReplaysGiveTheSameBits) {
+  for (const Shape& shape : {Shape{.m = 64, .n = 1024, .k = 4096, .group = 128},
+                             Shape{.m = 300, .n = 1536, .k = 2048, .group = 128}}) {
+    Problem problem(checker(), shape, kSeed);
+    const std::unique_ptr<CompileQueue> queue = wgmma_kernels(shape, 6);
+    for (std::size_t i = 0; i < queue->size(); ++i) {
+      const CompileResult& compiled = queue->wait(i);
+      ASSERT_TRUE(compiled.kernel) << compiled.error;
+      EXPECT_EQ(problem.replay(*compiled.kernel, shape.m, 1000), 0U) << queue->job(i).config;
+    }
+  }
+}
+
+TEST_F(Wgmma, TwoStreamsAtOnceGiveTheBitsOfOne) {
+  const Shape shape{.m = 64, .n = 1024, .k = 4096, .group = 128, .exact_m = true};
+  const std::unique_ptr<CompileQueue> queue = wgmma_kernels(shape, 8);
+  for (std::size_t i = 0; i < queue->size(); ++i) {
+    const CompileResult& compiled = queue->wait(i);
+    ASSERT_TRUE(compiled.kernel) << compiled.error;
+    EXPECT_EQ(SideBySide(checker(), *compiled.kernel, kSeed).differing(200), 0U)
+        << queue->job(i).config;
+  }
+}
+
+}  // namespace
+}  // namespace marlin
