@@ -5,6 +5,8 @@
 
 namespace marlin {
 
+bool one_piece(const Plan& plan) { return plan.cluster > 1; }
+
 namespace {
 
 // Where in the matrix the tile of this number lies. Tiles go through `raster` rows of tiles at a
@@ -31,7 +33,10 @@ void place_of_tile(const Plan& plan, Text& text) {
   }
 }
 
-bool skips_tiles(const Plan& plan) { return plan.dynamic_m && plan.m_tiles > 1; }
+// Rows of tiles beyond the true m; a cluster's blocks have one tile and may as well multiply zeros.
+bool skips_tiles(const Plan& plan) {
+  return plan.dynamic_m && plan.m_tiles > 1 && !one_piece(plan);
+}
 
 void cluster_piece(const Plan& plan, Text& text) {
   text.line("const unsigned tile = blockIdx.x / {0}, rank = blockIdx.x % {0};  // in the cluster",
@@ -89,8 +94,6 @@ void stripes(const Plan& plan, Text& text) {
 }
 
 }  // namespace
-
-bool one_piece(const Plan& plan) { return plan.cluster > 1; }
 
 void open_piece(const Plan& plan, Text& text) {
   text.open("{}", one_piece(plan) ? "{" : "while (next_piece()) {");

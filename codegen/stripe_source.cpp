@@ -34,7 +34,7 @@ std::string beliefs(const Plan& plan) {
 std::string device(const Plan& plan) {
   std::vector<std::string_view> names = {"copy",  "fragments", "dequantise",
                                          "scale", "mma",       "reduce"};
-  if (plan.shares_slices) names.push_back("share");
+  if (plan.shares_slices) names.insert(names.end(), {"partial", "share"});
   return device_text(names);
 }
 

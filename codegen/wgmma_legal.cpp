@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "codegen/plan.h"
 #include "codegen/wgmma_family.h"
@@ -81,9 +82,6 @@ Rule partition_rule(const Plan& plan) {
       return std::nullopt;
     case Partition::Kind::cluster: {
       if (count < 2 || count > 8) return fmt::format("cluster{} is not in 2..8", count);
-      if (plan.m_tiles > 1) {
-        return fmt::format("cluster{} is for one row of tiles, not {}", count, plan.m_tiles);
-      }
       if (count > plan.fragments) {
         return fmt::format("cluster{} exceeds the {} eights of a tile's tokens", count,
                            plan.fragments);
@@ -155,66 +153,80 @@ std::optional<std::string> wgmma_rule(const Shape& shape, const Target& target,
 
 namespace {
 
-// The ways to cut a tile among warpgroups that are worth having.
+// The ways to cut a tile among warpgroups that are worth having, and stages that fit some tile.
 struct Tiling {
   int tile_n, warps_n, warp_k;
-  std::vector<int> stages;
 };
+constexpr Tiling kTilings[] = {{256, 8, 128}, {256, 16, 128}, {128, 8, 128}, {128, 4, 128},
+                               {256, 8, 64},  {128, 8, 64},   {256, 16, 64}, {128, 4, 64}};
 
-const std::vector<Tiling>& tilings() {
-  static const std::vector<Tiling> all = {
-      {256, 8, 128, {3, 4, 6}}, {128, 8, 128, {4, 6}}, {256, 16, 128, {4, 6}},
-      {128, 4, 128, {3, 4, 6}}, {256, 8, 64, {4, 6}},  {128, 8, 64, {5, 8}},
-  };
-  return all;
+// All rows at once where one tile can hold them, or half of them; else the sizes that lose little.
+std::vector<int> token_tiles(const Shape& shape) {
+  const auto eights = [](std::int64_t m) { return static_cast<int>((m + 7) / 8 * 8); };
+  if (shape.m <= 64) return {eights(shape.m)};
+  if (shape.m <= 256) {
+    std::vector<int> all = {64, 128};
+    if (shape.m <= 128) all = {eights((shape.m + 1) / 2), 64};
+    if (shape.m == 192) all.push_back(96);
+    all.push_back(eights(shape.m));
+    std::sort(all.begin(), all.end());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    return all;
+  }
+  return {64, 96, 128, 192, 256};
 }
 
-std::vector<int> token_tiles(const Shape& shape) {
-  const int rounded = static_cast<int>(std::min<std::int64_t>((shape.m + 7) / 8 * 8, 1 << 20));
-  std::vector<int> all;
-  for (int tile : {32, 48, 64, 96, 128, 192, 256}) {
-    if (tile < rounded) all.push_back(tile);
+// The most stages that fit, and a little fewer.
+void add_stages(const Shape& shape, const Target& target, Config config,
+                std::vector<Config>& configs) {
+  int found = 0;
+  for (int stages : {8, 6, 5, 4, 3, 2}) {
+    config.stages = stages;
+    if (found < 2 && !wgmma_rule(shape, target, config)) {
+      configs.push_back(config);
+      ++found;
+    }
   }
-  if (rounded <= 256) all.push_back(rounded);
-  return all;
 }
 
 void add_partitions(const Shape& shape, const Target& target, Config config,
                     std::vector<Config>& configs) {
-  const auto add = [&](Partition partition) {
-    config.partition = partition;
-    if (!wgmma_rule(shape, target, config)) configs.push_back(config);
-  };
-  add({Partition::Kind::split, 1});
-  for (int count : {2, 3, 4}) add({Partition::Kind::cluster, count});
-  add({Partition::Kind::stripes, target.sms * config.blocks_per_sm});
+  const double tiles =
+      std::ceil(double(shape.m) / config.tile_m) * std::ceil(double(shape.n) / config.tile_n);
+  config.partition = {Partition::Kind::split, 1};
+  if (tiles > 0.4 * target.sms) add_stages(shape, target, config, configs);
+  for (int count : {2, 3, 4}) {
+    config.partition = {Partition::Kind::cluster, count};
+    const double load = tiles * count / target.sms;
+    if (load > 0.4 && load <= 1) add_stages(shape, target, config, configs);
+  }
+  config.partition = {Partition::Kind::stripes, target.sms};
+  add_stages(shape, target, config, configs);
 }
 
 }  // namespace
 
 std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
   constexpr int kFewest = 17;  // tokens; below, the decode family is faster
+  constexpr int kRaster = 8;   // rows of tiles
   std::vector<Config> configs;
-  if (shape.m < kFewest) return configs;
+  if (shape.m < kFewest || target.arch != "sm_90a") return configs;
   Config config;
   config.family = Family::wgmma;
   config.warps_k = 1;
   for (int tile_m : token_tiles(shape)) {
-    const auto m_tiles = (shape.m + tile_m - 1) / tile_m;
     config.tile_m = tile_m;
-    config.raster = static_cast<int>(std::min<std::int64_t>(m_tiles, 8));
-    for (const Tiling& tiling : tilings()) {
+    config.raster =
+        static_cast<int>(std::min<std::int64_t>((shape.m + tile_m - 1) / tile_m, kRaster));
+    for (const Tiling& tiling : kTilings) {
       config.tile_n = tiling.tile_n;
       config.warps_n = tiling.warps_n;
       config.warp_k = tiling.warp_k;
-      for (int stages : tiling.stages) {
-        config.stages = stages;
-        for (int burst : {1, 2}) {
-          config.burst = burst;
-          for (ScaleOn scale_on : {ScaleOn::weights, ScaleOn::accumulators}) {
-            config.scale_on = scale_on;
-            add_partitions(shape, target, config, configs);
-          }
+      for (int burst : {1, 2, 4}) {
+        config.burst = burst;
+        for (ScaleOn scale_on : {ScaleOn::weights, ScaleOn::accumulators}) {
+          config.scale_on = scale_on;
+          add_partitions(shape, target, config, configs);
         }
       }
     }

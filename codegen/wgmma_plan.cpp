@@ -23,7 +23,8 @@ int round_up(int value, int step) { return ceil_div(value, step) * step; }
 
 void set_roles(Plan& plan) {
   const Config& config = plan.config;
-  constexpr int kProducer = 24, kMost = 240;
+  constexpr int kMost = 240;
+  const int producer = plan.striped_units > 0 ? 40 : 24;  // stripes take more arithmetic
   plan.consumers = config.warps() / 4;
   plan.threads = config.threads() + kWarpgroup;
   plan.m64_tiles = config.tile_n / 64 / std::max(1, plan.consumers);
@@ -31,10 +32,10 @@ void set_roles(Plan& plan) {
   plan.bursts = plan.k_steps / config.burst;
   const int pool = limits_of(plan.target).registers_per_sm / config.blocks_per_sm;
   const int at_launch = std::min(255, pool / plan.threads) / kSwapRegisters * kSwapRegisters;
-  const int shared = at_launch * plan.threads - kProducer * kWarpgroup;
+  const int shared = at_launch * plan.threads - producer * kWarpgroup;
   const int each = shared / std::max(1, config.threads()) / kSwapRegisters * kSwapRegisters;
   const bool swap = std::min(kMost, each) > at_launch;
-  plan.producer_registers = swap ? kProducer : at_launch;
+  plan.producer_registers = swap ? producer : at_launch;
   plan.consumer_registers = swap ? std::min(kMost, each) : at_launch;
 }
 
@@ -165,8 +166,8 @@ void set_tensor_maps(Plan& plan) {
 Plan wgmma_plan(const Shape& shape, const Target& target, const Config& config) {
   Plan plan = start_plan(shape, target, config);
   plan.dependent_launch = true;
-  set_roles(plan);
   set_work(plan);
+  set_roles(plan);
   set_stage(plan);
   set_owners(plan);
   set_staging(plan);

@@ -37,7 +37,7 @@ std::string device(const Plan& plan) {
   std::vector<std::string_view> names = {"fragments", "dequantise", "scale", "mbarrier",
                                          "tensor",    "dependent",  "wgmma", "staging"};
   if (plan.cluster > 1) names.push_back("cluster");
-  if (plan.striped_units > 0) names.insert(names.end(), {"share", "handoff"});
+  if (plan.striped_units > 0) names.insert(names.end(), {"partial", "handoff"});
   return device_text(names);
 }
 

@@ -2,7 +2,8 @@
 // waits for it and lowers it again, so that all flags are zero between launches.
 
 // By all threads of a warpgroup, after their stores.
-__device__ __forceinline__ void raise_flag(char* flag, unsigned warpgroup_barrier, bool first_thread) {
+__device__ __forceinline__ void raise_flag(char* flag, unsigned warpgroup_barrier,
+                                           bool first_thread) {
   __threadfence();
   meet(warpgroup_barrier, 128);
   if (first_thread) {
@@ -34,14 +35,24 @@ __device__ __forceinline__ void give_sums(char* to, const float (&sums)[Sums]) {
   }
 }
 
+// So many loads on their way hide most of L2's latency.
 template <int Sums>
 __device__ __forceinline__ void take_sums(float (&sums)[Sums], const char* from) {
+  constexpr int kAtOnce = 8;
 #pragma unroll
-  for (int i = 0; i < Sums / 4; ++i) {
-    const float4 quad = load_partial(from + i * 2048);
-    sums[4 * i] += quad.x;
-    sums[4 * i + 1] += quad.y;
-    sums[4 * i + 2] += quad.z;
-    sums[4 * i + 3] += quad.w;
+  for (int first = 0; first < Sums / 4; first += kAtOnce) {
+    float4 quads[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (first + i < Sums / 4) quads[i] = load_partial(from + (first + i) * 2048);
+    }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (first + i >= Sums / 4) break;
+      sums[4 * (first + i)] += quads[i].x;
+      sums[4 * (first + i) + 1] += quads[i].y;
+      sums[4 * (first + i) + 2] += quads[i].z;
+      sums[4 * (first + i) + 3] += quads[i].w;
+    }
   }
 }

@@ -38,7 +38,7 @@ FIELDS = {
     "c": "f16",
     "config": CONFIG,
     "schema": 1,
-    "searched": "stripe/1,decode/1",
+    "searched": "stripe/1,decode/1,wgmma/1",
     "protocol": "race/1",
     "us": 6.25,
     "min_us": 6.125,

@@ -27,3 +27,5 @@ golden sm_87_m16_stripes.cu --shape 16x6144x4096 --group -1 --arch sm_87 --sms 1
   --config 'm16 n256 w4x2 k32 s4 accumulators stripes16 b1'
 golden sm_90a_m8_cluster.cu --shape 8x4096x4096 --group 128 --arch sm_90a --sms 132 \
   --config 'decode m8 n64 w1x4 k64 s4 accumulators cluster2 b1 early'
+golden sm_90a_m64_wgmma.cu --shape 64x4096x4096 --group 128 --arch sm_90a --sms 132 \
+  --config 'wgmma m64 n128 w8x1 k64 s4 weights split1 b1 burst2'

@@ -145,12 +145,14 @@ CUresult set_attribute(CUfunction_attribute which, int value, CUkernel, CUdevice
   return CUDA_SUCCESS;
 }
 
-// The map says what it was made for.
+// The map holds the pointer that it was made for.
 CUresult encode_map(CUtensorMap* map, CUtensorMapDataType, cuuint32_t, void* base,
-                    const cuuint64_t*, const cuuint64_t*, const cuuint32_t*, const cuuint32_t*,
-                    CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion,
-                    CUtensorMapFloatOOBfill) {
+                    const cuuint64_t* sizes, const cuuint64_t* pitch, const cuuint32_t* box,
+                    const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle,
+                    CUtensorMapL2promotion, CUtensorMapFloatOOBfill) {
   std::memcpy(map, &base, sizeof(base));
+  const std::lock_guard lock(fake_cuda()->mutex);
+  fake_cuda()->maps.push_back({sizes[0], sizes[1], pitch[0], box[0], box[1]});
   return CUDA_SUCCESS;
 }
 
@@ -160,10 +162,13 @@ CUresult launch(const CUlaunchConfig* config, CUfunction function, void** params
   ++fake_cuda()->launches;
   marlin::test::FakeLaunch& last = fake_cuda()->last;
   last.config = *config;
-  for (int i = 0; i < 5; ++i) last.pointers[i] = *static_cast<void**>(params[i]);
-  last.m = *static_cast<int*>(params[5]);
   const Library& library = *reinterpret_cast<Library*>(function);
   last.entry = library.entry;
+  // Of a, b, scales, c, workspace and m among the arguments; tensor maps begin with their pointers.
+  constexpr int kPlain[] = {0, 1, 2, 3, 4, 5}, kMaps[] = {0, 3, 4, 2, 5, 6};
+  const int* const places = last.entry.rfind("marlin_wgmma", 0) == 0 ? kMaps : kPlain;
+  for (int i = 0; i < 5; ++i) last.pointers[i] = *static_cast<void**>(params[places[i]]);
+  last.m = *static_cast<int*>(params[places[5]]);
   last.context = context_now();
   last.was_loaded = library.loaded.count(last.context) > 0;
   fake_cuda()->log.push_back(last);

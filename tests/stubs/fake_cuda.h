@@ -35,7 +35,14 @@ struct FakeLaunch {
   bool was_loaded = false;  // into that context, by cuKernelGetFunction
 };
 
+// A tensor map as it was asked for, in elements and bytes.
+struct FakeMap {
+  std::uint64_t columns = 0, rows = 0, pitch = 0;
+  std::uint32_t box_columns = 0, box_rows = 0;
+};
+
 struct FakeCuda {
+  std::vector<FakeMap> maps;  // encoded so far
   // What it answers.
   std::atomic<CUresult> init_result{CUDA_SUCCESS};
   std::atomic<const char*> lacking{nullptr};  // a function that cuGetProcAddress does not find

@@ -38,7 +38,7 @@ std::string fault_of(const Plan& plan, const std::string& source) try {
              std::to_string(used.stack_bytes);
   }
   const int room =
-      limits_of(plan.target).registers_per_sm / (plan.config.threads() * plan.config.blocks_per_sm);
+      limits_of(plan.target).registers_per_sm / (plan.threads * plan.config.blocks_per_sm);
   if (used.registers > room) fault += " takes " + std::to_string(used.registers) + " registers";
   if (used.static_shared_bytes > 0) fault += " has shared memory outside the plan";
   return fault;

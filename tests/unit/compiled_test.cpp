@@ -360,7 +360,8 @@ TEST_F(CompiledTest, ALaunchOfFewerRowsHasFewerTokenTiles) {
   const Shape shape = {.m = 512, .n = 4096, .k = 4096};
   std::set<Partition::Kind> kinds;
   for (const Config& config : legal_configs(shape, {"sm_90a", 132})) {
-    if (config.tile_m >= shape.m || !kinds.insert(config.partition.kind).second) continue;
+    if (config.family != Family::stripe || config.tile_m >= shape.m) continue;
+    if (!kinds.insert(config.partition.kind).second) continue;
     Options options = in_memory();
     options.config = to_string(config);
     const Kernel* kernel = store_.get(shape, options);
@@ -376,6 +377,35 @@ TEST_F(CompiledTest, ALaunchOfFewerRowsHasFewerTokenTiles) {
     }
   }
   EXPECT_EQ(kinds.size(), 3u);
+}
+
+// Tokens, words and C go as tensor maps, the rest as it is.
+TEST_F(CompiledTest, AWgmmaLaunchTakesTensorMaps) {
+  const Shape shape = {.m = 512, .n = 4096, .k = 4096};
+  Options options = in_memory();
+  options.config = "wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1 raster4";
+  const Kernel* kernel = store_.get(shape, options);
+  const LaunchArgs args = sound_args();
+  kernel->launch(nullptr, args, 300);
+  const test::FakeLaunch& last = fake_cuda()->last;
+  const void* pointers[] = {args.a, args.b, args.scales, args.c, args.workspace};
+  EXPECT_TRUE(std::equal(std::begin(pointers), std::end(pointers), std::begin(last.pointers)));
+  EXPECT_EQ(last.m, 300);
+  EXPECT_EQ(static_cast<int>(last.config.gridDimX), 132);
+  EXPECT_EQ(static_cast<int>(last.config.blockDimX), 384);
+  ASSERT_EQ(fake_cuda()->maps.size(), 3u);
+  const auto expect_map = [](const test::FakeMap& map, std::uint64_t columns, std::uint64_t rows,
+                             std::uint64_t pitch, std::uint32_t box_columns,
+                             std::uint32_t box_rows) {
+    EXPECT_EQ(map.columns, columns);
+    EXPECT_EQ(map.rows, rows);
+    EXPECT_EQ(map.pitch, pitch);
+    EXPECT_EQ(map.box_columns, box_columns);
+    EXPECT_EQ(map.box_rows, box_rows);
+  };
+  expect_map(fake_cuda()->maps[0], 4096, 300, 8192, 64, 128);  // FP16 tokens
+  expect_map(fake_cuda()->maps[1], 4096, 256, 32768, 256, 8);  // words of a column and k16 row
+  expect_map(fake_cuda()->maps[2], 4096, 300, 8192, 64, 64);   // FP16 results
 }
 
 TEST_F(CompiledTest, BadLaunchesAreRefusedWithTheRule) {

@@ -40,6 +40,17 @@ TEST(ConfigText, TheFamilyComesFirstAndEarlyWeightsLast) {
   EXPECT_EQ(parse_config(to_string(config)), config);
 }
 
+TEST(ConfigText, OfTheWgmmaFamilySaysItsBurstAndRaster) {
+  Config config = parse_config("wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1");
+  EXPECT_EQ(config.family, Family::wgmma);
+  config.raster = 8;
+  EXPECT_EQ(to_string(config), "wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1 raster8");
+  config.burst = 2;
+  EXPECT_EQ(to_string(config), "wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1 burst2 raster8");
+  EXPECT_EQ(parse_config(to_string(config)), config);
+  EXPECT_THROW(parse_config(to_string(config) + " raster4"), Error);
+}
+
 TEST(ConfigText, RoundTrips) {
   RandomCases cases(1);
   for (int i = 0; i < 2000; ++i) {
@@ -47,6 +58,8 @@ TEST(ConfigText, RoundTrips) {
     ASSERT_EQ(parse_config(to_string(config)), config) << to_string(config);
     const Config decode = cases.decode_config(cases.shape());
     ASSERT_EQ(parse_config(to_string(decode)), decode) << to_string(decode);
+    const Config wgmma = cases.wgmma_config(cases.shape());
+    ASSERT_EQ(parse_config(to_string(wgmma)), wgmma) << to_string(wgmma);
   }
 }
 

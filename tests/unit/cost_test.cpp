@@ -61,7 +61,7 @@ TEST(Families, StandInTheOrderOfTheirNames) {
     EXPECT_GE(family.schema, 1);
   }
   EXPECT_EQ(find_family("strip"), nullptr);
-  EXPECT_EQ(searched_families(), "stripe/1,decode/1");
+  EXPECT_EQ(searched_families(), "stripe/1,decode/1,wgmma/1");
 }
 
 TEST(Ranking, HoldsEveryLegalConfigOnceTheFastestFirst) {

@@ -82,13 +82,39 @@ class RandomCases {
     return config;
   }
 
+  // The same of the wgmma family.
+  Config wgmma_config(const Shape& shape) {
+    Config config;
+    config.family = Family::wgmma;
+    config.tile_m = static_cast<int>(8 * upto(std::min<std::int64_t>(32, (shape.m + 7) / 8)));
+    config.warps_n = 4 << (upto(3) - 1);
+    config.warps_k = 1;
+    config.tile_n = 64 << (upto(3) - 1);
+    config.warp_k = 32 << upto(2);
+    config.stages = static_cast<int>(1 + upto(7));
+    config.scale_on = upto(2) == 1 ? ScaleOn::weights : ScaleOn::accumulators;
+    const Partition::Kind kinds[] = {Partition::Kind::split, Partition::Kind::stripes,
+                                     Partition::Kind::cluster};
+    config.partition.kind = kinds[upto(3) - 1];
+    config.partition.count =
+        static_cast<int>(config.partition.kind == Partition::Kind::stripes   ? upto(limits_.sms)
+                         : config.partition.kind == Partition::Kind::cluster ? upto(8)
+                                                                             : 1);
+    config.blocks_per_sm = static_cast<int>(upto(2));
+    config.burst = 1 << (upto(3) - 1);
+    config.raster = static_cast<int>(upto(4));
+    return config;
+  }
+
   // The next legal case of a family, after as many tries as it takes.
   LegalCase next(Family family = Family::stripe) {
     for (;;) {
       LegalCase c;
       c.shape = shape();
       c.target = target();
-      c.config = family == Family::decode ? decode_config(c.shape) : config(c.shape);
+      c.config = family == Family::decode  ? decode_config(c.shape)
+                 : family == Family::wgmma ? wgmma_config(c.shape)
+                                           : config(c.shape);
       if (!why_illegal(c.shape, c.target, c.config)) return c;
     }
   }

@@ -208,6 +208,96 @@ const Refused kRefusedDecode[] = {
      "warp_k = 64 exceeds the group, 32"},
 };
 
+const char* const kLegalWgmma = "wgmma m64 n128 w8x1 k128 s4 weights split1 b1 burst2 raster2";
+
+const Refused kRefusedWgmma[] = {
+    {[](Shape&, Target& t, Config&) { t.arch = "sm_90"; }, "the wgmma family is for sm_90a"},
+    {[](Shape&, Target&, Config& c) { c.tile_m = 264; },
+     "tile_m = 264 is not a multiple of 8 in 8..256"},
+    {[](Shape&, Target&, Config& c) { c.warps_n = 12; },
+     "warps = 12x1 are none of 4x1, 8x1, 16x1: one, two or four warpgroups"},
+    {[](Shape&, Target&, Config& c) { c.warps_k = 2; }, "warps = 8x2 are none of 4x1, 8x1, 16x1"},
+    {[](Shape&, Target&, Config& c) { c.tile_n = 64; },
+     "tile_n = 64 does not give each warpgroup 64, 128 or 256 of at most 256 columns"},
+    {[](Shape&, Target&, Config& c) { c.warp_k = 32; }, "warp_k = 32 is none of 64, 128"},
+    {[](Shape&, Target&, Config& c) { c.stages = 9; }, "stages = 9 is not in 2..8"},
+    {[](Shape&, Target&, Config& c) { c.burst = 3; }, "burst = 3 is none of 1, 2, 4"},
+    {[](Shape&, Target&, Config& c) { c.warp_k = 64, c.burst = 4; },
+     "burst = 4 is none of 1, 2, 4 or more than half of the 4 k16 steps"},
+    {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 5; }, "blocks_per_sm = 5 is not in 1..4"},
+    {[](Shape&, Target&, Config& c) { c.early_weights = true; },
+     "early weights are for the decode family"},
+    {[](Shape& s, Target&, Config& c) { s.m = 48, c.raster = 1; },
+     "tile_m = 64 has eight tokens beyond m = 48"},
+    {[](Shape& s, Target&, Config&) { s.n = 64; }, "tile_n = 128 has 64 columns beyond n = 64"},
+    {[](Shape& s, Target&, Config&) { s.k = 4160, s.group = 64; },
+     "k = 4160 is not a multiple of warp_k = 128"},
+    {[](Shape& s, Target&, Config&) { s.group = -1; },
+     "one scale for the whole k goes on accumulators, not on weights"},
+    {[](Shape& s, Target&, Config& c) {
+       s.group = 32, c.burst = 4, c.scale_on = ScaleOn::accumulators;
+     },
+     "burst = 4 exceeds the group, 32"},
+    {[](Shape&, Target&, Config& c) { c.raster = 3; },
+     "raster = 3 is not in 1..2, the rows of tiles"},
+    {[](Shape&, Target&, Config& c) { c.partition.count = 2; }, "split2 is for the stripe family"},
+    {[](Shape&, Target&, Config& c) {
+       c.partition = {Partition::Kind::span, 2};
+     },
+     "spans are for the stripe family"},
+    {[](Shape&, Target&, Config& c) {
+       c.partition = {Partition::Kind::cluster, 9};
+     },
+     "cluster9 is not in 2..8"},
+    {[](Shape& s, Target&, Config& c) {
+       s.k = 256, c.partition = {Partition::Kind::cluster, 3};
+     },
+     "cluster3 exceeds the 2 k tiles"},
+    {[](Shape&, Target&, Config& c) {
+       c.partition = {Partition::Kind::stripes, 133};
+     },
+     "stripes133 exceeds the 132 blocks that fit"},
+    {[](Shape&, Target&, Config& c) {
+       c.partition = {Partition::Kind::stripes, 64};
+     },
+     "64 tiles are whole waves of 64 blocks"},
+    {[](Shape& s, Target&, Config& c) {
+       s.k = 128, s.group = 64, c.partition = {Partition::Kind::stripes, 100};
+     },
+     "stripes100 exceeds the 64 k tiles to cut"},
+    {[](Shape& s, Target&, Config& c) {
+       s.m = 512;
+       set(c, "wgmma m192 n256 w8x1 k128 s2 weights split1 b1");
+     },
+     " registers a thread exceed the 240 there are"},
+    {[](Shape&, Target&, Config& c) { c.stages = 8, c.tile_n = 256; },
+     " bytes of shared memory exceed a block's 232448"},
+    {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 2, c.burst = 1, c.stages = 5; },
+     " bytes of shared memory x 2 blocks exceed an SM's 233472"},
+    {[](Shape&, Target&, Config& c) { set(c, "m64 n128 w2x2 k64 s3 weights split1 b1 burst2"); },
+     "bursts and rasters are for the wgmma family"},
+    {[](Shape& s, Target&, Config& c) {
+       s.m = 8;
+       set(c, "decode m8 n128 w2x2 k64 s4 accumulators cluster2 b1 raster2");
+     },
+     "bursts and rasters are for the wgmma family"},
+};
+
+TEST(Legality, RefusedWgmmaConfigsNameTheRule) {
+  const Target target{"sm_90a", 132};
+  const Shape shape{128, 4096, 4096, 128, false};
+  EXPECT_EQ(why_illegal(shape, target, parse_config(kLegalWgmma)), std::nullopt);
+  for (const auto& [change, rule] : kRefusedWgmma) {
+    Shape changed = shape;
+    Target where = target;
+    Config config = parse_config(kLegalWgmma);
+    change(changed, where, config);
+    const auto found = why_illegal(changed, where, config);
+    ASSERT_TRUE(found.has_value()) << rule;
+    EXPECT_NE(found->find(rule), std::string::npos) << *found << "\n  instead of " << rule;
+  }
+}
+
 TEST(Legality, RefusedDecodeConfigsNameTheRule) {
   const Target target{"sm_90a", 132};
   EXPECT_EQ(why_illegal(kShape, target, parse_config(kLegalDecode)), std::nullopt);

@@ -12,17 +12,17 @@ namespace marlin::test {
 namespace {
 
 TEST(TuningRecord, ALineIsWhatTheFormatSays) {
-  EXPECT_EQ(
-      to_line(plain_choice()),
-      with_sum("{\"v\":1,\"kind\":\"choice\",\"gpu\":\"NVIDIA H200\",\"arch\":\"sm_90a\","
-               "\"sms\":132,\"m\":16,\"n\":4096,\"k\":4096,\"group\":128,\"exact_m\":false,"
-               "\"a\":\"f16\",\"b\":\"i4\",\"c\":\"f16\",\"config\":{\"family\":\"stripe\","
-               "\"tile_m\":8,\"tile_n\":256,\"warps_n\":4,\"warps_k\":2,\"warp_k\":64,"
-               "\"stages\":4,\"scale_on\":\"accumulators\",\"partition\":\"split\","
-               "\"count\":1,\"blocks_per_sm\":1},\"schema\":1,\"searched\":\"stripe/1,decode/1\","
-               "\"protocol\":\"race/1\",\"us\":6.250,\"min_us\":6.125,\"max_us\":7.000,"
-               "\"model_us\":6.500,\"nvrtc\":\"13.0\",\"driver\":13000") +
-          "\n");
+  EXPECT_EQ(to_line(plain_choice()),
+            with_sum("{\"v\":1,\"kind\":\"choice\",\"gpu\":\"NVIDIA H200\",\"arch\":\"sm_90a\","
+                     "\"sms\":132,\"m\":16,\"n\":4096,\"k\":4096,\"group\":128,\"exact_m\":false,"
+                     "\"a\":\"f16\",\"b\":\"i4\",\"c\":\"f16\",\"config\":{\"family\":\"stripe\","
+                     "\"tile_m\":8,\"tile_n\":256,\"warps_n\":4,\"warps_k\":2,\"warp_k\":64,"
+                     "\"stages\":4,\"scale_on\":\"accumulators\",\"partition\":\"split\","
+                     "\"count\":1,\"blocks_per_sm\":1},\"schema\":1,\"searched\":\"stripe/1,decode/"
+                     "1,wgmma/1\","
+                     "\"protocol\":\"race/1\",\"us\":6.250,\"min_us\":6.125,\"max_us\":7.000,"
+                     "\"model_us\":6.500,\"nvrtc\":\"13.0\",\"driver\":13000") +
+                "\n");
 }
 
 // Lines that were written before there were chained launches stay what they are.
@@ -49,6 +49,22 @@ TEST(TuningRecord, OnlyAConfigWithEarlyWeightsSaysSo) {
   EXPECT_EQ(line_of(record),
             edited(line, "\"blocks_per_sm\":1", "\"blocks_per_sm\":1,\"early_weights\":true"));
   EXPECT_EQ(parse_line(line_of(record)).record->config, record.config);
+}
+
+// Counts of one, which all other families have, are not written.
+TEST(TuningRecord, OnlyAWgmmaConfigSaysItsBurstAndRaster) {
+  TuningRecord record = plain_choice();
+  record.shape.m = 512;
+  record.config = parse_config("wgmma m128 n256 w8x1 k128 s3 weights split1 b1");
+  const std::string line = line_of(record);
+  EXPECT_NE(line.find("\"family\":\"wgmma\""), std::string::npos) << line;
+  record.config.burst = 2;
+  record.config.raster = 4;
+  const std::string more =
+      edited(line, "\"blocks_per_sm\":1", "\"blocks_per_sm\":1,\"burst\":2,\"raster\":4");
+  EXPECT_EQ(line_of(record), more);
+  EXPECT_EQ(parse_line(more).record->config, record.config);
+  EXPECT_FALSE(parse_line(edited(more, "\"burst\":2", "\"burst\":1")).record);
 }
 
 TEST(TuningRecord, RandomLegalRecordsReadBack) {

@@ -121,13 +121,18 @@ __device__ __forceinline__ float2 widen(unsigned pair) {
   return result;
 }
 
-// Adds one group's sums, scaled, to the running sums.
-__device__ __forceinline__ void add_scaled(float (&sums)[4], const float (&group)[4],
+__device__ __forceinline__ unsigned narrow(float low, float high) {
+  unsigned pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+
+// Adds one group's sums, scaled, to the running sums: each four of them are a fragment's.
+template <int Sums>
+__device__ __forceinline__ void add_scaled(float (&sums)[Sums], const float (&group)[Sums],
                                            float2 scales) {
-  sums[0] = fmaf(scales.x, group[0], sums[0]);
-  sums[1] = fmaf(scales.x, group[1], sums[1]);
-  sums[2] = fmaf(scales.y, group[2], sums[2]);
-  sums[3] = fmaf(scales.y, group[3], sums[3]);
+#pragma unroll
+  for (int i = 0; i < Sums; ++i) sums[i] = fmaf(i & 2 ? scales.y : scales.x, group[i], sums[i]);
 }
 
 // One scale for the whole K: those of four neighbouring columns. Within 32 columns the Marlin
@@ -215,12 +220,6 @@ __device__ __forceinline__ void add_quad(float4& sum, float4 quad) {
   sum.y += quad.y;
   sum.z += quad.z;
   sum.w += quad.w;
-}
-
-__device__ __forceinline__ unsigned narrow(float low, float high) {
-  unsigned pair;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-  return pair;
 }
 
 // Four columns of one token to C.

@@ -156,13 +156,18 @@ __device__ __forceinline__ float2 widen(unsigned pair) {
   return result;
 }
 
-// Adds one group's sums, scaled, to the running sums.
-__device__ __forceinline__ void add_scaled(float (&sums)[4], const float (&group)[4],
+__device__ __forceinline__ unsigned narrow(float low, float high) {
+  unsigned pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+
+// Adds one group's sums, scaled, to the running sums: each four of them are a fragment's.
+template <int Sums>
+__device__ __forceinline__ void add_scaled(float (&sums)[Sums], const float (&group)[Sums],
                                            float2 scales) {
-  sums[0] = fmaf(scales.x, group[0], sums[0]);
-  sums[1] = fmaf(scales.x, group[1], sums[1]);
-  sums[2] = fmaf(scales.y, group[2], sums[2]);
-  sums[3] = fmaf(scales.y, group[3], sums[3]);
+#pragma unroll
+  for (int i = 0; i < Sums; ++i) sums[i] = fmaf(i & 2 ? scales.y : scales.x, group[i], sums[i]);
 }
 
 // One scale for the whole K: those of four neighbouring columns. Within 32 columns the Marlin
@@ -249,9 +254,11 @@ __device__ __forceinline__ void wait_for_cluster() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-// A fragment's four sums to the same place of the block of this rank, their bytes to its barrier.
+// A fragment's four sums, from `first` on, to the same place of the block of this rank, their bytes
+// to its barrier.
+template <int Sums>
 __device__ __forceinline__ void send_sums(unsigned to, unsigned rank, unsigned barrier,
-                                          const float (&sums)[4]) {
+                                          const float (&sums)[Sums], int first = 0) {
   asm volatile(
       "{\n\t"
       ".reg .b32 place, signal;\n\t"
@@ -260,7 +267,8 @@ __device__ __forceinline__ void send_sums(unsigned to, unsigned rank, unsigned b
       "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [place], {%3, %4, %5, %6}, "
       "[signal];\n\t"
       "}" ::"r"(to),
-      "r"(rank), "r"(barrier), "f"(sums[0]), "f"(sums[1]), "f"(sums[2]), "f"(sums[3])
+      "r"(rank), "r"(barrier), "f"(sums[first]), "f"(sums[first + 1]), "f"(sums[first + 2]),
+      "f"(sums[first + 3])
       : "memory");
 }
 
@@ -269,9 +277,9 @@ __device__ __forceinline__ void wait_for_sums(unsigned barrier) {
   asm volatile(
       "{\n\t"
       ".reg .pred done;\n"
-      "again:\n\t"
+      "again%=:\n\t"
       "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], 0;\n\t"
-      "@!done bra again;\n\t"
+      "@!done bra again%=;\n\t"
       "}" ::"r"(barrier)
       : "memory");
 }
@@ -306,9 +314,7 @@ __device__ __forceinline__ void add_pair(float2& sum, float2 pair) {
 __device__ __forceinline__ unsigned trade(float2 sum, bool odd_column) {
   const float other = __shfl_xor_sync(~0u, odd_column ? sum.x : sum.y, 8);
   const float low = odd_column ? other : sum.x, high = odd_column ? sum.y : other;
-  unsigned both;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
-  return both;
+  return narrow(low, high);
 }
 
 // What the generator took for granted.
