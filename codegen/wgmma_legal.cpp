@@ -153,7 +153,7 @@ std::optional<std::string> wgmma_rule(const Shape& shape, const Target& target,
 
 namespace {
 
-// The ways to cut a tile among warpgroups that are worth having, and stages that fit some tile.
+// The ways to cut a tile among warpgroups that are worth having.
 struct Tiling {
   int tile_n, warps_n, warp_k;
 };
@@ -176,16 +176,14 @@ std::vector<int> token_tiles(const Shape& shape) {
   return {64, 96, 128, 192, 256};
 }
 
-// The most stages that fit, and a little fewer.
-void add_stages(const Shape& shape, const Target& target, Config config,
-                std::vector<Config>& configs) {
-  int found = 0;
+// With as many stages as fit.
+void add_deepest(const Shape& shape, const Target& target, Config config,
+                 std::vector<Config>& configs) {
   for (int stages : {8, 6, 5, 4, 3, 2}) {
     config.stages = stages;
-    if (found < 2 && !wgmma_rule(shape, target, config)) {
-      configs.push_back(config);
-      ++found;
-    }
+    if (wgmma_rule(shape, target, config)) continue;
+    configs.push_back(config);
+    return;
   }
 }
 
@@ -194,14 +192,14 @@ void add_partitions(const Shape& shape, const Target& target, Config config,
   const double tiles =
       std::ceil(double(shape.m) / config.tile_m) * std::ceil(double(shape.n) / config.tile_n);
   config.partition = {Partition::Kind::split, 1};
-  if (tiles > 0.4 * target.sms) add_stages(shape, target, config, configs);
+  if (tiles > 0.4 * target.sms) add_deepest(shape, target, config, configs);
   for (int count : {2, 3, 4}) {
     config.partition = {Partition::Kind::cluster, count};
     const double load = tiles * count / target.sms;
-    if (load > 0.4 && load <= 1) add_stages(shape, target, config, configs);
+    if (load > 0.4 && load <= 1) add_deepest(shape, target, config, configs);
   }
   config.partition = {Partition::Kind::stripes, target.sms};
-  add_stages(shape, target, config, configs);
+  add_deepest(shape, target, config, configs);
 }
 
 }  // namespace
