@@ -13,10 +13,19 @@ std::size_t half_bytes(std::int64_t rows, std::int64_t columns) {
   return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns) * 2;
 }
 
+constexpr int kRounds = 5;
+constexpr int kMostContestants = 3;  // a kernel and cuBLAS in two layouts
+constexpr int kReadings = 2 * kMostContestants * kRounds;
+
 }  // namespace
 
 BenchTools::BenchTools(const Gpu& on, bool with_cublas, bool chained)
-    : gpu(on), chained(chained), filler(on), floor(on), cublas_name("not asked for") {
+    : gpu(on),
+      chained(chained),
+      filler(on),
+      floor(on),
+      clock(on, kReadings),
+      cublas_name("not asked for") {
   if (chained) require_can_chain(gpu.target());
   if (!with_cublas) return;
   cublas = Cublas::open(timer.stream(), &cublas_name);
@@ -113,18 +122,47 @@ std::vector<RaceTiming> LayerBench::race(const std::vector<Compiled>& kernels, s
   return tools_.timer.race(weights_.count(), contestants, rounds);
 }
 
+Timer::Launch LayerBench::cublas_launcher(Cublas::Layout layout, std::int64_t m) {
+  return [this, layout, m](int i) {
+    tools_.cublas->multiply(layout, m, shape_.n, shape_.k, a_.address(), fp16_weights_->address(i),
+                            c_.address());
+  };
+}
+
 std::optional<LayerBench::Fp16> LayerBench::cublas(std::int64_t m) {
   if (!fp16_weights_) return std::nullopt;
   ensure_rows(m);
   const auto time_layout = [&](Cublas::Layout layout) {
-    return tools_.timer.time(fp16_weights_->count(), [&](int i) {
-      tools_.cublas->multiply(layout, m, shape_.n, shape_.k, a_.address(),
-                              fp16_weights_->address(i), c_.address());
-    });
+    return tools_.timer.time(fp16_weights_->count(), cublas_launcher(layout, m));
   };
   const Timing nn = time_layout(Cublas::Layout::nn), tn = time_layout(Cublas::Layout::tn);
   if (nn.median_us <= tn.median_us) return Fp16{nn, "NN"};
   return Fp16{tn, "TN"};
+}
+
+LayerBench::Paced LayerBench::pace(Pace pace, const Compiled& kernel, std::int64_t m) {
+  std::vector<Timer::Contestant> contestants{{weights_.count(), launcher(kernel, m)}};
+  if (fp16_weights_) {
+    for (const Cublas::Layout layout : {Cublas::Layout::nn, Cublas::Layout::tn}) {
+      contestants.push_back({fp16_weights_->count(), cublas_launcher(layout, m)});
+    }
+  }
+  const std::vector<PacedTiming> timings =
+      tools_.timer.pace(pace, contestants, kRounds,
+                        [&](int reading) { tools_.clock.read(tools_.timer.stream(), reading); });
+  const auto mhz = [&](const PacedTiming& timing) {
+    std::vector<double> all;
+    for (const int begin : timing.readings) all.push_back(tools_.clock.mhz(begin, begin + 1));
+    return median(std::move(all));
+  };
+  Paced paced{.ours = timings[0].timing, .ours_mhz = mhz(timings[0]), .cublas = {}};
+  if (fp16_weights_) {
+    const bool nn = timings[1].timing.median_us <= timings[2].timing.median_us;
+    const PacedTiming& faster = timings[nn ? 1 : 2];
+    paced.cublas = Fp16{faster.timing, nn ? "NN" : "TN"};
+    paced.cublas_mhz = mhz(faster);
+  }
+  return paced;
 }
 
 std::string attempt(const LayerBench& bench, const std::string& name,

@@ -11,6 +11,7 @@
 #include "marlin/compiled.h"
 #include "tuner/cublas.h"
 #include "tuner/measure.h"
+#include "tuner/sm_clock.h"
 
 namespace marlin {
 
@@ -25,6 +26,7 @@ struct BenchTools {
   Timer timer;
   Filler filler;
   ReadFloor floor;
+  SmClock clock;
   std::string cublas_name;  // or why there is none
   std::unique_ptr<Cublas> cublas;
 
@@ -55,9 +57,19 @@ class LayerBench {
   // Nothing without cuBLAS.
   std::optional<Fp16> cublas(std::int64_t m);
 
+  // The kernel and cuBLAS, where there is one, in turns; with the SMs' clocks in MHz.
+  struct Paced {
+    Timing ours;
+    double ours_mhz = 0;
+    std::optional<Fp16> cublas;
+    double cublas_mhz = 0;
+  };
+  Paced pace(Pace pace, const Compiled& kernel, std::int64_t m);
+
  private:
   void ensure_rows(std::int64_t m);
   Timer::Launch launcher(const Compiled& kernel, std::int64_t m);
+  Timer::Launch cublas_launcher(Cublas::Layout layout, std::int64_t m);
 
   BenchTools& tools_;
   Shape shape_;

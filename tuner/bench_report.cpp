@@ -17,6 +17,8 @@ std::string number(const std::optional<double>& value, int digits) {
   return value ? number(*value, digits) : "n/a";
 }
 
+std::string mhz_text(double value) { return value > 0 ? number(value, 0) : "n/a"; }
+
 std::string mean_text(double value) { return value > 0 ? number(value, 3) : "n/a"; }
 
 std::optional<double> median_of(const std::optional<Timing>& timing) {
@@ -43,6 +45,8 @@ nlohmann::ordered_json to_json(const BenchCell& cell, double peak_tflops) {
     json["cublas_layout"] = cell.cublas_layout;
     json["speedup_over_cublas"] = *cell.over_cublas();
   }
+  if (cell.ours_mhz > 0) json["mhz"] = cell.ours_mhz;
+  if (cell.cublas_mhz > 0) json["cublas_mhz"] = cell.cublas_mhz;
   if (cell.published_us) {
     json["published_us"] = *cell.published_us;
     json["published_floor_us"] = *cell.published_floor_us;
@@ -147,9 +151,9 @@ std::vector<BenchSummary> BenchReport::summaries() const {
 }
 
 std::string BenchReport::text() const {
-  std::vector<std::vector<std::string>> rows{{"layer", "K", "N", "M", "us", "GB/s", "TFLOP/s",
-                                              "floor us", "time/roof", "cuBLAS us", "x cuBLAS",
-                                              "published us", "x published", "config"}};
+  std::vector<std::vector<std::string>> rows{
+      {"layer", "K", "N", "M", "us", "GB/s", "TFLOP/s", "floor us", "time/roof", "cuBLAS us",
+       "x cuBLAS", "published us", "x published", "MHz", "cuBLAS MHz", "config"}};
   for (const BenchCell& cell : cells) {
     rows.push_back({cell.layer, std::to_string(cell.shape.k), std::to_string(cell.shape.n),
                     std::to_string(cell.shape.m), number(cell.ours.median_us, 2),
@@ -157,7 +161,7 @@ std::string BenchReport::text() const {
                     number(cell.floor.median_us, 2), number(cell.over_roof(peak_tflops), 2),
                     number(median_of(cell.cublas), 2), number(cell.over_cublas(), 2),
                     number(cell.published_scaled_us(), 2), number(cell.over_published(), 2),
-                    cell.config});
+                    mhz_text(cell.ours_mhz), mhz_text(cell.cublas_mhz), cell.config});
   }
   std::vector<std::vector<std::string>> means{{"M", "layers", "time/floor", "time/roof", "x cuBLAS",
                                                "x published", "x published, unscaled"}};
@@ -169,7 +173,8 @@ std::string BenchReport::text() const {
   }
   const std::string peak = peak_tflops > 0 ? fmt::format("{:.0f} TFLOP/s", peak_tflops) : "unknown";
   return fmt::format("{} ({}), peak {}, cuBLAS: {}\n{}\n\n{}\nGeometric means over the layers\n{}",
-                     gpu, target, peak, cublas, protocol_text(chained), table(rows), table(means));
+                     gpu, target, peak, cublas, protocol_text(chained, pace), table(rows),
+                     table(means));
 }
 
 nlohmann::ordered_json BenchReport::json() const {
@@ -177,7 +182,8 @@ nlohmann::ordered_json BenchReport::json() const {
   json["gpu"] = gpu;
   json["target"] = target;
   json["chained"] = chained;
-  json["protocol"] = protocol_text(chained);
+  json["pace"] = name_of(pace);
+  json["protocol"] = protocol_text(chained, pace);
   json["peak_tflops"] = peak_tflops;
   json["cublas"] = cublas;
   if (!anchors_gpu.empty()) json["anchors_gpu"] = anchors_gpu;

@@ -29,6 +29,7 @@ struct BenchCell {
   Timing floor;
   std::optional<Timing> cublas;
   std::string cublas_layout;                 // "NN" or "TN", the faster one
+  double ours_mhz = 0, cublas_mhz = 0;       // the SMs' clocks meanwhile; 0: not measured
   std::optional<double> published_us;        // the published kernel, as it was measured
   std::optional<double> published_floor_us;  // the read floor of that measurement
 
@@ -64,6 +65,7 @@ struct BenchReport {
   // Times and floors are of chained launches, and stand beside no others: nobody measured cuBLAS or
   // the published kernel so.
   bool chained = false;
+  Pace pace = Pace::plain;
 
   std::vector<BenchSummary> summaries() const;  // in ascending M
   std::string text() const;

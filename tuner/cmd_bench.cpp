@@ -7,6 +7,7 @@
 #include <fstream>
 #include <initializer_list>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <random>
 #include <regex>
@@ -34,6 +35,7 @@ struct BenchOptions {
   double peak_tflops = 0;
   std::optional<std::uint64_t> seed;
   unsigned jobs = 0;
+  Pace pace = Pace::plain;
   bool chained = false, json = false, draw = false, no_cache = false, no_cublas = false;
 };
 
@@ -200,6 +202,22 @@ void sweep_cell(BenchRun& run, const CellPlan& plan, LayerBench& bench, CompileQ
   run.swept.push_back(std::move(swept));
 }
 
+// The kernel and, beside it, cuBLAS.
+void time_kernel(const BenchRun& run, const Compiled& kernel, LayerBench& bench, BenchCell& cell) {
+  if (run.options.pace == Pace::plain) {
+    cell.ours = bench.time(kernel, cell.shape.m);
+    add_cublas(cell, bench);
+    return;
+  }
+  const LayerBench::Paced paced = bench.pace(run.options.pace, kernel, cell.shape.m);
+  cell.ours = paced.ours;
+  cell.ours_mhz = paced.ours_mhz;
+  cell.cublas_mhz = paced.cublas_mhz;
+  if (!paced.cublas) return;
+  cell.cublas = paced.cublas->timing;
+  cell.cublas_layout = paced.cublas->layout;
+}
+
 void time_cell(BenchRun& run, const CellPlan& plan, LayerBench& bench, CompileQueue& queue,
                BenchCell cell) {
   const CompileResult& compiled = queue.wait(plan.first_job);
@@ -211,13 +229,12 @@ void time_cell(BenchRun& run, const CellPlan& plan, LayerBench& bench, CompileQu
   }
   const std::string name = fmt::format("{} [{}]", to_string(plan.kernel), cell.config);
   const std::string error =
-      attempt(bench, name, [&] { cell.ours = bench.time(*compiled.kernel, plan.asked.shape.m); });
+      attempt(bench, name, [&] { time_kernel(run, *compiled.kernel, bench, cell); });
   if (!error.empty()) {
     warn(name + ": " + error);
     ++run.failed;
     return;
   }
-  add_cublas(cell, bench);
   run.report.cells.push_back(std::move(cell));
 }
 
@@ -369,6 +386,7 @@ Exit run_bench(const BenchOptions& options) {
   const Gpu gpu;
   if (options.chained) require_can_chain(gpu.target());
   run.report.chained = options.chained;
+  run.report.pace = options.pace;
   run.target = options.target.resolve_one();
   run.seed = options.seed ? *options.seed : std::random_device{}();
   run.report.gpu = gpu.name();
@@ -416,6 +434,17 @@ void add_compare_option(CLI::App& verb, BenchOptions& options) {
       ->type_name("WHO,...");
 }
 
+void add_pace_option(CLI::App& verb, BenchOptions& options) {
+  const std::map<std::string, Pace> paces{
+      {"plain", Pace::plain}, {"burst", Pace::burst}, {"sustained", Pace::sustained}};
+  verb.add_option("--pace", options.pace,
+                  "burst: each window after 50 ms without work; sustained: windows without a "
+                  "pause; both in turns with cuBLAS, and with the SMs' clocks: for products that "
+                  "power limits")
+      ->transform(CLI::CheckedTransformer(paces))
+      ->option_text("plain|burst|sustained");
+}
+
 void refuse_beside(const CLI::App& verb, std::string_view option,
                    std::initializer_list<const char*> others, std::string_view why) {
   for (const char* other : others) {
@@ -429,10 +458,13 @@ void refuse_contradictions(const CLI::App& verb, const BenchOptions& options) {
   if (!options.compare.empty()) {
     refuse_beside(verb, "--compare",
                   {"--config", "--configs", "--match", "--max-configs", "--finals", "--top",
-                   "--out", "--anchors", "--peak-tflops", "--no-cublas"},
+                   "--out", "--anchors", "--peak-tflops", "--no-cublas", "--pace"},
                   "--compare times what its choosers choose, against the read floor alone");
+  } else if (options.pace != Pace::plain && options.configs == "all") {
+    throw Error(ErrorCode::invalid_argument,
+                "--pace and --configs all exclude each other: a sweep times kernels alone");
   } else if (options.chained) {
-    refuse_beside(verb, "--chained", {"--anchors", "--plot"},
+    refuse_beside(verb, "--chained", {"--anchors", "--plot", "--pace"},
                   "cuBLAS and the published kernels were measured in isolated launches only");
   }
 }
@@ -449,6 +481,7 @@ void add_bench(CLI::App& app, Exit& exit) {
       "  marlin bench --shapes llama3-8b --m 1,16,64 --plot\n"
       "  marlin bench --shapes llama3-8b,llama3-70b --m 1,16,32,64,128 --anchors h200.json --json\n"
       "  marlin bench --shapes llama3-8b --m 1,8,16 --chained\n"
+      "  marlin bench --shapes llama3-70b --m 512,2048,8192 --pace burst\n"
       "  marlin bench --shape 16x4096x4096 --configs all --out sweep.jsonl\n"
       "  marlin bench --shapes llama3-8b --compare tuned,model,worst --plot\n");
   options->shapes.default_m = {1, 2, 4, 8, 16, 32, 64, 128};
@@ -463,6 +496,7 @@ void add_bench(CLI::App& app, Exit& exit) {
       "--chained", options->chained,
       "launch kernels and read floors by programmatic dependent launch, as layers "
       "follow each other in a model, with the configs chosen for that (sm_90 and newer)");
+  add_pace_option(*verb, *options);
   verb->add_option("--anchors", options->anchors,
                    "published kernels' times, re-scaled by the read floor of this run")
       ->type_name("FILE");

@@ -1,12 +1,14 @@
 // Launches -> microseconds: CUDA graph, cold L2 by rotating weights, median of the replays.
-// Entry points: Timer::time, Timer::screen, Timer::race, ReadFloor::measure.
+// Entry points: Timer::time, Timer::screen, Timer::race, Timer::pace, ReadFloor::measure.
 #include "tuner/measure.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "tuner/clock.h"
 
@@ -29,6 +31,8 @@ constexpr double kFinishSeconds = 30;
 // A GPU that idled this long has lowered its clocks, and needs work this long to raise them.
 constexpr double kIdleSeconds = 0.02;
 constexpr double kWakeSeconds = 0.05;
+constexpr std::chrono::milliseconds kBurstIdle{50};
+constexpr double kHeatSeconds = 0.5;
 
 constexpr std::array<const char*, 2> kReaders = {"read_floor_4", "read_floor_8"};
 constexpr std::array<const char*, 2> kChainedReaders = {"chained_read_floor_4",
@@ -75,6 +79,18 @@ std::vector<RaceTiming> timings_of(const std::vector<Event>& events,
   return timings;
 }
 
+std::string paces_text(Pace pace) {
+  switch (pace) {
+    case Pace::burst:
+      return "CUDA graph replay of 4 ms after 50 ms without work and a warm-up replay, in turns "
+             "with both layouts of cuBLAS; median over the rounds; ";
+    case Pace::sustained:
+      return "CUDA graph replays of 4 ms without a pause, in turns with both layouts of cuBLAS, "
+             "after half a second of the same; median over the rounds; ";
+    default: return "CUDA graph replay, median of 7 after a warm-up replay; ";
+  }
+}
+
 // What is launched, and how, in either protocol.
 std::string operands_text(bool chained) {
   return fmt::format(
@@ -87,9 +103,13 @@ std::string operands_text(bool chained) {
 
 }  // namespace
 
-std::string protocol_text(bool chained) {
-  std::string text =
-      "CUDA graph replay, median of 7 after a warm-up replay; " + operands_text(chained);
+std::string_view name_of(Pace pace) {
+  constexpr std::array<std::string_view, 3> kNames = {"plain", "burst", "sustained"};
+  return kNames.at(static_cast<std::size_t>(pace));
+}
+
+std::string protocol_text(bool chained, Pace pace) {
+  std::string text = paces_text(pace) + operands_text(chained);
   if (!chained) {
     text +=
         " cublas = FP16 GemmEx with FP32 accumulation, the faster of the NN and TN layouts, in the "
@@ -270,6 +290,51 @@ std::vector<RaceTiming> Timer::race(int distinct, const std::vector<Launch>& con
   stream_.finish(kFinishSeconds + 4 * (rounds + 1) * round_us / 1e6);
   last_busy_ = now();
   return timings_of(events, orders, launches);
+}
+
+void Timer::heat(const std::vector<Graph>& graphs) const {
+  const double begin = now();
+  do {
+    for (const Graph& graph : graphs) graph.launch(stream_);
+    stream_.finish();
+  } while (now() - begin < kHeatSeconds);
+}
+
+std::vector<PacedTiming> Timer::pace(Pace pace, const std::vector<Contestant>& contestants,
+                                     int rounds, const std::function<void(int)>& read_clocks) {
+  std::vector<Graph> graphs;
+  std::vector<int> launches;
+  for (const Contestant& contestant : contestants) {
+    const double us = screen(contestant.distinct, contestant.launch).median_us;
+    launches.push_back(launches_for(us, contestant.distinct));
+    graphs.push_back(capture(launches.back(), contestant.launch));
+  }
+  if (pace == Pace::sustained) heat(graphs);
+  std::vector<PacedTiming> timings(contestants.size());
+  std::vector<std::vector<double>> replay_us(contestants.size());
+  int reading = 0;
+  for (const std::vector<int>& order : race_orders(static_cast<int>(graphs.size()), rounds)) {
+    for (const int which : order) {
+      const auto i = static_cast<std::size_t>(which);
+      const Event begin, end;
+      if (pace == Pace::burst) std::this_thread::sleep_for(kBurstIdle);
+      graphs[i].launch(stream_);
+      read_clocks(reading);
+      begin.record(stream_);
+      graphs[i].launch(stream_);
+      end.record(stream_);
+      read_clocks(reading + 1);
+      stream_.finish();
+      replay_us[i].push_back(end.microseconds_since(begin));
+      timings[i].readings.push_back(reading);
+      reading += 2;
+    }
+  }
+  last_busy_ = now();
+  for (std::size_t i = 0; i < timings.size(); ++i) {
+    timings[i].timing = summarise(replay_us[i], launches[i]);
+  }
+  return timings;
 }
 
 void Timer::wake(const Graph& graph) {

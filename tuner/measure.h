@@ -5,14 +5,24 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tuner/gpu.h"
 
 namespace marlin {
 
+// How hot the GPU is when a window is timed: large products are limited by power, so that it
+// matters what ran before.
+//   plain      as the protocol of Timer::time has it
+//   burst      after 50 ms without work, one replay of the same and then the timed one
+//   sustained  among windows of work without a pause, half a second of it before the first
+enum class Pace { plain, burst, sustained };
+
+std::string_view name_of(Pace pace);
+
 // As printed beside every result; `chained` where the launches were.
-std::string protocol_text(bool chained = false);
+std::string protocol_text(bool chained = false, Pace pace = Pace::plain);
 // The same for Timer::race.
 std::string race_protocol_text(bool chained = false);
 
@@ -39,6 +49,13 @@ struct RaceTiming {
 double median(std::vector<double> values);
 // 0 for no values; each must be > 0.
 double geometric_mean(const std::vector<double>& values);
+// What a paced race says of one contestant.
+struct PacedTiming {
+  Timing timing;
+  std::vector<int>
+      readings;  // of the clocks at the begin of each window; the next one is its end's
+};
+
 // From the microseconds of whole replays of so many launches.
 Timing summarise(const std::vector<double>& replay_us, int launches);
 
@@ -108,11 +125,22 @@ class Timer {
   // the processor may be busy meanwhile. Throws as time() does.
   std::vector<RaceTiming> race(int distinct, const std::vector<Launch>& contestants, int rounds);
 
+  // Contestants in turns, as race() has them, at burst or sustained pace. Each works on its own
+  // number of distinct buffers. read_clocks(i) enqueues the i-th of 2 * contestants * rounds
+  // readings of the clocks, before and after each window.
+  struct Contestant {
+    int distinct;
+    Launch launch;
+  };
+  std::vector<PacedTiming> pace(Pace pace, const std::vector<Contestant>& contestants, int rounds,
+                                const std::function<void(int)>& read_clocks);
+
  private:
   double once_us(const Launch& launch);
   Timing replay(int launches, const Launch& launch, int replays);
   Graph capture(int launches, const Launch& launch) const;
   void wake(const Graph& graph);
+  void heat(const std::vector<Graph>& graphs) const;
 
   Stream stream_;
   double last_busy_ = -1e9;  // seconds on the steady clock

@@ -47,7 +47,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(File{"fill.cu", {"fill_codes", "fill_bytes", "fill_uniform", "fill_normal"}},
                     File{"reference.cu",
                          {"reference_gemm", "compare", "count_other", "count_different"}},
-                    File{"read_floor.cu", {"read_floor_4", "read_floor_8"}}));
+                    File{"read_floor.cu", {"read_floor_4", "read_floor_8"}},
+                    File{"sm_clock.cu", {"read_sm_clocks"}}));
 
 TEST(ReadFloorKernels, ChainedOnesDoNotSpill) {
   const CompileOutput output = compile("read_floor.cu", "sm_90a");

@@ -17,6 +17,7 @@
 #include "tuner/bench_report.h"
 #include "tuner/compile_queue.h"
 #include "tuner/reference.h"
+#include "tuner/sm_clock.h"
 #include "tuner/sweep.h"
 
 namespace marlin {
@@ -101,6 +102,21 @@ TEST(Measure, TheProtocolSaysHowLaunchesFollowEachOther) {
   EXPECT_THAT(protocol_text(true), Not(HasSubstr("cublas")));
   EXPECT_THAT(race_protocol_text(), HasSubstr("no programmatic dependent launch"));
   EXPECT_THAT(race_protocol_text(true), Not(HasSubstr("no programmatic dependent launch")));
+}
+
+TEST(Measure, TheProtocolSaysThePace) {
+  EXPECT_THAT(protocol_text(), HasSubstr("median of 7"));
+  EXPECT_THAT(protocol_text(false, Pace::burst), HasSubstr("after 50 ms without work"));
+  EXPECT_THAT(protocol_text(false, Pace::sustained), HasSubstr("without a pause"));
+  EXPECT_EQ(name_of(Pace::sustained), "sustained");
+}
+
+TEST(Measure, ClocksAreTheMedianOfTheSmsReadTwice) {
+  const std::vector<SmReading> begin = {{1000, 50}, {0, 0}, {500, 50}, {7, 50}};
+  const std::vector<SmReading> end = {{2700, 1050}, {9000, 1050}, {2400, 1050}, {1507, 1050}};
+  EXPECT_DOUBLE_EQ(clock_mhz(begin, end), 1700);
+  EXPECT_EQ(clock_mhz(begin, begin), 0);
+  EXPECT_EQ(clock_mhz({}, end), 0);
 }
 
 TEST(Race, AllHaveTheFastestOnesLaunches) {

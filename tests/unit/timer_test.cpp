@@ -133,6 +133,33 @@ TEST_F(TimerTest, AContestantFarBehindDoesNotHoldUpTheRounds) {
   EXPECT_NEAR(paired_ratio(race[1], race[0]), 500, 0.1);
 }
 
+// Every window is the second of two replays of its contestant, between two readings of the clocks.
+TEST_F(TimerTest, PacedContestantsTakeTurns) {
+  for (const Pace pace : {Pace::burst, Pace::sustained}) {
+    timed_cuda()->log.clear();
+    std::vector<int> readings;
+    std::vector<std::size_t> replays_before;
+    const std::vector<PacedTiming> timings =
+        timer_.pace(pace, {{5, launch(0)}, {31, launch(2)}}, 3, [&](int reading) {
+          readings.push_back(reading);
+          replays_before.push_back(timed_cuda()->log.size());
+        });
+    ASSERT_THAT(timings, SizeIs(2));
+    EXPECT_NEAR(timings[0].timing.median_us, 10, 1e-3);
+    EXPECT_NEAR(timings[1].timing.median_us, 20, 1e-3);
+    EXPECT_EQ(timings[0].timing.launches % 5, 0);
+    EXPECT_EQ(timings[1].timing.launches % 31, 0);
+    EXPECT_THAT(readings, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11));
+    // Rounds 0, 1 and 2 go 0 1, 1 0 and 1 0.
+    EXPECT_THAT(timings[0].readings, ElementsAre(0, 6, 10));
+    EXPECT_THAT(timings[1].readings, ElementsAre(2, 4, 8));
+    EXPECT_EQ(last_graphs(12), (std::vector<int>{0, 0, 2, 2, 2, 2, 0, 0, 2, 2, 0, 0}));
+    for (std::size_t i = 0; i < readings.size(); i += 2) {
+      EXPECT_EQ(replays_before[i + 1], replays_before[i] + 1);  // the window alone
+    }
+  }
+}
+
 TEST_F(TimerTest, NobodyRaces) { EXPECT_TRUE(timer_.race(5, {}, 4).empty()); }
 
 TEST_F(TimerTest, NothingIsLeftBehind) {
