@@ -76,13 +76,15 @@ bool read_option(std::string_view word, Config& config) {
     return true;
   }
   return (config.burst == 1 && read_field(word, "burst", config.burst)) ||
-         (config.raster == 1 && read_field(word, "raster", config.raster));
+         (config.raster == 1 && read_field(word, "raster", config.raster)) ||
+         (config.multicast == 1 && read_field(word, "multicast", config.multicast));
 }
 
 std::string options_of(const Config& config) {
   std::string text = config.early_weights ? " early" : "";
   if (config.burst != 1) text += fmt::format(" burst{}", config.burst);
   if (config.raster != 1) text += fmt::format(" raster{}", config.raster);
+  if (config.multicast != 1) text += fmt::format(" multicast{}", config.multicast);
   return text;
 }
 

@@ -50,8 +50,9 @@ struct Config {
   // tokens, which pays in dependent launches; else weights and tokens stage by stage.
   bool early_weights = false;
   // Wgmma family, whose warps are the consumers' alone:
-  int burst = 1;   // k16 steps whose products are issued together
-  int raster = 1;  // token tiles that follow one another before the next columns come
+  int burst = 1;      // k16 steps whose products are issued together
+  int raster = 1;     // token tiles that follow one another before the next columns come
+  int multicast = 1;  // blocks of a cluster, side by side along n, that share the tokens they copy
 
   int warps() const { return warps_n * warps_k; }
   int threads() const { return warps() * 32; }

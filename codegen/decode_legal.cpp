@@ -39,7 +39,9 @@ Rule tile_rule(const Config& config) {
   if (config.stages < 2 || config.stages > 8) {
     return fmt::format("stages = {} is not in 2..8", config.stages);
   }
-  if (config.burst != 1 || config.raster != 1) return "bursts and rasters are for the wgmma family";
+  if (config.burst != 1 || config.raster != 1 || config.multicast != 1) {
+    return "bursts, rasters and multicasts are for the wgmma family";
+  }
   if (config.scale_on != ScaleOn::accumulators) return "decode kernels scale accumulators";
   if (config.blocks_per_sm < 1 || config.blocks_per_sm > 8) {
     return fmt::format("blocks_per_sm = {} is not in 1..8", config.blocks_per_sm);

@@ -60,11 +60,20 @@ void words_lambdas(const Plan& plan, Text& text) {
 
 void tokens_lambda(const Plan& plan, Text& text) {
   const Config& config = plan.config;
+  const bool shared = config.multicast > 1;
+  const std::string part = shared ? "rank" : "0";
   text.open("auto copy_tokens = [&](unsigned stage, unsigned k_tile) {{");
   for (int line = 0; line < plan.token_lines; ++line) {
-    text.line("copy_box({} + stage * {}, &token_map, {}, m_tile * {}, full + stage * 8);",
-              plus("shared", plan.tokens_offset + line * plan.tokens_line), plan.tokens_stage,
-              plus(fmt::format("k_tile * {}", config.warp_k), line * 64), config.tile_m);
+    const std::string to = Sum(plus("shared", plan.tokens_offset + line * plan.tokens_line))
+                               .near("stage", plan.tokens_stage)
+                               .near(part, plan.tokens_line / config.multicast)
+                               .str();
+    const std::string row =
+        Sum(fmt::format("m_tile * {}", config.tile_m)).near(part, plan.token_box).str();
+    text.line("{}({}, &token_map, {}, {}, full + stage * 8{});",
+              shared ? "copy_box_to_all" : "copy_box", to,
+              plus(fmt::format("k_tile * {}", config.warp_k), line * 64), row,
+              shared ? fmt::format(", {}", (1 << config.multicast) - 1) : "");
   }
   text.close("};");
 }

@@ -23,6 +23,9 @@ std::string flag_of(const Plan& plan, std::string_view block) {
 void hand_over(const Plan& plan, Text& text) {
   const std::string sums = wgmma_result(plan);
   constexpr int kQuads = 128 * 16;  // bytes of one quad of every thread
+  const bool shared = plan.config.multicast > 1;
+  const std::string giver =
+      shared ? fmt::format("(giver * {} + rank)", plan.config.multicast) : "giver";
   text.open("if (k_first + k_count < {}) {{  // Whoever has the tile's end adds these.",
             plan.k_tiles);
   text.line("char* to = {};", partial_place(plan, "blockIdx.x"));
@@ -33,11 +36,11 @@ void hand_over(const Plan& plan, Text& text) {
   text.line("continue;");
   text.close();
   text.line("// Those of the blocks before, in their order.");
-  text.open(
-      "for (unsigned giver = blockIdx.x; tile_begin < stripe_begin(giver) && k_first > 0;) {{");
+  text.open("for (unsigned giver = {}; tile_begin < stripe_begin(giver) && k_first > 0;) {{",
+            shared ? "worker" : "blockIdx.x");
   text.line("--giver;");
-  text.line("take_flag({}, warpgroup + 1, thread == 0);", flag_of(plan, "giver"));
-  text.line("const char* from = {};", partial_place(plan, "giver"));
+  text.line("take_flag({}, warpgroup + 1, thread == 0);", flag_of(plan, giver));
+  text.line("const char* from = {};", partial_place(plan, giver));
   for (int m = 0; m < plan.m64_tiles; ++m) {
     text.line("take_sums({}[{}], from + {});", sums, m, m * eights(plan) * kQuads);
   }

@@ -79,8 +79,13 @@ void issue(const Plan& plan, Text& text, int burst) {
   text.line("close_products();");
 }
 
-void release(Text& text, std::string_view condition, std::string_view stage) {
-  text.line("if ({}lane == 0) arrive(empty + {} * 8);", condition, stage);
+void release(const Plan& plan, Text& text, std::string_view condition, std::string_view stage) {
+  if (plan.config.multicast == 1) {
+    text.line("if ({}lane == 0) arrive(empty + {} * 8);", condition, stage);
+  } else {
+    text.line("if ({}lane < {}) arrive_in_cluster(empty + {} * 8, lane);", condition,
+              plan.config.multicast, stage);
+  }
 }
 
 // While a burst's products run, the fragments of the next one are made.
@@ -102,7 +107,7 @@ void one_burst(const Plan& plan, Text& text, int burst) {
     text.close();
   }
   text.line("wait_for_products<1>();");
-  if (burst == 0) release(text, "left < k_count && ", "previous");
+  if (burst == 0) release(plan, text, "left < k_count && ", "previous");
   if (burst < last) {
     make_fragments(plan, text, burst + 1);
   } else {
@@ -205,7 +210,7 @@ std::string emit_wgmma_consume(const Plan& plan) {
   text.line("previous = stage, stage = next, parity = next_parity;");
   text.close();
   text.line("wait_for_products<0>();");
-  release(text, "", "previous");
+  release(plan, text, "", "previous");
   return text.str();
 }
 

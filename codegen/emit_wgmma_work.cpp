@@ -13,15 +13,16 @@ namespace {
 // time, so that blocks at work together share tokens and words in L2.
 void place_of_tile(const Plan& plan, Text& text) {
   const int raster = plan.config.raster;
+  const int slices = plan.n_slices / plan.config.multicast;
   if (plan.m_tiles == 1) {
     text.line("slice = tile, m_tile = 0;");
   } else if (raster == 1) {
-    text.line("slice = tile % {0}, m_tile = tile / {0};", plan.n_slices);
+    text.line("slice = tile % {0}, m_tile = tile / {0};", slices);
   } else if (raster >= plan.m_tiles) {
     text.line("slice = tile / {0}, m_tile = tile % {0};", plan.m_tiles);
   } else {
     const int last_rows = plan.m_tiles % raster;
-    text.line("const unsigned rows = tile / {0}, place = tile % {0};", raster * plan.n_slices);
+    text.line("const unsigned rows = tile / {0}, place = tile % {0};", raster * slices);
     if (last_rows == 0) {
       text.line("slice = place / {0}, m_tile = rows * {0} + place % {0};", raster);
     } else {
@@ -31,6 +32,7 @@ void place_of_tile(const Plan& plan, Text& text) {
                 raster);
     }
   }
+  if (plan.config.multicast > 1) text.line("slice = slice * {} + rank;", plan.config.multicast);
 }
 
 // Rows of tiles beyond the true m; a cluster's blocks have one tile and may as well multiply zeros.
@@ -52,13 +54,22 @@ void cluster_piece(const Plan& plan, Text& text) {
   }
 }
 
+// The name of this block's number among those that do different work.
+std::string worker(const Plan& plan, Text& text) {
+  if (plan.config.multicast == 1) return "blockIdx.x";
+  text.line("const unsigned worker = blockIdx.x / {0}, rank = blockIdx.x % {0};  // in the cluster",
+            plan.config.multicast);
+  return "worker";
+}
+
 void whole_tiles(const Plan& plan, Text& text) {
-  text.line("unsigned next_tile = blockIdx.x, slice, m_tile;");
+  const std::string me = worker(plan, text);
+  text.line("unsigned next_tile = {}, slice, m_tile;", me);
   text.line("constexpr int k_first = 0, k_count = {};", plan.k_tiles);
   text.open("auto next_piece = [&]() {{");
   text.line("if (next_tile >= {}) return false;", plan.tiles);
   text.line("const unsigned tile = next_tile;");
-  text.line("next_tile += {};", plan.grid_x);
+  text.line("next_tile += {};", plan.workers);
   place_of_tile(plan, text);
   text.line("return true;");
   text.close("};");
@@ -68,11 +79,12 @@ void whole_tiles(const Plan& plan, Text& text) {
 // stripe from the end, so that what it gives to another block comes first, and whoever takes it,
 // the block with the tile's end, waits for blocks before it alone: these began before it.
 void stripes(const Plan& plan, Text& text) {
-  text.line("auto stripe_begin = [](unsigned block) {{ return int(block * {}u / {}); }};",
-            plan.striped_units, plan.grid_x);
-  text.line("const int begin = stripe_begin(blockIdx.x);");
-  text.line("int end = stripe_begin(blockIdx.x + 1), tile_begin, k_first, k_count;  // in k tiles");
-  text.line("unsigned next_tile = blockIdx.x, slice, m_tile;");
+  const std::string me = worker(plan, text);
+  text.line("auto stripe_begin = [](unsigned worker) {{ return int(worker * {}u / {}); }};",
+            plan.striped_units, plan.workers);
+  text.line("const int begin = stripe_begin({});", me);
+  text.line("int end = stripe_begin({} + 1), tile_begin, k_first, k_count;  // in k tiles", me);
+  text.line("unsigned next_tile = {}, slice, m_tile;", me);
   text.open("auto next_piece = [&]() {{");
   text.line("unsigned tile;");
   text.open("if (end > begin) {{");
@@ -85,7 +97,7 @@ void stripes(const Plan& plan, Text& text) {
   text.close("} else {");
   text.line("  if (next_tile >= {}) return false;", plan.whole_tiles);
   text.line("  tile = next_tile;");
-  text.line("  next_tile += {};", plan.grid_x);
+  text.line("  next_tile += {};", plan.workers);
   text.line("  k_first = 0, k_count = {};", plan.k_tiles);
   text.line("}}");
   place_of_tile(plan, text);
@@ -122,7 +134,8 @@ std::string emit_wgmma_barriers(const Plan& plan) {
   text.open("if (threadIdx.x == 0) {{");
   text.open("for (unsigned stage = 0; stage < {}; ++stage) {{", stages);
   text.line("make_barrier(full + stage * 8, 1);");
-  text.line("make_barrier(empty + stage * 8, {});  // warps", 4 * plan.consumers);
+  text.line("make_barrier(empty + stage * 8, {});  // warps",
+            4 * plan.consumers * plan.config.multicast);
   text.close();
   text.line("publish_barriers();");
   text.close();
@@ -140,7 +153,7 @@ std::string emit_wgmma_barriers(const Plan& plan) {
     text.line("if (threadIdx.x / 32 == 0) expect_sums(received, own * {}, lane);", bytes);
     text.line("arrive_at_cluster();");
   }
-  text.line("__syncthreads();");
+  text.line("{}", plan.config.multicast > 1 ? "meet_cluster();" : "__syncthreads();");
   text.line("launch_dependents();");
   return text.str();
 }

@@ -246,9 +246,11 @@ std::vector<std::pair<std::string, std::int64_t>> named_values(const Plan& plan)
       MARLIN_FIELD(tail_scales_unit),
       MARLIN_FIELD(tail_stage_bytes),
       MARLIN_FIELD(tail_fill_bytes),
+      MARLIN_FIELD(workers),
       MARLIN_FIELD(tiles),
       MARLIN_FIELD(whole_tiles),
       MARLIN_FIELD(striped_units),
+      MARLIN_FIELD(token_box),
   };
 #undef MARLIN_FIELD
 }

@@ -163,10 +163,13 @@ struct Plan {
   int tail_words_row = 0, tail_scales_unit = 0;
   int tail_stage_bytes = 0, tail_fill_bytes = 0;
 
-  // Its work: whole tiles for one block each, then tiles cut into stripes over all blocks.
+  // Its work: whole tiles for one block each, then tiles cut into stripes over all blocks. Blocks
+  // that share tokens are one worker, with neighbouring tiles that count as one here.
+  int workers = 0;
   int tiles = 0;
   int whole_tiles = 0;
   std::int64_t striped_units = 0;  // k tiles of the rest
+  int token_box = 0;               // tokens that one block copies, for all that share them
 };
 
 // Room for counters; the same in every kernel.

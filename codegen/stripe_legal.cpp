@@ -78,7 +78,9 @@ Rule partition_rule(const Shape& shape, const Target& target, const Config& conf
   if (kind == Partition::Kind::cluster || config.early_weights) {
     return "clusters and early weights are for the decode family";
   }
-  if (config.burst != 1 || config.raster != 1) return "bursts and rasters are for the wgmma family";
+  if (config.burst != 1 || config.raster != 1 || config.multicast != 1) {
+    return "bursts, rasters and multicasts are for the wgmma family";
+  }
   if (kind == Partition::Kind::split && (k_tiles % count != 0 || count > 16)) {
     return fmt::format("split{} does not cut {} k tiles into at most 16 equal parts", count,
                        k_tiles);

@@ -44,10 +44,10 @@ Load busiest_block(const Plan& plan) {
   const double places = double(plan.target.sms) * plan.config.blocks_per_sm;
   const double steps = double(plan.k_tiles) * plan.k_steps;
   if (plan.striped_units > 0) {
-    const double tiles = double(plan.tiles) / plan.grid_x;
+    const double tiles = double(plan.tiles) / plan.workers;
     return {tiles * steps, std::max(1.0, tiles), double(plan.grid_x)};
   }
-  const double blocks = double(plan.tiles) * plan.cluster;
+  const double blocks = double(plan.tiles) * plan.cluster * plan.config.multicast;
   const double waves = std::ceil(blocks / (places * places_for(plan.cluster)));
   const double part = std::ceil(double(plan.k_tiles) / plan.cluster) * plan.k_steps;
   return {waves * part, waves, std::min(blocks, places)};
@@ -70,8 +70,8 @@ double memory_clocks(const Plan& plan, const Board& board, const Load& load) {
   const double rate = board.memory_gb_s * 1000 / board.clock_mhz;
   const double share = kReach * rate / std::min<double>(load.blocks, plan.target.sms);
   const double in_flight = (config.stages - 1) * bytes * plan.k_steps;
-  return std::max(
-      {bytes / share, bytes * kLatency / in_flight, (bytes + config.tile_m * 32) / kSharedRate});
+  return std::max({bytes / share, bytes * kLatency / in_flight,
+                   (bytes + config.tile_m * 32.0 / config.multicast) / kSharedRate});
 }
 
 double fixed_clocks(const Plan& plan, const Load& load, bool chained) {
@@ -80,7 +80,7 @@ double fixed_clocks(const Plan& plan, const Load& load, bool chained) {
   clocks += load.pieces * (kPiece + kPieceArea * area);
   if (plan.striped_units > 0) {
     const double shared = double(plan.tiles - plan.whole_tiles);
-    clocks += kStripes + kStripesArea * area * std::min(8.0, plan.grid_x / shared + 1);
+    clocks += kStripes + kStripesArea * area * std::min(8.0, plan.workers / shared + 1);
   }
   if (plan.cluster > 1) clocks += kCluster + kClusterArea * area;
   return clocks;

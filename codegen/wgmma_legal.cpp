@@ -45,6 +45,10 @@ Rule tile_rule(const Config& config) {
   if (config.blocks_per_sm < 1 || config.blocks_per_sm > 4) {
     return fmt::format("blocks_per_sm = {} is not in 1..4", config.blocks_per_sm);
   }
+  if (!one_of(config.multicast, {1, 2}) || config.tile_m % (8 * config.multicast) != 0) {
+    return fmt::format("multicast = {} is none of 1, 2 or does not cut tile_m = {} into eights",
+                       config.multicast, config.tile_m);
+  }
   if (config.early_weights) return "early weights are for the decode family";
   return std::nullopt;
 }
@@ -55,6 +59,10 @@ Rule shape_rule(const Shape& shape, const Config& config) {
   }
   if (config.tile_n >= shape.n + 64) {
     return fmt::format("tile_n = {} has 64 columns beyond n = {}", config.tile_n, shape.n);
+  }
+  if ((shape.n + config.tile_n - 1) / config.tile_n % config.multicast != 0) {
+    return fmt::format("multicast = {} does not pair the slices of {} columns", config.multicast,
+                       config.tile_n);
   }
   if (shape.k % config.warp_k != 0) {
     return fmt::format("k = {} is not a multiple of warp_k = {}", shape.k, config.warp_k);
@@ -76,12 +84,17 @@ Rule shape_rule(const Shape& shape, const Config& config) {
 Rule partition_rule(const Plan& plan) {
   const auto [kind, count] = plan.config.partition;
   const int places = plan.target.sms * plan.config.blocks_per_sm;
+  if (places < plan.config.multicast) {
+    return fmt::format("multicast = {} exceeds the {} blocks that fit", plan.config.multicast,
+                       places);
+  }
   switch (kind) {
     case Partition::Kind::split:
       if (count != 1) return fmt::format("split{} is for the stripe family", count);
       return std::nullopt;
     case Partition::Kind::cluster: {
       if (count < 2 || count > 8) return fmt::format("cluster{} is not in 2..8", count);
+      if (plan.config.multicast != 1) return "a cluster splits k or shares tokens, not both";
       if (count > plan.fragments) {
         return fmt::format("cluster{} exceeds the {} eights of a tile's tokens", count,
                            plan.fragments);
@@ -95,10 +108,13 @@ Rule partition_rule(const Plan& plan) {
       if (count > places) {
         return fmt::format("stripes{} exceeds the {} blocks that fit", count, places);
       }
-      if (plan.striped_units == 0) {
-        return fmt::format("{} tiles are whole waves of {} blocks", plan.tiles, count);
+      if (count % plan.config.multicast != 0) {
+        return fmt::format("stripes{} is not whole clusters of {}", count, plan.config.multicast);
       }
-      if (plan.striped_units < count) {
+      if (plan.striped_units == 0) {
+        return fmt::format("{} tiles are whole waves of {} blocks", plan.tiles, plan.workers);
+      }
+      if (plan.striped_units < plan.workers) {
         return fmt::format("stripes{} exceeds the {} k tiles to cut", count, plan.striped_units);
       }
       return std::nullopt;
@@ -205,8 +221,9 @@ void add_partitions(const Shape& shape, const Target& target, Config config,
 }  // namespace
 
 std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
-  constexpr int kFewest = 17;  // tokens; below, the decode family is faster
-  constexpr int kRaster = 8;   // rows of tiles
+  constexpr int kFewest = 17;        // tokens; below, the decode family is faster
+  constexpr int kRaster = 8;         // rows of tiles
+  constexpr int kFewestShared = 64;  // tokens that are worth sharing
   std::vector<Config> configs;
   if (shape.m < kFewest || target.arch != "sm_90a") return configs;
   Config config;
@@ -224,7 +241,12 @@ std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
         config.burst = burst;
         for (ScaleOn scale_on : {ScaleOn::weights, ScaleOn::accumulators}) {
           config.scale_on = scale_on;
-          add_partitions(shape, target, config, configs);
+          for (int multicast : {1, 2}) {
+            config.multicast = multicast;
+            if (multicast == 1 || tile_m >= kFewestShared) {
+              add_partitions(shape, target, config, configs);
+            }
+          }
         }
       }
     }

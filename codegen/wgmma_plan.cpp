@@ -47,25 +47,27 @@ void set_work(Plan& plan) {
   plan.n_slices = ceil_div(shape.n, config.tile_n);
   plan.tail_columns = static_cast<int>(shape.n % config.tile_n);
   plan.k_tiles = static_cast<int>(shape.k / config.warp_k);
-  plan.tiles = plan.whole_tiles = plan.m_tiles * plan.n_slices;
+  plan.tiles = plan.whole_tiles = plan.m_tiles * (plan.n_slices / config.multicast);
+  plan.token_box = config.tile_m / config.multicast;
   plan.grid_y = plan.grid_z = 1;
   if (kind == Partition::Kind::cluster) {
     plan.cluster = plan.parts = count;
     plan.part_units = plan.k_tiles / plan.parts;
     plan.long_parts = plan.k_tiles % plan.parts;
-    plan.grid_x = plan.tiles * count;
+    plan.workers = plan.tiles;
   } else if (kind == Partition::Kind::stripes) {
-    plan.grid_x = count;
-    const int last_wave = plan.tiles % count;
-    // Few tiles over many blocks would make each of many parts; with one more wave none has more
+    plan.workers = std::max(1, count / config.multicast);
+    const int last_wave = plan.tiles % plan.workers;
+    // Few tiles over many workers would make each of many parts; with one more wave none has more
     // than three.
-    const bool two_waves = 2 * last_wave < count && plan.tiles > count;
+    const bool two_waves = 2 * last_wave < plan.workers && plan.tiles > plan.workers;
     plan.whole_tiles =
-        last_wave == 0 ? plan.tiles : plan.tiles - last_wave - (two_waves ? count : 0);
+        last_wave == 0 ? plan.tiles : plan.tiles - last_wave - (two_waves ? plan.workers : 0);
     plan.striped_units = std::int64_t{plan.tiles - plan.whole_tiles} * plan.k_tiles;
   } else {
-    plan.grid_x = std::min(plan.tiles, places);
+    plan.workers = std::clamp(places / config.multicast, 1, std::max(1, plan.tiles));
   }
+  plan.grid_x = plan.workers * plan.cluster * config.multicast;
 }
 
 void set_stage(Plan& plan) {
@@ -116,7 +118,7 @@ void set_staging(Plan& plan) {
     int tokens = std::min(config.tile_m, std::max(8, kBudget / (columns64 * kLine) / 8 * 8));
     while (config.tile_m % tokens != 0) tokens -= 8;
     plan.staging_tokens = tokens;
-    plan.staging_buffers = tokens < config.tile_m || plan.tiles > plan.grid_x ? 2 : 1;
+    plan.staging_buffers = tokens < config.tile_m || plan.tiles > plan.workers ? 2 : 1;
   }
   plan.staging_box = plan.staging_tokens * kLine;
   plan.staging_buffer = plan.m64_tiles * plan.staging_box;
@@ -154,11 +156,12 @@ void set_workspace(Plan& plan) {
 void set_tensor_maps(Plan& plan) {
   const auto& [shape, config] = std::tie(plan.shape, plan.config);
   using Of = TensorBox::Of;
-  plan.tensor_maps = {{Of::tokens, kHalf, shape.k, 0, kHalf * shape.k, kLineK, config.tile_m, true},
-                      {Of::words, kWordBytes, shape.n, shape.k / 16, kWordBytes * shape.n,
-                       config.tile_n, plan.k_steps, false},
-                      {Of::output, kHalf, shape.n, 0, kHalf * shape.n, kLine / kHalf,
-                       plan.cluster > 1 ? 8 : plan.staging_tokens, true}};
+  plan.tensor_maps = {
+      {Of::tokens, kHalf, shape.k, 0, kHalf * shape.k, kLineK, plan.token_box, true},
+      {Of::words, kWordBytes, shape.n, shape.k / 16, kWordBytes * shape.n, config.tile_n,
+       plan.k_steps, false},
+      {Of::output, kHalf, shape.n, 0, kHalf * shape.n, kLine / kHalf,
+       plan.cluster > 1 ? 8 : plan.staging_tokens, true}};
 }
 
 }  // namespace

@@ -36,6 +36,7 @@ std::string beliefs(const Plan& plan) {
 std::string device(const Plan& plan) {
   std::vector<std::string_view> names = {"fragments", "dequantise", "scale", "mbarrier",
                                          "tensor",    "dependent",  "wgmma", "staging"};
+  if (plan.config.multicast > 1) names.push_back("multicast");
   if (plan.cluster > 1) names.push_back("cluster");
   if (plan.striped_units > 0) names.insert(names.end(), {"partial", "handoff"});
   return device_text(names);
@@ -47,8 +48,10 @@ std::string swap_registers(const Plan& plan, std::string_view verb, int count) {
   return fmt::format("    {}_registers<{}>();", verb, count);
 }
 
-// The producer's warps, too, see the barrier of the cluster to its end.
+// The producer's warps, too, see the barrier of the cluster to its end; and no block ends while
+// another may still copy to it or arrive at its barriers.
 std::string leave(const Plan& plan) {
+  if (plan.config.multicast > 1) return "  __syncwarp();\n  meet_cluster();";
   if (plan.cluster == 1) return "";
   Text text(2);
   text.line("__syncwarp();");
@@ -66,6 +69,7 @@ std::string opening(const Plan& plan) {
 }  // namespace
 
 std::string wgmma_source(const Plan& plan) {
+  const int cluster = plan.cluster * plan.config.multicast;
   const Holes holes = {
       {"title", emit_title(plan)},
       {"description", emit_description(plan, way(plan))},
@@ -74,8 +78,7 @@ std::string wgmma_source(const Plan& plan) {
       {"beliefs", beliefs(plan)},
       {"threads", std::to_string(plan.threads)},
       {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},
-      {"cluster_dims",
-       plan.cluster > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", plan.cluster) : ""},
+      {"cluster_dims", cluster > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", cluster) : ""},
       {"entry", plan.entry},
       {"work", emit_wgmma_work(plan)},
       {"barriers", emit_wgmma_barriers(plan)},

@@ -67,6 +67,7 @@ void visit_config(Form& form, Record& config) {
   form.mark("early_weights", config.early_weights);
   form.more("burst", config.burst);
   form.more("raster", config.raster);
+  form.more("multicast", config.multicast);
   form.close();
 }
 

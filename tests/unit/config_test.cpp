@@ -49,6 +49,10 @@ TEST(ConfigText, OfTheWgmmaFamilySaysItsBurstAndRaster) {
   EXPECT_EQ(to_string(config), "wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1 burst2 raster8");
   EXPECT_EQ(parse_config(to_string(config)), config);
   EXPECT_THROW(parse_config(to_string(config) + " raster4"), Error);
+  config.multicast = 2;
+  EXPECT_EQ(to_string(config),
+            "wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1 burst2 raster8 multicast2");
+  EXPECT_EQ(parse_config(to_string(config)), config);
 }
 
 TEST(ConfigText, RoundTrips) {

@@ -103,6 +103,7 @@ class RandomCases {
     config.blocks_per_sm = static_cast<int>(upto(2));
     config.burst = 1 << (upto(3) - 1);
     config.raster = static_cast<int>(upto(4));
+    config.multicast = upto(4) == 1 ? 2 : 1;
     return config;
   }
 

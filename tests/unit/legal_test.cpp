@@ -240,6 +240,21 @@ const Refused kRefusedWgmma[] = {
      "burst = 4 exceeds the group, 32"},
     {[](Shape&, Target&, Config& c) { c.raster = 3; },
      "raster = 3 is not in 1..2, the rows of tiles"},
+    {[](Shape&, Target&, Config& c) { c.multicast = 3; }, "multicast = 3 is none of 1, 2"},
+    {[](Shape& s, Target&, Config& c) { s.m = 24, c.tile_m = 24, c.raster = 1, c.multicast = 2; },
+     "does not cut tile_m = 24 into eights"},
+    {[](Shape& s, Target&, Config& c) { s.n = 4224, c.multicast = 2; },
+     "multicast = 2 does not pair the slices of 128 columns"},
+    {[](Shape&, Target& t, Config& c) { t.sms = 1, c.multicast = 2; },
+     "multicast = 2 exceeds the 1 blocks that fit"},
+    {[](Shape&, Target&, Config& c) {
+       c.multicast = 2, c.partition = {Partition::Kind::cluster, 2};
+     },
+     "a cluster splits k or shares tokens, not both"},
+    {[](Shape&, Target&, Config& c) {
+       c.multicast = 2, c.partition = {Partition::Kind::stripes, 131};
+     },
+     "stripes131 is not whole clusters of 2"},
     {[](Shape&, Target&, Config& c) { c.partition.count = 2; }, "split2 is for the stripe family"},
     {[](Shape&, Target&, Config& c) {
        c.partition = {Partition::Kind::span, 2};
@@ -275,12 +290,12 @@ const Refused kRefusedWgmma[] = {
     {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 2, c.burst = 1, c.stages = 5; },
      " bytes of shared memory x 2 blocks exceed an SM's 233472"},
     {[](Shape&, Target&, Config& c) { set(c, "m64 n128 w2x2 k64 s3 weights split1 b1 burst2"); },
-     "bursts and rasters are for the wgmma family"},
+     "bursts, rasters and multicasts are for the wgmma family"},
     {[](Shape& s, Target&, Config& c) {
        s.m = 8;
        set(c, "decode m8 n128 w2x2 k64 s4 accumulators cluster2 b1 raster2");
      },
-     "bursts and rasters are for the wgmma family"},
+     "bursts, rasters and multicasts are for the wgmma family"},
 };
 
 TEST(Legality, RefusedWgmmaConfigsNameTheRule) {

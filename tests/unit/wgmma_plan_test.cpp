@@ -37,6 +37,7 @@ TEST(WgmmaPlan, StripesWorkedByHand) {
                        {"m_tiles", 3},
                        {"n_slices", 4},
                        {"k_tiles", 4},
+                       {"workers", 5},
                        {"tiles", 12},
                        {"whole_tiles", 5},
                        {"striped_units", 28},
@@ -74,6 +75,22 @@ TEST(WgmmaPlan, StripesWorkedByHand) {
                        {"workspace_bytes", 65536 + 5 * 131072}});
 }
 
+// Six tiles of pairs of slices for two clusters of two, whose blocks copy 64 tokens each for both.
+TEST(WgmmaPlan, MulticastWorkedByHand) {
+  const Plan plan =
+      make_plan({300, 960, 512, 128, false}, {"sm_90a", 5},
+                parse_config("wgmma m128 n256 w8x1 k128 s3 weights split1 b1 multicast2"));
+  expect_values(plan, {{"grid_x", 4},
+                       {"workers", 2},
+                       {"tiles", 6},
+                       {"whole_tiles", 6},
+                       {"striped_units", 0},
+                       {"token_box", 64},
+                       {"stage_bytes", 49664}});
+  ASSERT_EQ(plan.tensor_maps.size(), 3U);
+  EXPECT_EQ(plan.tensor_maps[0].box_rows, 64);
+}
+
 // Five k tiles for three blocks, which own the 24 tokens eight by eight.
 TEST(WgmmaPlan, ClusterWorkedByHand) {
   const Plan plan = make_plan({24, 512, 640, -1, true}, {"sm_90a", 132},
@@ -105,12 +122,16 @@ std::vector<LegalCase> random_cases() {
 TEST(RandomWgmmaPlans, PiecesCoverEveryTileOnce) {
   for (const LegalCase& c : random_cases()) {
     const Plan plan = make_plan(c.shape, c.target, c.config);
-    EXPECT_GE(std::int64_t{plan.tiles} * c.config.tile_m * c.config.tile_n, c.shape.m * c.shape.n);
+    EXPECT_GE(std::int64_t{plan.tiles} * c.config.multicast * c.config.tile_m * c.config.tile_n,
+              c.shape.m * c.shape.n)
+        << c;
+    EXPECT_EQ(plan.grid_x, plan.workers * plan.cluster * c.config.multicast) << c;
+    EXPECT_EQ(plan.token_box * c.config.multicast, c.config.tile_m) << c;
     EXPECT_EQ(plan.striped_units, std::int64_t{plan.tiles - plan.whole_tiles} * plan.k_tiles) << c;
     if (plan.striped_units > 0) {
-      EXPECT_GE(plan.striped_units, plan.grid_x) << c;  // something for every block
-      EXPECT_EQ(plan.whole_tiles % plan.grid_x, 0) << c;
-      EXPECT_LT(plan.tiles - plan.whole_tiles, 2 * plan.grid_x) << c;
+      EXPECT_GE(plan.striped_units, plan.workers) << c;  // something for every block
+      EXPECT_EQ(plan.whole_tiles % plan.workers, 0) << c;
+      EXPECT_LT(plan.tiles - plan.whole_tiles, 2 * plan.workers) << c;
     }
     EXPECT_EQ(plan.part_units * plan.parts + plan.long_parts, plan.cluster > 1 ? plan.k_tiles : 0);
   }
