@@ -10,6 +10,7 @@
 #include "codegen/family.h"
 
 namespace marlin {
+
 double Cost::clocks() const {
   return std::max(compute, memory) + overlap_loss * std::min(compute, memory) + fixed;
 }

@@ -16,8 +16,8 @@ struct Cost {
   double compute = 0;  // issue slots, tensor cores, shared memory
   double memory = 0;   // weights and scales
   double fixed = 0;    // launch, reductions, what nothing hides
-  double overlap_loss =
-      0;  // part of the lesser of compute and memory that the greater does not hide
+  // Part of the lesser of compute and memory that the greater does not hide.
+  double overlap_loss = 0;
 
   double clocks() const;
 };

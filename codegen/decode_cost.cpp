@@ -16,7 +16,6 @@ struct Constants {
   double tensor;      // its product with eight tokens
   double scale;       // scaling the sums of 16 columns x 8 tokens after a unit
   double stall;       // part of the work that one warp a scheduler cannot hide
-  double barrier;     // each unit, where warps share tokens
   double copy_bytes;  // bytes a clock that copies of tokens take away
   double reach;       // device memory's rate in the best case, over plain reads'
   double latency_us;  // from a request to device memory to its data
@@ -32,11 +31,11 @@ struct Constants {
   double overlap_loss;
 };
 
-constexpr Constants kAlone = {12.67, 2.895, 250.2, 0.270, 0,    297.9, 1.208,  0.792, 1990,
-                              0.314, 251,   83.4,  566,   1388, 0.332, 0.1231, 1237,  0.267};
-constexpr Constants kChained = {13.62, 2.501, 198.6, 0.308, 0,    616.2, 1.209,  1.068, 2344,
-                                0.204, 548,   31.1,  782,   2009, 0,     0.0690, -627,  0.298};
-constexpr double kWarpBarrier = 3;  // each unit, where warps do not share tokens
+constexpr Constants kAlone = {12.67, 2.895, 250.2, 0.270, 297.9, 1.208,  0.792, 1990, 0.314,
+                              251,   83.4,  566,   1388,  0.332, 0.1231, 1237,  0.267};
+constexpr Constants kChained = {13.62, 2.501, 198.6, 0.308, 616.2, 1.209,  1.068, 2344, 0.204,
+                                548,   31.1,  782,   2009,  0,     0.0690, -627,  0.298};
+constexpr double kPrivateRing = 3;  // each unit, where warps do not share tokens
 
 // How the blocks fall on the SM that gets most of them, and what each of its warps does.
 struct Load {
@@ -61,7 +60,7 @@ double compute_clocks(const Plan& plan, const Board& board, const Load& load,
   const double product = load.units * words * word * plan.config.warps() / 4;
   const double warps = load.together * plan.threads / 128;
   const double copied = token_bytes(plan) * plan.config.warps_k / cost.copy_bytes;
-  const double unit = (plan.private_rings ? kWarpBarrier : cost.barrier) + copied;
+  const double unit = (plan.private_rings ? kPrivateRing : 0) + copied;
   return load.blocks * (product * (1 + cost.stall / warps) + load.units * unit);
 }
 

@@ -34,6 +34,8 @@ struct TokenCopy {
   std::string guard, to, from;
 };
 std::vector<TokenCopy> token_copies(const Plan& plan, std::string_view to, std::string_view from);
+// The same as asynchronous copies.
+void copy_tokens(const Plan& plan, Text& text, std::string_view to, std::string_view from);
 std::string emit_copy_addresses(const Plan& plan);
 std::string emit_fetch(const Plan& plan);
 std::string emit_fill(const Plan& plan);

@@ -117,6 +117,12 @@ std::vector<TokenCopy> token_copies(const Plan& plan, std::string_view to, std::
   return copies;
 }
 
+void copy_tokens(const Plan& plan, Text& text, std::string_view to, std::string_view from) {
+  for (const TokenCopy& copy : token_copies(plan, to, from)) {
+    text.line("{}copy16({}, {});", copy.guard, copy.to, copy.from);
+  }
+}
+
 std::string emit_copy_addresses(const Plan& plan) {
   Text text(2);
   weight_addresses(plan, text);
@@ -142,9 +148,7 @@ std::string emit_fetch(const Plan& plan) {
                 plus("from_weights", step * plan.weights_row + block * 512));
     }
   }
-  for (const TokenCopy& copy : token_copies(plan, "to_tokens + stage", "from_tokens")) {
-    text.line("{}copy16({}, {});", copy.guard, copy.to, copy.from);
-  }
+  copy_tokens(plan, text, "to_tokens + stage", "from_tokens");
   if (plan.group_scales) copy_scales(plan, text);
   text.line("from_weights += {}ll;", plan.weights_k_tile);
   text.line("from_tokens += {}ll;", plan.tokens_k_tile);

@@ -10,6 +10,7 @@ namespace marlin {
 // emit_decode_copies.cpp: block -> its part of the work; global -> shared memory.
 std::string decode_rank(const Plan& plan);   // the name of a block's rank, "0" when alone
 std::string decode_slice(const Plan& plan);  // of its slice, "0" when there is only one
+bool owns_unevenly(const Plan& plan);        // some blocks of a cluster add up less than others
 std::string emit_decode_work(const Plan& plan);
 std::string emit_decode_copies(const Plan& plan);
 std::string emit_decode_fill(const Plan& plan);

@@ -47,9 +47,7 @@ void weights_lambda(const Plan& plan, Text& text) {
 void tokens_lambda(const Plan& plan, Text& text) {
   text.open("auto copy_tokens = [&](unsigned stage) {{");
   text.line("const unsigned to = tokens_to + stage * {};", plan.tokens_unit);
-  for (const TokenCopy& copy : token_copies(plan, "to", "from_tokens")) {
-    text.line("{}copy16({}, {});", copy.guard, copy.to, copy.from);
-  }
+  copy_tokens(plan, text, "to", "from_tokens");
   text.line("from_tokens += {};", 2 * plan.config.warp_k * plan.parts);
   text.close("};");
 }
@@ -86,14 +84,13 @@ void expect_sums(const Plan& plan, Text& text) {
     first += fmt::format("rank == {} ? {} : ", rank, plan.owners[rank].first);
     own += fmt::format("rank == {} ? {} : ", rank, plan.owners[rank].count);
   }
-  const bool equal = plan.most_owned * plan.cluster == plan.fragments;
   const int bytes = plan.parts * plan.config.warps_n * plan.quad_lanes * 8 * 16;
   text.line("// The fragments of each warp that this block adds up, from the first on.");
   text.line("const unsigned first_own = {}{};", first, plan.owners.back().first);
-  if (equal) {
-    text.line("constexpr unsigned own = {};", plan.most_owned);
-  } else {
+  if (owns_unevenly(plan)) {
     text.line("const unsigned own = {}{};", own, plan.owners.back().count);
+  } else {
+    text.line("constexpr unsigned own = {};", plan.most_owned);
   }
   text.line("const unsigned received = shared + {};", plan.received_offset);
   text.line("if (warp == 0) expect_sums(received, own * {}, lane);", bytes);
@@ -104,6 +101,7 @@ void expect_sums(const Plan& plan, Text& text) {
 
 std::string decode_rank(const Plan& plan) { return plan.cluster > 1 ? "rank" : "0"; }
 std::string decode_slice(const Plan& plan) { return plan.n_slices > 1 ? "slice" : "0"; }
+bool owns_unevenly(const Plan& plan) { return plan.most_owned * plan.cluster > plan.fragments; }
 
 std::string emit_decode_work(const Plan& plan) {
   const Config& config = plan.config;
@@ -158,22 +156,23 @@ std::string emit_decode_copies(const Plan& plan) {
 
 std::string emit_decode_fill(const Plan& plan) {
   const bool early = plan.config.early_weights;
-  const int stages = plan.config.stages;
   Text text(2);
-  for (int stage = 0; early && stage < stages; ++stage) {
-    text.line("copy_weights({}, {});", stage, plus("part", stage * plan.parts));
-    text.line("close_stage();");
-  }
-  if (early && plan.cluster > 1) expect_sums(plan, text);
+  const auto fill_stages = [&] {
+    for (int stage = 0; stage < plan.config.stages; ++stage) {
+      text.line("copy_weights({}, {});", stage, plus("part", stage * plan.parts));
+      if (!early) text.line("copy_tokens({});", stage);
+      text.line("close_stage();");
+    }
+    if (plan.cluster > 1) expect_sums(plan, text);
+  };
+  if (early) fill_stages();
   text.line("launch_dependents();");
   text.line("wait_for_previous();");
-  if (early) fill_tokens(plan, text);
-  for (int stage = 0; !early && stage < stages; ++stage) {
-    text.line("copy_weights({}, {});", stage, plus("part", stage * plan.parts));
-    text.line("copy_tokens({});", stage);
-    text.line("close_stage();");
+  if (early) {
+    fill_tokens(plan, text);
+  } else {
+    fill_stages();
   }
-  if (!early && plan.cluster > 1) expect_sums(plan, text);
   return text.str();
 }
 

@@ -55,28 +55,24 @@ void pair_place(const Plan& plan, Text& text, int first) {
             tiles > 1 ? fmt::format("place % {} * 8 + ", tiles) : "");
 }
 
-bool uneven(const Plan& plan) { return plan.most_owned * plan.cluster > plan.fragments; }
-
 // Whether a thread's pair is one of this block's, which owns fewer than others may.
 std::string owned(const Plan& plan) {
   return plan.config.warps_n > 1 ? "own_fragment < own" : "fragment < own";
 }
 
-// The condition under which a thread's pair is one of this block's and of the matrix.
+// "if (...) ", or "" where every thread's pair is one of this block's and of the matrix.
 std::string inside(const Plan& plan) {
   std::string all;
   const auto require = [&](const std::string& condition) {
     all += (all.empty() ? "" : " && ") + condition;
   };
-  if (uneven(plan)) {
-    require(owned(plan));
-  }
+  if (owns_unevenly(plan)) require(owned(plan));
   if (plan.guard_rows) {
     require("token < m");
   } else if (plan.rows % 8 != 0) {
     require(fmt::format("token < {}", plan.rows));
   }
-  return all;
+  return all.empty() ? all : fmt::format("if ({}) ", all);
 }
 
 void store_pairs(const Plan& plan, Text& text, int first) {
@@ -92,16 +88,15 @@ void store_pairs(const Plan& plan, Text& text, int first) {
               plus("pairs_at", part * plan.receive_part + first * 8));
   }
   if (!plan.group_scales) {
+    const bool uneven = owns_unevenly(plan);
     text.line("const float scale = {}channel_scale_of(scales, out_column){};",
-              uneven(plan) ? owned(plan) + " ? " : "", uneven(plan) ? " : 0" : "");
+              uneven ? owned(plan) + " ? " : "", uneven ? " : 0" : "");
     text.line("sum.x *= scale;");
     text.line("sum.y *= scale;");
   }
   text.line("const unsigned both = trade(sum, odd_column);");
-  const std::string condition = inside(plan);
   text.line("char* to = c + token * {}ll + (out_column & ~1u) * 2ll;", plan.output_row);
-  text.line("{}*reinterpret_cast<unsigned*>(to) = both;",
-            condition.empty() ? "" : fmt::format("if ({}) ", condition));
+  text.line("{}*reinterpret_cast<unsigned*>(to) = both;", inside(plan));
   text.close();
 }
 
@@ -124,8 +119,12 @@ std::string emit_decode_output(const Plan& plan) {
   } else {
     send_all(plan, text);
   }
-  text.line("{}",
-            plan.cluster > 1 ? "wait_for_sums(received);\n  __syncwarp();" : "__syncthreads();");
+  if (plan.cluster > 1) {
+    text.line("wait_for_sums(received);");
+    text.line("__syncwarp();");
+  } else {
+    text.line("__syncthreads();");
+  }
   text.line("const unsigned pairs_at = shared + {} + threadIdx.x * 8;", plan.receive_offset);
   for (int first = 0; first < pairs(plan); first += plan.threads) store_pairs(plan, text, first);
   return text.str();

@@ -18,15 +18,9 @@ void meet(const Plan& plan, Text& text) {
   }
 }
 
-std::string words_of(const Plan& plan, int offset) {
-  return plus(fmt::format("words_at + stage * {}", plan.words_bytes), offset);
-}
-std::string tokens_of(const Plan& plan) {
-  return fmt::format("tokens_at + stage * {}", plan.tokens_unit);
-}
-
 void load(const Plan& plan, Text& text, int step) {
-  load_step(plan, text, step, words_of(plan, 0), tokens_of(plan));
+  load_step(plan, text, step, fmt::format("words_at + stage * {}", plan.words_bytes),
+            fmt::format("tokens_at + stage * {}", plan.tokens_unit));
 }
 
 // This stage is in registers: wait for the next one, fill this one again and turn to the next.
@@ -51,8 +45,7 @@ void next_unit(const Plan& plan, Text& text) {
 void one_unit(const Plan& plan, Text& text) {
   for (int step = 0; step < plan.k_steps; ++step) {
     text.line("// k16 step {} of {}.", step + 1, plan.k_steps);
-    const bool grouped = plan.group_scales && plan.group_steps > 0;
-    if (grouped && step % plan.group_steps == 0) {
+    if (plan.group_scales && step % plan.group_steps == 0) {
       const int row = step / plan.group_steps * plan.scales_unit / plan.unit_groups;
       load_scales(plan, text, plus(fmt::format("scales_at + stage * {}", plan.words_bytes), row));
     }
@@ -62,7 +55,7 @@ void one_unit(const Plan& plan, Text& text) {
       next_unit(plan, text);
     }
     multiply_step(plan, text, step, plan.group_steps);
-    if (grouped && (step + 1) % plan.group_steps == 0) add_group(plan, text);
+    if (plan.group_scales && (step + 1) % plan.group_steps == 0) add_group(plan, text);
   }
 }
 

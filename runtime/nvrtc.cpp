@@ -196,8 +196,7 @@ Nvrtc open_first() {
   }
   throw Error(ErrorCode::no_nvrtc,
               "no usable NVRTC (12.0 or newer; 12.8 for sm_100 and sm_120): install the CUDA "
-              "Toolkit's NVRTC "
-              "or name its libnvrtc.so in MARLIN_NVRTC. Tried:" +
+              "Toolkit's NVRTC or name its libnvrtc.so in MARLIN_NVRTC. Tried:" +
                   refusals);
 }
 

@@ -132,8 +132,7 @@ void ShapeOptions::add_to(CLI::App& verb) {
       ->group(group);
   verb.add_option("--group", groups,
                   "weights along K that share a scale: 128 (default), 64, 32, or -1 for the whole "
-                  "K; "
-                  "shapes with a group of their own keep it")
+                  "K; shapes with a group of their own keep it")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("128|64|32|-1")

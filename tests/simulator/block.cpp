@@ -288,8 +288,9 @@ BankCounts run(const Kernel& kernel, const LaunchShape& launch, const Arguments&
     for (Block* block : peers) block->join(peers);
     // All blocks of a cluster have the same text, so they come to its end in the same round.
     for (bool done = false; !done;) {
-      for (int i = 0; i < launch.cluster; ++i)
+      for (int i = 0; i < launch.cluster; ++i) {
         done = peers[(number + i) % launch.cluster]->advance();
+      }
     }
   }
   return banks;

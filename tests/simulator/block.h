@@ -1,6 +1,7 @@
 // One thread block in the middle of running: its variables, memories and active threads.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -41,6 +42,12 @@ struct Variable {
   std::vector<std::int64_t> slots;
 };
 
+// FP32 <-> its bits in a slot.
+inline float real(std::int64_t slot) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(slot));
+}
+inline std::int64_t bits(float value) { return std::bit_cast<std::uint32_t>(value); }
+
 // (Part of) a variable.
 struct Place {
   Variable* variable = nullptr;
@@ -69,6 +76,7 @@ class Block {
   void branch(const Node& node);
   void loop(const Node& node);
   bool narrow(const std::vector<bool>& go_on);
+  void finish();
   void call_lambda(const Node& lambda, const Node& call);
   Variable& new_variable(const std::string& name, Type type, std::vector<std::int64_t> dimensions);
   Variable* find(const std::string& name);
@@ -113,6 +121,8 @@ class Block {
   Value add_scaled(const Node& call);
   Value clear(const Node& call);
   Value stage_sums(const Node& call);
+  Value load_reals(const std::string& primitive, Type type, const Node& call);
+  Value add_reals(Type type, const Node& call);
   Value load_quad(const Node& call);
   Value add_quad(const Node& call);
   Value scale_quad(const Node& call);
@@ -138,7 +148,6 @@ class Block {
   Value add_pair(const Node& call);
   Value trade(const Node& call);
   Value channel_scale_of(const Node& call);
-  void finish();
 
   std::int64_t& slot(const Place& place, std::size_t slot, int thread) const {
     return place.variable->slots[(place.first + slot) * threads_ + thread];

@@ -2,7 +2,6 @@
 // several warps, sums that go through a cluster. Entry point: Block::primitives (primitives.cpp).
 #include <fmt/format.h>
 
-#include <bit>
 #include <cstring>
 #include <set>
 #include <stdexcept>
@@ -11,13 +10,6 @@
 #include "tests/simulator/block.h"
 
 namespace marlin::simulator {
-
-namespace {
-
-float real(std::int64_t slot) { return std::bit_cast<float>(static_cast<std::uint32_t>(slot)); }
-std::int64_t bits(float value) { return std::bit_cast<std::uint32_t>(value); }
-
-}  // namespace
 
 // ---- Dependent launches.
 
@@ -170,29 +162,8 @@ Value Block::keep_sums(const Node& call) {
   return {};
 }
 
-Value Block::load_pair(const Node& call) {
-  const Value from = evaluate(call.kids[0]);
-  count("load_pair", from.slots, 8);
-  Value pair{Type::float2, std::vector<std::int64_t>(2 * threads_)};
-  for (int t = 0; t < threads_; ++t) {
-    for (std::uint32_t i = 0; active_[t] && i < 2; ++i) {
-      pair.slots[i * threads_ + t] =
-          shared_.load(t, static_cast<std::uint32_t>(from.slots[t]) + 4 * i);
-    }
-  }
-  return pair;
-}
-
-Value Block::add_pair(const Node& call) {
-  const Value other = evaluate(call.kids[1]);
-  const Place sum = place(call.kids[0]);
-  for (int t = 0; t < threads_; ++t) {
-    for (std::size_t i = 0; active_[t] && i < 2; ++i) {
-      slot(sum, i, t) = bits(real(slot(sum, i, t)) + real(other.slots[i * threads_ + t]));
-    }
-  }
-  return {};
-}
+Value Block::load_pair(const Node& call) { return load_reals("load_pair", Type::float2, call); }
+Value Block::add_pair(const Node& call) { return add_reals(Type::float2, call); }
 
 // Lanes that differ in bit 3 give each other what the other keeps: an even column's lane its second
 // token, an odd one's its first.

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <stdexcept>
 
@@ -162,10 +161,16 @@ Value Block::binary(const Node& node) {
 
 Value Block::arithmetic(const std::string& op, const Value& left, const Value& right) {
   const bool shift = op == "<<" || op == ">>";
-  const Type type = shift ? left.type : joined(left.type, right.type);
+  const bool reals = left.type == Type::real && right.type == Type::real;
+  if (reals && op != "*") fail("no model of " + op + " of reals");
+  const Type type = shift || reals ? left.type : joined(left.type, right.type);
   Value result{compares(op) ? Type::integer : type, std::vector<std::int64_t>(threads_)};
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
+    if (reals) {
+      result.slots[t] = bits(real(left.slots[t]) * real(right.slots[t]));
+      continue;
+    }
     if (!fits(type, left.slots[t]) || (!shift && !fits(type, right.slots[t]))) {
       fail("a negative number becomes unsigned in " + op);
     }
@@ -179,16 +184,7 @@ Value Block::update(const Node& node) {
   if (node.kids[0].kind == Kind::unary && node.kids[0].text == "*") return store_output(node);
   Value value = evaluate(node.kids[1]);
   const Place at = place(node.kids[0]);
-  if (at.type == Type::real && node.text == "*=") {
-    const Value before = load(at);
-    for (int t = 0; t < threads_; ++t) {
-      const auto factor = [&](const Value& of) {
-        return std::bit_cast<float>(static_cast<std::uint32_t>(of.slots[t]));
-      };
-      value.slots[t] = std::bit_cast<std::uint32_t>(factor(before) * factor(value));
-    }
-  } else if (node.text != "=")
-    value = arithmetic(node.text.substr(0, 1), load(at), value);
+  if (node.text != "=") value = arithmetic(node.text.substr(0, 1), load(at), value);
   assign(at, value);
   return value;
 }

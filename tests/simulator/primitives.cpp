@@ -15,9 +15,6 @@ namespace marlin::simulator {
 
 namespace {
 
-float real(std::int64_t slot) { return std::bit_cast<float>(static_cast<std::uint32_t>(slot)); }
-std::int64_t bits(float value) { return std::bit_cast<std::uint32_t>(value); }
-
 float half_value(std::uint32_t half) {
   static const std::vector<float> values = [] {
     std::vector<float> table;
@@ -347,29 +344,34 @@ Value Block::stage_sums(const Node& call) {
   return {};
 }
 
-Value Block::load_quad(const Node& call) {
+Value Block::load_reals(const std::string& primitive, Type type, const Node& call) {
+  const auto words = static_cast<std::uint32_t>(slots_of(type));
   const Value from = evaluate(call.kids[0]);
-  count("load_quad", from.slots, 16);
-  Value quad{Type::float4, std::vector<std::int64_t>(4 * threads_)};
+  count(primitive, from.slots, static_cast<int>(4 * words));
+  Value reals{type, std::vector<std::int64_t>(words * threads_)};
   for (int t = 0; t < threads_; ++t) {
-    for (std::uint32_t i = 0; active_[t] && i < 4; ++i) {
-      quad.slots[i * threads_ + t] =
+    for (std::uint32_t i = 0; active_[t] && i < words; ++i) {
+      reals.slots[i * threads_ + t] =
           shared_.load(t, static_cast<std::uint32_t>(from.slots[t]) + 4 * i);
     }
   }
-  return quad;
+  return reals;
 }
 
-Value Block::add_quad(const Node& call) {
+Value Block::add_reals(Type type, const Node& call) {
+  const auto words = static_cast<std::size_t>(slots_of(type));
   const Value other = evaluate(call.kids[1]);
   const Place sum = place(call.kids[0]);
   for (int t = 0; t < threads_; ++t) {
-    for (std::size_t i = 0; active_[t] && i < 4; ++i) {
+    for (std::size_t i = 0; active_[t] && i < words; ++i) {
       slot(sum, i, t) = bits(real(slot(sum, i, t)) + real(other.slots[i * threads_ + t]));
     }
   }
   return {};
 }
+
+Value Block::load_quad(const Node& call) { return load_reals("load_quad", Type::float4, call); }
+Value Block::add_quad(const Node& call) { return add_reals(Type::float4, call); }
 
 Value Block::scale_quad(const Node& call) {
   const Place quad = place(call.kids[0]);

@@ -128,20 +128,24 @@ const Refused kRefused[] = {
      " registers a thread exceed the 128 there are"},
 };
 
+// The case's change of this legal config and its target is refused by the case's rule.
+void expect_refused(const Refused& refused, const char* legal, Target target) {
+  const auto& [change, rule] = refused;
+  Shape shape = kShape;
+  Config config = parse_config(legal);
+  change(shape, target, config);
+  const auto found = why_illegal(shape, target, config);
+  ASSERT_TRUE(found.has_value()) << rule;
+  EXPECT_NE(found->find(rule), std::string::npos) << *found << "\n  instead of " << rule;
+}
+
 TEST(Legality, RefusedConfigsNameTheRule) {
-  for (const auto& [change, rule] : kRefused) {
-    Shape shape = kShape;
+  for (const Refused& refused : kRefused) {
     // Small enough limits for each resource to be the first that runs out.
-    Target target{std::string(rule).find("of an SM") != std::string::npos ||
-                          std::string(rule).find("shared memory") != std::string::npos
-                      ? "sm_86"
-                      : "sm_80",
-                  108};
-    Config config = parse_config(kLegal);
-    change(shape, target, config);
-    const auto found = why_illegal(shape, target, config);
-    ASSERT_TRUE(found.has_value()) << rule;
-    EXPECT_NE(found->find(rule), std::string::npos) << *found << "\n  instead of " << rule;
+    const std::string rule = refused.rule;
+    const bool small = rule.find("of an SM") != std::string::npos ||
+                       rule.find("shared memory") != std::string::npos;
+    expect_refused(refused, kLegal, {small ? "sm_86" : "sm_80", 108});
   }
 }
 
@@ -318,15 +322,7 @@ TEST(Legality, RefusedDecodeConfigsNameTheRule) {
   EXPECT_EQ(why_illegal(kShape, target, parse_config(kLegalDecode)), std::nullopt);
   EXPECT_EQ(why_illegal(kShape, target, parse_config(kLegalDecode + std::string(" early"))),
             std::nullopt);
-  for (const auto& [change, rule] : kRefusedDecode) {
-    Shape shape = kShape;
-    Target on = target;
-    Config config = parse_config(kLegalDecode);
-    change(shape, on, config);
-    const auto found = why_illegal(shape, on, config);
-    ASSERT_TRUE(found.has_value()) << rule;
-    EXPECT_NE(found->find(rule), std::string::npos) << *found << "\n  instead of " << rule;
-  }
+  for (const Refused& refused : kRefusedDecode) expect_refused(refused, kLegalDecode, target);
 }
 
 TEST(Legality, MakePlanThrowsWithTheRuleAndItsKind) {
