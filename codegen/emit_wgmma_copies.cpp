@@ -32,29 +32,14 @@ void scales_lambda(const Plan& plan, Text& text) {
   text.close("};");
 }
 
-void words_lambdas(const Plan& plan, Text& text) {
-  const std::string scales = "copy_scales(stage, k_tile);";
+void words_lambda(const Plan& plan, Text& text) {
   text.open("auto copy_words = [&](unsigned stage, unsigned k_tile) {{");
   text.line("expect_bytes(full + stage * 8, {});",
             by_slice(plan, plan.stage_bytes, plan.tail_stage_bytes));
   text.line(
       "copy_box(shared + {} + stage * {}, &word_map, slice * {}, k_tile * {}, full + stage * 8);",
       plan.words_offset, plan.words_stage, plan.config.tile_n, plan.k_steps);
-  if (plan.group_scales) text.line("{}", scales);
-  text.close("};");
-  text.line("// The same row by row, without waiting for the map to come from memory.");
-  text.open("auto fill_words = [&](unsigned stage, unsigned k_tile) {{");
-  text.line("expect_bytes(full + stage * 8, {});",
-            by_slice(plan, plan.stage_bytes, plan.tail_fill_bytes));
-  text.line("const unsigned bytes = {};", by_slice(plan, plan.words_row, plan.tail_words_row));
-  text.line("const char* from = b + k_tile * {}ll + slice * {};", plan.k_steps * plan.weights_row,
-            plan.words_row);
-  text.line("const unsigned to = shared + {} + stage * {};", plan.words_offset, plan.words_stage);
-  for (int row = 0; row < plan.k_steps; ++row) {
-    text.line("copy_bytes({}, {}, bytes, full + stage * 8);", plus("to", row * plan.words_row),
-              plus("from", row * plan.weights_row));
-  }
-  if (plan.group_scales) text.line("{}", scales);
+  if (plan.group_scales) text.line("copy_scales(stage, k_tile);");
   text.close("};");
 }
 
@@ -78,46 +63,54 @@ void tokens_lambda(const Plan& plan, Text& text) {
   text.close("};");
 }
 
-void fill(const Plan& plan, Text& text) {
-  text.line("// The first stages' words do not depend on the previous kernel.");
+// The first stages' words do not depend on the previous kernel.
+void begin_early(const Plan& plan, Text& text) {
   text.open("if (first) {{");
   text.line("first = false;");
   text.line("filled = min({}, k_count);", plan.config.stages);
-  text.line("for (int i = 0; i < filled; ++i) fill_words(i, k_first + i);");
+  text.line("for (int i = 0; i < filled; ++i) copy_words(i, k_first + i);");
   text.line("wait_for_previous();");
   text.close();
+}
+
+void next_words(const Plan& plan, Text& text) {
+  if (plan.config.early_weights) {
+    text.open("if (filled > 0) {{");
+    text.line("--filled;");
+    text.otherwise();
+  }
+  text.line("wait_for_phase(empty + stage * 8, parity);");
+  text.line("copy_words(stage, i);");
+  if (plan.config.early_weights) text.close();
 }
 
 }  // namespace
 
 std::string emit_wgmma_produce(const Plan& plan) {
+  const bool early = plan.config.early_weights;
   Text text(4);
   text.open("if (thread == 0) {{");
-  text.line("fetch_map(&token_map);");
-  text.line("fetch_map(&word_map);");
-  text.line("fetch_map(&output_map);");
   if (plan.group_scales) scales_lambda(plan, text);
-  words_lambdas(plan, text);
+  words_lambda(plan, text);
   tokens_lambda(plan, text);
   text.line("unsigned stage = 0, parity = 1;");
-  text.line("bool first = true;");
-  text.line("int filled = 0;  // stages whose words are on their way already");
+  if (early) {
+    text.line("bool first = true;");
+    text.line("int filled = 0;  // stages whose words are on their way already");
+  } else {
+    text.line("wait_for_previous();");
+  }
   open_piece(plan, text);
-  fill(plan, text);
+  if (early) begin_early(plan, text);
   text.line("#pragma unroll 1");
   text.open("for (int i = k_first; i < k_first + k_count; ++i) {{");
-  text.open("if (filled > 0) {{");
-  text.line("--filled;");
-  text.otherwise();
-  text.line("wait_for_phase(empty + stage * 8, parity);");
-  text.line("copy_words(stage, i);");
-  text.close();
+  next_words(plan, text);
   text.line("copy_tokens(stage, i);");
   text.line("stage = stage == {} ? 0 : stage + 1;", plan.config.stages - 1);
   text.line("parity ^= stage == 0 ? 1 : 0;");
   text.close();
   text.close();
-  text.line("if (first) wait_for_previous();");
+  if (early) text.line("if (first) wait_for_previous();");
   text.close();
   return text.str();
 }

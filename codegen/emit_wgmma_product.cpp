@@ -20,14 +20,6 @@ std::string operands(int first, int count) {
 
 int first_step(const Plan& plan, int burst) { return burst * plan.config.burst; }
 
-void load_rows(const Plan& plan, Text& text, std::string_view stage, int first, int end) {
-  for (int row = first; row < end; ++row) {
-    text.line(
-        "load_words(words[{}], {});", row,
-        plus(fmt::format("words_at + {} * {}", stage, plan.words_stage), row * plan.words_row));
-  }
-}
-
 // The scales of a stage's groups, all at once.
 void load_scales_of(const Plan& plan, Text& text, std::string_view stage) {
   for (int group = 0; group < plan.unit_groups; ++group) {
@@ -35,6 +27,15 @@ void load_scales_of(const Plan& plan, Text& text, std::string_view stage) {
               plus(fmt::format("scales_at + {} * {}", stage, plan.scales_stage),
                    group * plan.scales_unit));
   }
+}
+
+void load_stage(const Plan& plan, Text& text, std::string_view stage) {
+  for (int row = 0; row < plan.k_steps; ++row) {
+    text.line(
+        "load_words(words[{}], {});", row,
+        plus(fmt::format("words_at + {} * {}", stage, plan.words_stage), row * plan.words_row));
+  }
+  if (scales_weights(plan)) load_scales_of(plan, text, stage);
 }
 
 void spread(const Plan& plan, Text& text, int group) {
@@ -88,24 +89,13 @@ void release(const Plan& plan, Text& text, std::string_view condition, std::stri
   }
 }
 
-// While a burst's products run, the fragments of the next one are made.
+// While a burst's products run, the fragments of the next one are made; those of the stage's last
+// one leave room for the next stage's words.
 void one_burst(const Plan& plan, Text& text, int burst) {
   const int last = plan.bursts - 1;
-  const int last_rows = first_step(plan, last);
   text.line("// Burst {} of {}.", burst + 1, plan.bursts);
   if (burst == 0 && scales_accumulators(plan)) load_scales_of(plan, text, "stage");
   issue(plan, text, burst);
-  if (burst == last - 1) {
-    text.open("if (more) {{");
-    text.line("wait_for_phase(full + next * 8, next_parity);");
-    load_rows(plan, text, "next", 0, last_rows);
-    text.close();
-  }
-  if (burst == last && scales_weights(plan)) {
-    text.open("if (more) {{");
-    load_scales_of(plan, text, "next");
-    text.close();
-  }
   text.line("wait_for_products<1>();");
   if (burst == 0) release(plan, text, "left < k_count && ", "previous");
   if (burst < last) {
@@ -113,7 +103,12 @@ void one_burst(const Plan& plan, Text& text, int burst) {
   } else {
     text.open("if (more) {{");
     make_fragments(plan, text, 0);
-    load_rows(plan, text, "next", last_rows, plan.k_steps);
+    text.close();
+  }
+  if (burst == last - 1) {
+    text.open("if (more) {{");
+    text.line("wait_for_phase(full + next * 8, next_parity);");
+    load_stage(plan, text, "next");
     text.close();
   }
   const int done = first_step(plan, burst + 1);
@@ -127,8 +122,7 @@ void one_burst(const Plan& plan, Text& text, int burst) {
 
 void begin_piece(const Plan& plan, Text& text) {
   text.line("wait_for_phase(full + stage * 8, parity);");
-  load_rows(plan, text, "stage", 0, plan.k_steps);
-  if (scales_weights(plan)) load_scales_of(plan, text, "stage");
+  load_stage(plan, text, "stage");
   make_fragments(plan, text, 0);
   if (scales_accumulators(plan)) {
     for (int m = 0; m < plan.m64_tiles; ++m) text.line("clear(totals[{}]);", m);

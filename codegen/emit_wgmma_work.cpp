@@ -132,6 +132,9 @@ std::string emit_wgmma_barriers(const Plan& plan) {
   text.line("const unsigned full = shared + {}, empty = shared + {};", plan.full_offset,
             plan.empty_offset);
   text.open("if (threadIdx.x == 0) {{");
+  for (std::string_view map : {"token_map", "word_map", "output_map"}) {
+    text.line("fetch_map(&{});", map);
+  }
   text.open("for (unsigned stage = 0; stage < {}; ++stage) {{", stages);
   text.line("make_barrier(full + stage * 8, 1);");
   text.line("make_barrier(empty + stage * 8, {});  // warps",

@@ -157,11 +157,11 @@ struct Plan {
   int staging_box = 0;     // bytes of them for 64 columns
   int staging_buffer = 0, staging_consumer = 0;
   int staging_buffers = 0;
-  // The last slice where tile_n does not divide n: columns (else 0), what a k16 row of words and a
-  // row of scales then are, and what arrives with a stage by tensor copies and by rows.
+  // The last slice where tile_n does not divide n: columns (else 0), the bytes of a row
+  // of scales then, and those that arrive with a stage.
   int tail_columns = 0;
-  int tail_words_row = 0, tail_scales_unit = 0;
-  int tail_stage_bytes = 0, tail_fill_bytes = 0;
+  int tail_scales_unit = 0;
+  int tail_stage_bytes = 0;
 
   // Its work: whole tiles for one block each, then tiles cut into stripes over all blocks. Blocks
   // that share tokens are one worker, with neighbouring tiles that count as one here.

@@ -76,7 +76,7 @@ Rule partition_rule(const Shape& shape, const Target& target, const Config& conf
   const std::int64_t n_slices = shape.n / config.tile_n, k_tiles = shape.k / config.tile_k();
   const auto [kind, count] = config.partition;
   if (kind == Partition::Kind::cluster || config.early_weights) {
-    return "clusters and early weights are for the decode family";
+    return "clusters and early weights are for the families of sm_90";
   }
   if (config.burst != 1 || config.raster != 1 || config.multicast != 1) {
     return "bursts, rasters and multicasts are for the wgmma family";

@@ -49,7 +49,6 @@ Rule tile_rule(const Config& config) {
     return fmt::format("multicast = {} is none of 1, 2 or does not cut tile_m = {} into eights",
                        config.multicast, config.tile_m);
   }
-  if (config.early_weights) return "early weights are for the decode family";
   return std::nullopt;
 }
 
@@ -205,25 +204,45 @@ void add_deepest(const Shape& shape, const Target& target, Config config,
 
 void add_partitions(const Shape& shape, const Target& target, Config config,
                     std::vector<Config>& configs) {
-  const double tiles =
-      std::ceil(double(shape.m) / config.tile_m) * std::ceil(double(shape.n) / config.tile_n);
+  constexpr double kFewBusy = 0.4;  // of the places for blocks
+  const int places = target.sms * config.blocks_per_sm;
+  const double load = std::ceil(double(shape.m) / config.tile_m) *
+                      std::ceil(double(shape.n) / config.tile_n) / places;
   config.partition = {Partition::Kind::split, 1};
-  if (tiles > 0.4 * target.sms) add_deepest(shape, target, config, configs);
-  for (int count : {2, 3, 4}) {
+  if (load > kFewBusy) add_deepest(shape, target, config, configs);
+  for (int count : {2, 3, 4, 5, 6, 8}) {
     config.partition = {Partition::Kind::cluster, count};
-    const double load = tiles * count / target.sms;
-    if (load > 0.4 && load <= 1) add_deepest(shape, target, config, configs);
+    const bool most = count == 8;
+    if ((load * count > kFewBusy || most) && load * count <= 1) {
+      add_deepest(shape, target, config, configs);
+    }
   }
-  config.partition = {Partition::Kind::stripes, target.sms};
+  config.partition = {Partition::Kind::stripes, places};
   add_deepest(shape, target, config, configs);
+}
+
+// Two blocks on an SM hide more of each other's waits, where the registers suffice; pairs of blocks
+// share tokens where these are many.
+void add_blocks(const Shape& shape, const Target& target, Config config,
+                std::vector<Config>& configs) {
+  constexpr int kFewTokens = 64;
+  config.multicast = 1;
+  for (int blocks : {1, 2}) {
+    config.blocks_per_sm = blocks;
+    if (blocks == 1 || config.tile_m <= kFewTokens) {
+      add_partitions(shape, target, config, configs);
+    }
+  }
+  config.blocks_per_sm = 1;
+  config.multicast = 2;
+  if (config.tile_m >= kFewTokens) add_partitions(shape, target, config, configs);
 }
 
 }  // namespace
 
 std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
-  constexpr int kFewest = 17;        // tokens; below, the decode family is faster
-  constexpr int kRaster = 8;         // rows of tiles
-  constexpr int kFewestShared = 64;  // tokens that are worth sharing
+  constexpr int kFewest = 17;  // tokens; below, the decode family is faster
+  constexpr int kRaster = 8;   // rows of tiles
   std::vector<Config> configs;
   if (shape.m < kFewest || target.arch != "sm_90a") return configs;
   Config config;
@@ -241,12 +260,7 @@ std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
         config.burst = burst;
         for (ScaleOn scale_on : {ScaleOn::weights, ScaleOn::accumulators}) {
           config.scale_on = scale_on;
-          for (int multicast : {1, 2}) {
-            config.multicast = multicast;
-            if (multicast == 1 || tile_m >= kFewestShared) {
-              add_partitions(shape, target, config, configs);
-            }
-          }
+          add_blocks(shape, target, config, configs);
         }
       }
     }

@@ -85,12 +85,9 @@ void set_stage(Plan& plan) {
     plan.scales_stage = plan.unit_groups * plan.scales_unit;
   }
   plan.stage_bytes = plan.tokens_stage + plan.words_stage + plan.scales_stage;
-  plan.tail_words_row = kWordBytes * plan.tail_columns;
   plan.tail_scales_unit = plan.group_scales ? kHalf * plan.tail_columns : 0;
   const int missing_scales = plan.unit_groups * (plan.scales_unit - plan.tail_scales_unit);
   plan.tail_stage_bytes = plan.stage_bytes - missing_scales;
-  plan.tail_fill_bytes =
-      plan.tail_stage_bytes - plan.k_steps * (plan.words_row - plan.tail_words_row);
 }
 
 // Which blocks of a cluster add up which eights of a tile's tokens.

@@ -14,8 +14,10 @@ KernelParams::KernelParams(const Plan& plan, const LaunchArgs& args, std::int64_
     ++count;
   }
   const bool plain = count == 0;
-  if (plain) params_.at(count++) = &args_.a;
-  params_.at(count++) = &args_.b;
+  if (plain) {
+    params_.at(count++) = &args_.a;
+    params_.at(count++) = &args_.b;
+  }
   params_.at(count++) = &args_.scales;
   if (plain) params_.at(count++) = &args_.c;
   params_.at(count++) = &args_.workspace;

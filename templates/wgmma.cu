@@ -8,8 +8,8 @@ ${beliefs}
 extern "C" __global__ void __launch_bounds__(${threads}, ${blocks_per_sm})${cluster_dims}
 ${entry}(
     const __grid_constant__ TensorMap token_map, const __grid_constant__ TensorMap word_map,
-    const __grid_constant__ TensorMap output_map, const char* __restrict__ b,
-    const char* __restrict__ scales, char* __restrict__ workspace, int m) {
+    const __grid_constant__ TensorMap output_map, const char* __restrict__ scales,
+    char* __restrict__ workspace, int m) {
   extern __shared__ __align__(1024) char shared_memory[];
   const unsigned shared = shared_address(shared_memory);
   const unsigned warpgroup = __shfl_sync(~0u, threadIdx.x / 128, 0);

@@ -1,10 +1,10 @@
 // Partial sums of a tile from one block to another through L2: the giver raises a flag, the taker
 // waits for it and lowers it again, so that all flags are zero between launches.
 
-// By all threads of a warpgroup, after their stores.
+// By all threads of a warpgroup, after their stores: the barrier puts these before the first
+// thread's release, and they become visible with it.
 __device__ __forceinline__ void raise_flag(char* flag, unsigned warpgroup_barrier,
                                            bool first_thread) {
-  __threadfence();
   meet(warpgroup_barrier, 128);
   if (first_thread) {
     asm volatile("st.release.gpu.global.u32 [%0], 1;" ::"l"(flag) : "memory");

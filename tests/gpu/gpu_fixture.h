@@ -53,16 +53,19 @@ class GpuTest : public testing::Test {
   }
 
   // Up to `most` legal configs of the shape, of one family if it is named, drawn evenly by the
-  // seed.
+  // seed; those for as many SMs as said, else the GPU's.
   std::unique_ptr<CompileQueue> compile_configs(const Shape& shape, std::size_t most,
                                                 std::uint64_t seed,
-                                                std::optional<Family> family = {}) const {
-    std::vector<Config> configs = legal_configs(shape, gpu_->target());
+                                                std::optional<Family> family = {},
+                                                std::optional<int> sms = {}) const {
+    Target target = gpu_->target();
+    target.sms = sms.value_or(target.sms);
+    std::vector<Config> configs = legal_configs(shape, target);
     if (family) std::erase_if(configs, [&](const Config& c) { return c.family != *family; });
     std::vector<CompileJob> jobs;
     for (std::size_t index : sample_evenly(configs.size(), most, seed)) {
       jobs.push_back(
-          {.shape = shape, .config = to_string(configs[index]), .keep = false, .target = {}});
+          {.shape = shape, .config = to_string(configs[index]), .keep = false, .target = target});
     }
     return std::make_unique<CompileQueue>(*gpu_, std::move(jobs));
   }

@@ -200,11 +200,11 @@ const Refused kRefusedDecode[] = {
      },
      " registers a thread exceed the 255 there are"},
     {[](Shape&, Target&, Config& c) { set(c, "m16 n128 w2x2 k64 s4 accumulators cluster2 b1"); },
-     "clusters and early weights are for the decode family"},
+     "clusters and early weights are for the families of sm_90"},
     {[](Shape&, Target&, Config& c) {
        set(c, "m16 n128 w2x2 k64 s4 accumulators split1 b1 early");
      },
-     "clusters and early weights are for the decode family"},
+     "clusters and early weights are for the families of sm_90"},
     {[](Shape& s, Target&, Config& c) {
        s.group = 32;
        set(c, "m16 n128 w2x2 k64 s4 accumulators split1 b1");
