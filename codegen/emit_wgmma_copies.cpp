@@ -84,6 +84,27 @@ void next_words(const Plan& plan, Text& text) {
   if (plan.config.early_weights) text.close();
 }
 
+// Sums that the blocks before have given follow the k tiles as stages of their own.
+void copy_partials(const Plan& plan, Text& text) {
+  const std::int64_t chunk = std::int64_t{16} * plan.partial_quads * plan.config.threads();
+  const std::int64_t last = plan.partial_tile - (plan.partial_chunks - 1) * chunk;
+  const std::string bytes =
+      last == chunk ? std::to_string(chunk)
+                    : fmt::format("chunk == {} ? {} : {}", plan.partial_chunks - 1, last, chunk);
+  open_givers(plan, text, fmt::format("k_first > 0 && k_first + k_count == {}", plan.k_tiles));
+  text.line("take_flags<{}>({});", plan.consumers, flags_of(plan, giver_block(plan)));
+  text.line("const char* from = {};", partials_of(plan, giver_block(plan)));
+  text.open("for (int chunk = 0; chunk < {}; ++chunk) {{", plan.partial_chunks);
+  text.line("const unsigned bytes = {};", bytes);
+  text.line("wait_for_phase(empty + stage * 8, parity);");
+  text.line("expect_bytes(full + stage * 8, bytes);");
+  text.line("copy_bytes(shared + {} + stage * {}, from + chunk * {}, bytes, full + stage * 8);",
+            plan.words_offset, plan.words_stage, chunk);
+  next_stage(plan, text);
+  text.close();
+  text.close();
+}
+
 }  // namespace
 
 std::string emit_wgmma_produce(const Plan& plan) {
@@ -106,9 +127,9 @@ std::string emit_wgmma_produce(const Plan& plan) {
   text.open("for (int i = k_first; i < k_first + k_count; ++i) {{");
   next_words(plan, text);
   text.line("copy_tokens(stage, i);");
-  text.line("stage = stage == {} ? 0 : stage + 1;", plan.config.stages - 1);
-  text.line("parity ^= stage == 0 ? 1 : 0;");
+  next_stage(plan, text);
   text.close();
+  if (plan.striped_units > 0) copy_partials(plan, text);
   text.close();
   if (early) text.line("if (first) wait_for_previous();");
   text.close();

@@ -9,41 +9,39 @@ namespace {
 
 int eights(const Plan& plan) { return plan.fragments; }  // of a tile's tokens
 
-std::string partial_place(const Plan& plan, std::string_view block) {
-  return fmt::format("workspace + {} + ({} * {} + warpgroup) * {}ll + thread * 16",
-                     plan.partials_offset, block, plan.consumers,
-                     plan.partial_tile / plan.consumers);
+// As many of a thread's quads as a stage brings.
+void take_chunk(const Plan& plan, Text& text, int chunk) {
+  const int quads = plan.m64_tiles * eights(plan), first = chunk * plan.partial_quads;
+  text.line("wait_for_phase(full + stage * 8, parity);");
+  for (int i = 0; i < plan.partial_quads && first + i < quads; ++i) {
+    const int m = (first + i) / eights(plan), eight = (first + i) % eights(plan);
+    text.line("add_quad_at({}[{}], {}, {});", wgmma_result(plan), m, eight,
+              plus(fmt::format("quads_at + stage * {}", plan.words_stage),
+                   i * 16 * plan.config.threads()));
+  }
+  text.line("__syncwarp();");
+  release_stage(plan, text, "", "stage");
+  next_stage(plan, text);
 }
 
-std::string flag_of(const Plan& plan, std::string_view block) {
-  return fmt::format("workspace + ({} * {} + warpgroup) * 4", block, plan.consumers);
-}
-
-// A stripe that ends inside a tile gives its sums away; one that begins inside takes others'.
+// A stripe that ends inside a tile gives its sums away; one that begins inside takes others', in
+// the order of the blocks.
 void hand_over(const Plan& plan, Text& text) {
   const std::string sums = wgmma_result(plan);
-  constexpr int kQuads = 128 * 16;  // bytes of one quad of every thread
-  const bool shared = plan.config.multicast > 1;
-  const std::string giver =
-      shared ? fmt::format("(giver * {} + rank)", plan.config.multicast) : "giver";
+  const int apart = 16 * plan.config.threads();  // of a thread's quads
   text.open("if (k_first + k_count < {}) {{  // Whoever has the tile's end adds these.",
             plan.k_tiles);
-  text.line("char* to = {};", partial_place(plan, "blockIdx.x"));
+  text.line("char* to = {} + threadIdx.x * 16;", partials_of(plan, "blockIdx.x"));
   for (int m = 0; m < plan.m64_tiles; ++m) {
-    text.line("give_sums(to + {}, {}[{}]);", m * eights(plan) * kQuads, sums, m);
+    text.line("give_sums<{}>({}, {}[{}]);", apart, plus("to", m * eights(plan) * apart), sums, m);
   }
-  text.line("raise_flag({}, warpgroup + 1, thread == 0);", flag_of(plan, "blockIdx.x"));
+  text.line("raise_flag({} + warpgroup * 4, warpgroup + 1, thread == 0);",
+            flags_of(plan, "blockIdx.x"));
   text.line("continue;");
   text.close();
-  text.line("// Those of the blocks before, in their order.");
-  text.open("for (unsigned giver = {}; tile_begin < stripe_begin(giver) && k_first > 0;) {{",
-            shared ? "worker" : "blockIdx.x");
-  text.line("--giver;");
-  text.line("take_flag({}, warpgroup + 1, thread == 0);", flag_of(plan, giver));
-  text.line("const char* from = {};", partial_place(plan, giver));
-  for (int m = 0; m < plan.m64_tiles; ++m) {
-    text.line("take_sums({}[{}], from + {});", sums, m, m * eights(plan) * kQuads);
-  }
+  text.line("const unsigned quads_at = shared + {} + threadIdx.x * 16;", plan.words_offset);
+  open_givers(plan, text, "k_first > 0");
+  for (int chunk = 0; chunk < plan.partial_chunks; ++chunk) take_chunk(plan, text, chunk);
   text.close();
 }
 

@@ -80,15 +80,6 @@ void issue(const Plan& plan, Text& text, int burst) {
   text.line("close_products();");
 }
 
-void release(const Plan& plan, Text& text, std::string_view condition, std::string_view stage) {
-  if (plan.config.multicast == 1) {
-    text.line("if ({}lane == 0) arrive(empty + {} * 8);", condition, stage);
-  } else {
-    text.line("if ({}lane < {}) arrive_in_cluster(empty + {} * 8, lane);", condition,
-              plan.config.multicast, stage);
-  }
-}
-
 // While a burst's products run, the fragments of the next one are made; those of the stage's last
 // one leave room for the next stage's words.
 void one_burst(const Plan& plan, Text& text, int burst) {
@@ -97,7 +88,7 @@ void one_burst(const Plan& plan, Text& text, int burst) {
   if (burst == 0 && scales_accumulators(plan)) load_scales_of(plan, text, "stage");
   issue(plan, text, burst);
   text.line("wait_for_products<1>();");
-  if (burst == 0) release(plan, text, "left < k_count && ", "previous");
+  if (burst == 0) release_stage(plan, text, "left < k_count && ", "previous");
   if (burst < last) {
     make_fragments(plan, text, burst + 1);
   } else {
@@ -131,6 +122,16 @@ void begin_piece(const Plan& plan, Text& text) {
 }
 
 }  // namespace
+
+void release_stage(const Plan& plan, Text& text, std::string_view condition,
+                   std::string_view stage) {
+  if (plan.config.multicast == 1) {
+    text.line("if ({}lane == 0) arrive(empty + {} * 8);", condition, stage);
+  } else {
+    text.line("if ({}lane < {}) arrive_in_cluster(empty + {} * 8, lane);", condition,
+              plan.config.multicast, stage);
+  }
+}
 
 std::string wgmma_result(const Plan& plan) { return scales_accumulators(plan) ? "totals" : "sums"; }
 
@@ -204,7 +205,7 @@ std::string emit_wgmma_consume(const Plan& plan) {
   text.line("previous = stage, stage = next, parity = next_parity;");
   text.close();
   text.line("wait_for_products<0>();");
-  release(plan, text, "", "previous");
+  release_stage(plan, text, "", "previous");
   return text.str();
 }
 

@@ -64,12 +64,11 @@ std::string worker(const Plan& plan, Text& text) {
 
 void whole_tiles(const Plan& plan, Text& text) {
   const std::string me = worker(plan, text);
-  text.line("unsigned next_tile = {}, slice, m_tile;", me);
+  text.line("unsigned slice, m_tile;");
   text.line("constexpr int k_first = 0, k_count = {};", plan.k_tiles);
-  text.open("auto next_piece = [&]() {{");
-  text.line("if (next_tile >= {}) return false;", plan.tiles);
-  text.line("const unsigned tile = next_tile;");
-  text.line("next_tile += {};", plan.workers);
+  text.open("auto find_piece = [&](unsigned piece) {{");
+  text.line("const unsigned tile = {} + piece * {};", me, plan.workers);
+  text.line("if (tile >= {}) return false;", plan.tiles);
   place_of_tile(plan, text);
   text.line("return true;");
   text.close("};");
@@ -82,24 +81,19 @@ void stripes(const Plan& plan, Text& text) {
   const std::string me = worker(plan, text);
   text.line("auto stripe_begin = [](unsigned worker) {{ return int(worker * {}u / {}); }};",
             plan.striped_units, plan.workers);
-  text.line("const int begin = stripe_begin({});", me);
-  text.line("int end = stripe_begin({} + 1), tile_begin, k_first, k_count;  // in k tiles", me);
-  text.line("unsigned next_tile = {}, slice, m_tile;", me);
-  text.open("auto next_piece = [&]() {{");
-  text.line("unsigned tile;");
-  text.open("if (end > begin) {{");
-  text.line("const int striped = (end - 1u) / {};", plan.k_tiles);
-  text.line("tile = {};", plus("striped", plan.whole_tiles));
-  text.line("tile_begin = striped * {};", plan.k_tiles);
-  text.line("k_first = max(begin - tile_begin, 0);");
-  text.line("k_count = end - tile_begin - k_first;");
-  text.line("end = tile_begin + k_first;");
-  text.close("} else {");
-  text.line("  if (next_tile >= {}) return false;", plan.whole_tiles);
-  text.line("  tile = next_tile;");
-  text.line("  next_tile += {};", plan.workers);
-  text.line("  k_first = 0, k_count = {};", plan.k_tiles);
-  text.line("}}");
+  text.line("unsigned slice, m_tile;");
+  text.line("int tile_begin, k_first, k_count;  // in k tiles");
+  text.open("auto find_piece = [&](unsigned piece) {{");
+  text.line("const int begin = stripe_begin({0}), end = stripe_begin({0} + 1);", me);
+  text.line("const int last_tile = (end - 1) / {0}, striped = last_tile - begin / {0} + 1;",
+            plan.k_tiles);
+  text.line("const bool in_stripe = piece < striped;");
+  text.line("const unsigned tile = in_stripe ? {} : {} + (piece - striped) * {};",
+            plus("last_tile - piece", plan.whole_tiles), me, plan.workers);
+  text.line("if (!in_stripe && tile >= {}) return false;", plan.whole_tiles);
+  text.line("tile_begin = int(last_tile - piece) * {};", plan.k_tiles);
+  text.line("k_first = in_stripe ? max(begin - tile_begin, 0) : 0;");
+  text.line("k_count = (in_stripe ? min(end - tile_begin, {0}) : {0}) - k_first;", plan.k_tiles);
   place_of_tile(plan, text);
   text.line("return true;");
   text.close("};");
@@ -108,10 +102,35 @@ void stripes(const Plan& plan, Text& text) {
 }  // namespace
 
 void open_piece(const Plan& plan, Text& text) {
-  text.open("{}", one_piece(plan) ? "{" : "while (next_piece()) {");
+  text.open("{}", one_piece(plan) ? "{" : "for (unsigned piece = 0; find_piece(piece); ++piece) {");
   if (skips_tiles(plan)) {
     text.line("if (m_tile * {} >= m) continue;", plan.config.tile_m);
   }
+}
+
+void next_stage(const Plan& plan, Text& text) {
+  text.line("stage = stage == {} ? 0 : stage + 1;", plan.config.stages - 1);
+  text.line("parity ^= stage == 0 ? 1 : 0;");
+}
+
+std::string giver_block(const Plan& plan) {
+  return plan.config.multicast == 1 ? "giver"
+                                    : fmt::format("(giver * {} + rank)", plan.config.multicast);
+}
+
+std::string partials_of(const Plan& plan, std::string_view block) {
+  return fmt::format("workspace + {} + {} * {}ll", plan.partials_offset, block, plan.partial_tile);
+}
+
+std::string flags_of(const Plan& plan, std::string_view block) {
+  return fmt::format("workspace + {} * {}", block, plan.consumers * 4);
+}
+
+void open_givers(const Plan& plan, Text& text, std::string_view condition) {
+  text.line("// Those of the blocks before, in their order.");
+  text.open("for (unsigned giver = {}; {} && tile_begin < stripe_begin(giver);) {{",
+            plan.config.multicast == 1 ? "blockIdx.x" : "worker", condition);
+  text.line("--giver;");
 }
 
 std::string emit_wgmma_work(const Plan& plan) {

@@ -206,6 +206,8 @@ std::vector<std::pair<std::string, std::int64_t>> named_values(const Plan& plan)
       MARLIN_FIELD(counters),
       MARLIN_FIELD(partials_offset),
       MARLIN_FIELD(partial_tile),
+      MARLIN_FIELD(partial_quads),
+      MARLIN_FIELD(partial_chunks),
       MARLIN_FIELD(dependent_launch),
       MARLIN_FIELD(cluster),
       MARLIN_FIELD(parts),

@@ -113,6 +113,9 @@ struct Plan {
   std::int64_t counters = 0;   // slices with several owners
   std::int64_t partials_offset = 0;
   std::int64_t partial_tile = 0;
+  // Wgmma family: partial tiles come through the words of the stages, so many of every thread's
+  // quads in each of so many stages.
+  int partial_quads = 0, partial_chunks = 0;
 
   // Decode family: the blocks of a cluster and the warps of each that share columns split K into
   // parts; part p takes the units p, p + parts, p + 2 parts, ...

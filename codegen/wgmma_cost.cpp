@@ -8,32 +8,36 @@ namespace marlin {
 
 namespace {
 
-// What the parts of a kernel cost, in clocks of one SM unless said otherwise, fitted to 480 kernels
-// of ten products of 32 to 4096 tokens timed alone on an H200 (tuner/NOTES.md). Only the order of
-// the estimates matters.
-constexpr double kTensor = 0.9;        // of what the products take at the board's sustained clock
-constexpr double kScaled = 26.5;       // making 64 columns of a k16 step, of a scheduler
-constexpr double kUnscaled = 17.5;     // the same where sums are scaled instead of weights
-constexpr double kScaleEights = 0.82;  // and for each sixteen tokens of those sums
-constexpr double kOverlap = 0.26;      // part of the lesser of the two that is not hidden
-constexpr double kCommit = 1.75;       // of a step, over its burst and the warpgroups
-constexpr double kStage = 155;         // each stage
-constexpr double kMemoryLoss = 0.09;   // part of the lesser of arithmetic and memory not hidden
-constexpr double kReach = 0.78;        // of the rate of plain reads
-constexpr double kLatency = 465;       // until a stage asked for has arrived
-constexpr double kSharedRate = 377;    // bytes a clock from L2 to an SM's stages, as if
-constexpr double kStart = 1200;        // launch until the first data
-constexpr double kChainedStart = 300;
-constexpr double kPiece = 5050;         // each piece of a tile: filling, draining, its way out
-constexpr double kPieceArea = 0.116;    // and for each element of its tile
-constexpr double kStripes = 5220;       // handing sums over
-constexpr double kStripesArea = 0.063;  // for each element and block that shares a tile
-constexpr double kCluster = 550;        // adding up in a cluster
-constexpr double kClusterArea = 0.146;  // for each element
+// What the parts of a kernel cost, in clocks of one SM unless said otherwise, fitted to 3666
+// kernels of 22 products of 24 to 4096 tokens timed alone on an H200 (tuner/NOTES.md). Only the
+// order of the estimates matters.
+constexpr double kTensor = 0.85;         // of what the products take at the board's sustained clock
+constexpr double kScaled = 28.9;         // making 64 columns of a k16 step, of a scheduler
+constexpr double kUnscaled = 17.7;       // the same where sums are scaled instead of weights
+constexpr double kScaleEights = 2.48;    // and for each sixteen tokens of those sums
+constexpr double kOverlap = 0.29;        // part of the lesser of the two that is not hidden by two
+constexpr double kMoreWarps = 0.155;     // warps a scheduler, and the power of more warps
+constexpr double kCommit = 11.7;         // of a step, over its burst
+constexpr double kStage = 83;            // each stage
+constexpr double kPaired = 0.82;         // part of a stage's more where two blocks share tokens
+constexpr double kMoreConsumers = 0.14;  // the power of more warpgroups against these two
+constexpr double kMemoryLoss = 0.235;    // part of the lesser of arithmetic and memory not hidden
+constexpr double kReach = 0.72;          // of the rate of plain reads
+constexpr double kLatency = 2180;        // until a stage asked for has arrived
+constexpr double kSharedRate = 415;      // bytes a clock from L2 to an SM's stages, as if
+constexpr double kStart = 113;           // beyond the piece's, until the first data
+constexpr double kChainedStart = 0;
+constexpr double kPiece = 3820;         // each piece of a tile: filling, draining, its way out
+constexpr double kPieceArea = 0.050;    // and for each element of its tile
+constexpr double kStripes = 5620;       // handing sums over
+constexpr double kStripesArea = 0.074;  // for each element and block that shares a tile
+constexpr double kCluster = 1590;       // adding up in a cluster
+constexpr double kClusterArea = 0.157;  // for each element
 
 // The k16 steps and pieces of tiles of the block that has most, and how many blocks are at work.
 struct Load {
   double steps, pieces, blocks;
+  double together;  // blocks on one SM
 };
 
 // Part of the SMs that clusters of this size can use: they lie inside a GPC, and GPCs are uneven.
@@ -41,46 +45,57 @@ struct Load {
 double places_for(int cluster) { return cluster <= 2 ? 1 : cluster == 3 ? 0.955 : 0.91; }
 
 Load busiest_block(const Plan& plan) {
-  const double places = double(plan.target.sms) * plan.config.blocks_per_sm;
+  const double sms = plan.target.sms, places = sms * plan.config.blocks_per_sm;
   const double steps = double(plan.k_tiles) * plan.k_steps;
+  Load load = {};
   if (plan.striped_units > 0) {
-    const double tiles = double(plan.tiles) / plan.workers;
-    return {tiles * steps, std::max(1.0, tiles), double(plan.grid_x)};
+    load.blocks = plan.grid_x;
+    load.pieces = double(plan.tiles) / plan.workers;
+    load.steps = load.pieces * steps;
+    load.pieces = std::max(1.0, load.pieces);
+  } else {
+    const double blocks = double(plan.tiles) * plan.cluster * plan.config.multicast;
+    const double part = std::ceil(double(plan.k_tiles) / plan.cluster) * plan.k_steps;
+    load.blocks = std::min(blocks, places);
+    load.pieces = std::ceil(blocks / (places * places_for(plan.cluster)));
+    load.steps = load.pieces * part;
   }
-  const double blocks = double(plan.tiles) * plan.cluster * plan.config.multicast;
-  const double waves = std::ceil(blocks / (places * places_for(plan.cluster)));
-  const double part = std::ceil(double(plan.k_tiles) / plan.cluster) * plan.k_steps;
-  return {waves * part, waves, std::min(blocks, places)};
+  load.together = std::clamp(load.blocks / sms, 1.0, double(plan.config.blocks_per_sm));
+  return load;
 }
 
-double step_clocks(const Plan& plan, const Board& board) {
+// Of a k16 step in all blocks of an SM.
+double step_clocks(const Plan& plan, const Board& board, const Load& load) {
   const Config& config = plan.config;
   const double columns64 = config.tile_n / 64.0;
   const bool weights = plan.group_scales && config.scale_on == ScaleOn::weights;
   const double tensor = kTensor / board.tensor_rate * columns64 * config.tile_m / 2;
   const double make =
       columns64 * (weights ? kScaled : kUnscaled + kScaleEights * config.tile_m / 16);
-  return std::max(tensor, make) + kOverlap * std::min(tensor, make) +
-         kCommit / config.burst / plan.consumers + kStage / plan.k_steps;
+  const double bare = kOverlap * std::pow(2 / (plan.consumers * load.together), kMoreWarps);
+  const double stage = kStage * (config.multicast > 1 ? 1 + kPaired : 1);
+  return load.together * (std::max(tensor, make) + bare * std::min(tensor, make)) +
+         (kCommit / config.burst + stage / plan.k_steps) / std::pow(plan.consumers, kMoreConsumers);
 }
 
 double memory_clocks(const Plan& plan, const Board& board, const Load& load) {
   const Config& config = plan.config;
-  const double bytes = config.tile_n * 8.2;
+  const double bytes = load.together * config.tile_n * 8.2;
+  const double tokens = load.together * config.tile_m * 32 / config.multicast;
   const double rate = board.memory_gb_s * 1000 / board.clock_mhz;
   const double share = kReach * rate / std::min<double>(load.blocks, plan.target.sms);
-  const double in_flight = (config.stages - 1) * bytes * plan.k_steps;
-  return std::max({bytes / share, bytes * kLatency / in_flight,
-                   (bytes + config.tile_m * 32.0 / config.multicast) / kSharedRate});
+  return std::max({bytes / share, kLatency / ((config.stages - 1) * plan.k_steps),
+                   (bytes + tokens) / kSharedRate});
 }
 
 double fixed_clocks(const Plan& plan, const Load& load, bool chained) {
-  const double area = double(plan.config.tile_m) * plan.config.tile_n;
+  const double tile = double(plan.config.tile_m) * plan.config.tile_n;
+  const double area = tile * load.together;
   double clocks = chained ? kChainedStart : kStart;
   clocks += load.pieces * (kPiece + kPieceArea * area);
   if (plan.striped_units > 0) {
     const double shared = double(plan.tiles - plan.whole_tiles);
-    clocks += kStripes + kStripesArea * area * std::min(8.0, plan.workers / shared + 1);
+    clocks += kStripes + kStripesArea * tile * std::min(8.0, plan.workers / shared + 1);
   }
   if (plan.cluster > 1) clocks += kCluster + kClusterArea * area;
   return clocks;
@@ -90,9 +105,8 @@ double fixed_clocks(const Plan& plan, const Load& load, bool chained) {
 
 Cost wgmma_cost(const Plan& plan, const Board& board, bool chained) {
   const Load load = busiest_block(plan);
-  const double together = plan.config.blocks_per_sm;
-  return {.compute = load.steps * step_clocks(plan, board) * together,
-          .memory = load.steps * memory_clocks(plan, board, load) * together,
+  return {.compute = load.steps * step_clocks(plan, board, load),
+          .memory = load.steps * memory_clocks(plan, board, load),
           .fixed = fixed_clocks(plan, load, chained),
           .overlap_loss = kMemoryLoss};
 }

@@ -148,6 +148,9 @@ void set_workspace(Plan& plan) {
   plan.partials_offset = kCounterBytes;
   plan.partial_tile = std::int64_t{4} * plan.config.tile_m * plan.config.tile_n;
   plan.workspace_bytes = plan.partials_offset + plan.grid_x * plan.partial_tile;
+  // They come back through the words of the stages, as many quads of every thread as these hold.
+  plan.partial_quads = plan.words_stage / (16 * plan.config.threads());
+  plan.partial_chunks = ceil_div(plan.m64_tiles * plan.fragments, plan.partial_quads);
 }
 
 void set_tensor_maps(Plan& plan) {

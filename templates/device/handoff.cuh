@@ -1,5 +1,6 @@
 // Partial sums of a tile from one block to another through L2: the giver raises a flag, the taker
-// waits for it and lowers it again, so that all flags are zero between launches.
+// waits for it, lowers it again, so that all flags are zero between launches, and copies the sums
+// into its stages in turn with tokens and words.
 
 // By all threads of a warpgroup, after their stores: the barrier puts these before the first
 // thread's release, and they become visible with it.
@@ -11,48 +12,27 @@ __device__ __forceinline__ void raise_flag(char* flag, unsigned warpgroup_barrie
   }
 }
 
-// By all threads of a warpgroup, before their loads.
-__device__ __forceinline__ void take_flag(char* flag, unsigned warpgroup_barrier,
-                                          bool first_thread) {
-  if (first_thread) {
+// By the thread that then copies what the so many warpgroups of a block gave.
+template <int Warpgroups>
+__device__ __forceinline__ void take_flags(char* flags) {
+  for (int i = 0; i < Warpgroups; ++i) {
     unsigned raised = 0;
     while (raised == 0) {
-      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(raised) : "l"(flag) : "memory");
+      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(raised) : "l"(flags + i * 4)
+                   : "memory");
     }
-    asm volatile("st.relaxed.gpu.global.u32 [%0], 0;" ::"l"(flag) : "memory");
+    asm volatile("st.relaxed.gpu.global.u32 [%0], 0;" ::"l"(flags + i * 4) : "memory");
   }
-  meet(warpgroup_barrier, 128);
+  asm volatile("fence.proxy.async.global;" ::: "memory");
 }
 
-// A thread's sums of an m64 tile, a quad for each eight tokens; those of the warpgroup side by
-// side.
-template <int Sums>
+// A thread's sums of an m64 tile, a quad for each eight tokens, so many bytes apart: each quad
+// stands beside those of the block's other threads.
+template <int Apart, int Sums>
 __device__ __forceinline__ void give_sums(char* to, const float (&sums)[Sums]) {
 #pragma unroll
   for (int i = 0; i < Sums / 4; ++i) {
-    store_partial(to + i * 2048, make_float4(sums[4 * i], sums[4 * i + 1], sums[4 * i + 2],
-                                             sums[4 * i + 3]));
-  }
-}
-
-// So many loads on their way hide most of L2's latency.
-template <int Sums>
-__device__ __forceinline__ void take_sums(float (&sums)[Sums], const char* from) {
-  constexpr int kAtOnce = 8;
-#pragma unroll
-  for (int first = 0; first < Sums / 4; first += kAtOnce) {
-    float4 quads[kAtOnce];
-#pragma unroll
-    for (int i = 0; i < kAtOnce; ++i) {
-      if (first + i < Sums / 4) quads[i] = load_partial(from + (first + i) * 2048);
-    }
-#pragma unroll
-    for (int i = 0; i < kAtOnce; ++i) {
-      if (first + i >= Sums / 4) break;
-      sums[4 * (first + i)] += quads[i].x;
-      sums[4 * (first + i) + 1] += quads[i].y;
-      sums[4 * (first + i) + 2] += quads[i].z;
-      sums[4 * (first + i) + 3] += quads[i].w;
-    }
+    store_partial(to + i * Apart, make_float4(sums[4 * i], sums[4 * i + 1], sums[4 * i + 2],
+                                              sums[4 * i + 3]));
   }
 }

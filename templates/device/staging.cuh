@@ -51,5 +51,8 @@ __device__ __forceinline__ void add_quad_at(float (&sums)[Sums], int eight, unsi
   float part[4];
   take_quad_at(part, 0, from);
 #pragma unroll
-  for (int i = 0; i < 4; ++i) sums[4 * eight + i] += part[i];
+  for (int i = 0; i < 4; ++i) {
+    // In place and at once: put off until many parts have come, these would need their registers.
+    asm volatile("add.f32 %0, %0, %1;" : "+f"(sums[4 * eight + i]) : "f"(part[i]));
+  }
 }
