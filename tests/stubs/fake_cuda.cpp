@@ -165,7 +165,7 @@ CUresult launch(const CUlaunchConfig* config, CUfunction function, void** params
   const Library& library = *reinterpret_cast<Library*>(function);
   last.entry = library.entry;
   // Of a, b, scales, c, workspace and m among the arguments; tensor maps begin with their pointers.
-  constexpr int kPlain[] = {0, 1, 2, 3, 4, 5}, kMaps[] = {0, 3, 4, 2, 5, 6};
+  constexpr int kPlain[] = {0, 1, 2, 3, 4, 5}, kMaps[] = {0, 1, 3, 2, 4, 5};
   const int* const places = last.entry.rfind("marlin_wgmma", 0) == 0 ? kMaps : kPlain;
   for (int i = 0; i < 5; ++i) last.pointers[i] = *static_cast<void**>(params[places[i]]);
   last.m = *static_cast<int*>(params[places[5]]);

@@ -229,8 +229,6 @@ const Refused kRefusedWgmma[] = {
     {[](Shape&, Target&, Config& c) { c.warp_k = 64, c.burst = 4; },
      "burst = 4 is none of 1, 2, 4 or more than half of the 4 k16 steps"},
     {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 5; }, "blocks_per_sm = 5 is not in 1..4"},
-    {[](Shape&, Target&, Config& c) { c.early_weights = true; },
-     "early weights are for the decode family"},
     {[](Shape& s, Target&, Config& c) { s.m = 48, c.raster = 1; },
      "tile_m = 64 has eight tokens beyond m = 48"},
     {[](Shape& s, Target&, Config&) { s.n = 64; }, "tile_n = 128 has 64 columns beyond n = 64"},

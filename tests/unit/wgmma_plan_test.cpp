@@ -171,7 +171,9 @@ TEST(RandomWgmmaPlans, AStageIsWhatItsCopiesBring) {
       return c.config.tile_m * k * 2 + c.config.tile_n * k / 2 + scaled * groups * 2;
     };
     EXPECT_EQ(plan.stage_bytes, bytes(c.config.tile_n)) << c;
-    if (plan.tail_columns > 0) EXPECT_EQ(plan.tail_stage_bytes, bytes(plan.tail_columns)) << c;
+    if (plan.tail_columns > 0) {
+      EXPECT_EQ(plan.tail_stage_bytes, bytes(plan.tail_columns)) << c;
+    }
   }
 }
 

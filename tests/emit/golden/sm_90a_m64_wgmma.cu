@@ -374,7 +374,10 @@ __device__ __forceinline__ void add_quad_at(float (&sums)[Sums], int eight, unsi
   float part[4];
   take_quad_at(part, 0, from);
 #pragma unroll
-  for (int i = 0; i < 4; ++i) sums[4 * eight + i] += part[i];
+  for (int i = 0; i < 4; ++i) {
+    // In place and at once: put off until many parts have come, these would need their registers.
+    asm volatile("add.f32 %0, %0, %1;" : "+f"(sums[4 * eight + i]) : "f"(part[i]));
+  }
 }
 
 // sums[column, token] = weights[column, k] * tokens[k, token] + sums, for 64 columns, 64
@@ -403,20 +406,19 @@ static_assert(4 * 12544 <= 66640, "the rings fit");
 extern "C" __global__ void __launch_bounds__(384, 1)
 marlin_wgmma_64x4096x4096_g128(
     const __grid_constant__ TensorMap token_map, const __grid_constant__ TensorMap word_map,
-    const __grid_constant__ TensorMap output_map, const char* __restrict__ b,
-    const char* __restrict__ scales, char* __restrict__ workspace, int m) {
+    const __grid_constant__ TensorMap output_map, const char* __restrict__ scales,
+    char* __restrict__ workspace, int m) {
   extern __shared__ __align__(1024) char shared_memory[];
   const unsigned shared = shared_address(shared_memory);
   const unsigned warpgroup = __shfl_sync(~0u, threadIdx.x / 128, 0);
   const unsigned thread = threadIdx.x & 127, warp = thread / 32, lane = thread & 31;
 
   // ---- Which pieces of which tiles this block computes.
-  unsigned next_tile = blockIdx.x, slice, m_tile;
+  unsigned slice, m_tile;
   constexpr int k_first = 0, k_count = 64;
-  auto next_piece = [&]() {
-    if (next_tile >= 32) return false;
-    const unsigned tile = next_tile;
-    next_tile += 32;
+  auto find_piece = [&](unsigned piece) {
+    const unsigned tile = blockIdx.x + piece * 32;
+    if (tile >= 32) return false;
     slice = tile, m_tile = 0;
     return true;
   };
@@ -424,6 +426,9 @@ marlin_wgmma_64x4096x4096_g128(
   // ---- Barriers: a stage has arrived; a stage may be filled again.
   const unsigned full = shared + 66560, empty = shared + 66592;
   if (threadIdx.x == 0) {
+    fetch_map(&token_map);
+    fetch_map(&word_map);
+    fetch_map(&output_map);
     for (unsigned stage = 0; stage < 4; ++stage) {
       make_barrier(full + stage * 8, 1);
       make_barrier(empty + stage * 8, 8);  // warps
@@ -437,9 +442,6 @@ marlin_wgmma_64x4096x4096_g128(
     // ---- The producer: global -> shared memory, by one thread.
     give_registers<24>();
     if (thread == 0) {
-      fetch_map(&token_map);
-      fetch_map(&word_map);
-      fetch_map(&output_map);
       auto copy_scales = [&](unsigned stage, unsigned k_tile) {
         const unsigned bytes = 256;
         const char* from = scales + k_tile / 2 * 8192ll + slice * 256;
@@ -451,46 +453,21 @@ marlin_wgmma_64x4096x4096_g128(
         copy_box(shared + 32768 + stage * 4096, &word_map, slice * 128, k_tile * 4, full + stage * 8);
         copy_scales(stage, k_tile);
       };
-      // The same row by row, without waiting for the map to come from memory.
-      auto fill_words = [&](unsigned stage, unsigned k_tile) {
-        expect_bytes(full + stage * 8, 12544);
-        const unsigned bytes = 1024;
-        const char* from = b + k_tile * 131072ll + slice * 1024;
-        const unsigned to = shared + 32768 + stage * 4096;
-        copy_bytes(to, from, bytes, full + stage * 8);
-        copy_bytes(to + 1024, from + 32768, bytes, full + stage * 8);
-        copy_bytes(to + 2048, from + 65536, bytes, full + stage * 8);
-        copy_bytes(to + 3072, from + 98304, bytes, full + stage * 8);
-        copy_scales(stage, k_tile);
-      };
       auto copy_tokens = [&](unsigned stage, unsigned k_tile) {
         copy_box(shared + stage * 8192, &token_map, k_tile * 64, m_tile * 64, full + stage * 8);
       };
       unsigned stage = 0, parity = 1;
-      bool first = true;
-      int filled = 0;  // stages whose words are on their way already
-      while (next_piece()) {
-        // The first stages' words do not depend on the previous kernel.
-        if (first) {
-          first = false;
-          filled = min(4, k_count);
-          for (int i = 0; i < filled; ++i) fill_words(i, k_first + i);
-          wait_for_previous();
-        }
+      wait_for_previous();
+      for (unsigned piece = 0; find_piece(piece); ++piece) {
         #pragma unroll 1
         for (int i = k_first; i < k_first + k_count; ++i) {
-          if (filled > 0) {
-            --filled;
-          } else {
-            wait_for_phase(empty + stage * 8, parity);
-            copy_words(stage, i);
-          }
+          wait_for_phase(empty + stage * 8, parity);
+          copy_words(stage, i);
           copy_tokens(stage, i);
           stage = stage == 3 ? 0 : stage + 1;
           parity ^= stage == 0 ? 1 : 0;
         }
       }
-      if (first) wait_for_previous();
     }
   } else {
     // ---- A consumer: shared memory -> fragments -> sums.
@@ -505,7 +482,7 @@ marlin_wgmma_64x4096x4096_g128(
     unsigned scale_pairs[1][1];
     unsigned low[1], high[1];
     unsigned stage = 0, parity = 0;
-    while (next_piece()) {
+    for (unsigned piece = 0; find_piece(piece); ++piece) {
       wait_for_phase(full + stage * 8, parity);
       load_words(words[0], words_at + stage * 4096);
       load_words(words[1], words_at + stage * 4096 + 1024);
@@ -528,25 +505,25 @@ marlin_wgmma_64x4096x4096_g128(
         multiply(sums[0], fragments[0][0][0], token_tile + stage * 512, left < k_count);
         multiply(sums[0], fragments[0][1][0], token_tile + stage * 512 + 2, 1);
         close_products();
-        if (more) {
-          wait_for_phase(full + next * 8, next_parity);
-          load_words(words[0], words_at + next * 4096);
-          load_words(words[1], words_at + next * 4096 + 1024);
-        }
         wait_for_products<1>();
         if (left < k_count && lane == 0) arrive(empty + previous * 8);
         dequantise(fragments[1][0][0], words[2][0]);
         scale_weights(fragments[1][0][0], low[0], high[0]);
         dequantise(fragments[1][1][0], words[3][0]);
         scale_weights(fragments[1][1][0], low[0], high[0]);
+        if (more) {
+          wait_for_phase(full + next * 8, next_parity);
+          load_words(words[0], words_at + next * 4096);
+          load_words(words[1], words_at + next * 4096 + 1024);
+          load_words(words[2], words_at + next * 4096 + 2048);
+          load_words(words[3], words_at + next * 4096 + 3072);
+          load_words(scale_pairs[0], scales_at + next * 256);
+        }
         // Burst 2 of 2.
         open_products();
         multiply(sums[0], fragments[1][0][0], token_tile + stage * 512 + 4, 1);
         multiply(sums[0], fragments[1][1][0], token_tile + stage * 512 + 6, 1);
         close_products();
-        if (more) {
-          load_words(scale_pairs[0], scales_at + next * 256);
-        }
         wait_for_products<1>();
         if (more) {
           spread_scales(low[0], high[0], scale_pairs[0][0]);
@@ -554,8 +531,6 @@ marlin_wgmma_64x4096x4096_g128(
           scale_weights(fragments[0][0][0], low[0], high[0]);
           dequantise(fragments[0][1][0], words[1][0]);
           scale_weights(fragments[0][1][0], low[0], high[0]);
-          load_words(words[2], words_at + next * 4096 + 2048);
-          load_words(words[3], words_at + next * 4096 + 3072);
         }
         previous = stage, stage = next, parity = next_parity;
       }
