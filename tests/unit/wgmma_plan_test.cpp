@@ -70,6 +70,8 @@ TEST(WgmmaPlan, StripesWorkedByHand) {
                        {"shared_bytes", 215104},
                        {"counters", 10},
                        {"partial_tile", 131072},
+                       {"partial_quads", 4},
+                       {"partial_chunks", 8},
                        {"workspace_bytes", 65536 + 5 * 131072}});
 }
 
@@ -174,6 +176,18 @@ TEST(RandomWgmmaPlans, AStageIsWhatItsCopiesBring) {
     if (plan.tail_columns > 0) {
       EXPECT_EQ(plan.tail_stage_bytes, bytes(plan.tail_columns)) << c;
     }
+  }
+}
+
+TEST(RandomWgmmaPlans, PartialSumsComeInStagesThatHoldThem) {
+  for (const LegalCase& c : random_cases()) {
+    const Plan plan = make_plan(c.shape, c.target, c.config);
+    if (plan.striped_units == 0) continue;
+    const std::int64_t quads = 16 * std::int64_t{plan.partial_quads} * c.config.threads();
+    EXPECT_GE(plan.partial_quads, 1) << c;
+    EXPECT_LE(quads, plan.words_stage) << c;
+    EXPECT_GE(plan.partial_chunks * quads, plan.partial_tile) << c;
+    EXPECT_LT((plan.partial_chunks - 1) * quads, plan.partial_tile) << c;
   }
 }
 
