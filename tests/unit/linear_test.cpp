@@ -56,6 +56,8 @@ class LinearTest : public testing::Test {
     fake_cuda()->has_context = true;
     fake_cuda()->blocking_capture = false;
     fake_cuda()->captured_stream = nullptr;
+    fake_cuda()->cc_major = 9;
+    fake_cuda()->sms = 132;
     EXPECT_EQ(fake_cuda()->spoilt, 0);
     EXPECT_EQ(fake_cuda()->unrelaxed, 0);
   }
@@ -311,7 +313,10 @@ TEST_F(LinearTest, EachContextHasItsKernelsLoadedAndItsWorkspace) {
 }
 
 TEST_F(LinearTest, AWorkspaceThatGrowsKeepsTheOld) {
-  const Ladder ladder = this->ladder(weights_of(4096, 4096));
+  // An A100: all its kernels are stripes, which need more for more rows.
+  fake_cuda()->cc_major = 8;
+  fake_cuda()->sms = 108;
+  const Ladder ladder = this->ladder(weights_of(4096, 14336));
   std::size_t had = 0;
   const void* used = nullptr;
   int grown = 0;
