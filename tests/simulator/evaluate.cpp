@@ -1,12 +1,12 @@
 // Expressions of an emitted kernel -> the values of all threads of a block. The arithmetic of C++,
-// except that an overflow throws. Entry point: Block::evaluate.
+// except that an overflow throws. Entry point: Strand::evaluate.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
-#include "tests/simulator/block.h"
+#include "tests/simulator/strand.h"
 
 namespace marlin::simulator {
 
@@ -57,7 +57,7 @@ bool fits(Type type, std::int64_t value) {
 
 }  // namespace
 
-Value Block::evaluate(const Node& node) {
+Value Strand::evaluate(const Node& node) {
   switch (node.kind) {
     case Kind::number: return number(node);
     case Kind::name: return load(place(node));
@@ -76,18 +76,20 @@ Value Block::evaluate(const Node& node) {
   }
 }
 
-Value Block::load(const Place& place) const {
+Value Strand::load(const Place& place) const {
   if (place.depth != place.variable->dimensions.size()) fail("an array as a value");
+  const std::size_t slots = slots_of(place.type);
+  for (std::size_t s = 0; s < slots; ++s) touch(place, s);
   const auto first =
       place.variable->slots.begin() + static_cast<std::ptrdiff_t>(place.first * threads_);
-  return {place.type, {first, first + slots_of(place.type) * threads_}};
+  return {place.type, {first, first + static_cast<std::ptrdiff_t>(slots * threads_)}};
 }
 
-Value Block::constant(Type type, std::int64_t value) const {
+Value Strand::constant(Type type, std::int64_t value) const {
   return {type, std::vector<std::int64_t>(threads_, value)};
 }
 
-Value Block::number(const Node& node) const {
+Value Strand::number(const Node& node) const {
   const bool unsigned_one = node.text.ends_with("u");
   return constant(node.wide      ? Type::long_integer
                   : unsigned_one ? Type::unsigned_integer
@@ -95,7 +97,7 @@ Value Block::number(const Node& node) const {
                   node.numbers[0]);
 }
 
-std::int64_t Block::uniform(const Value& value) const {
+std::int64_t Strand::uniform(const Value& value) const {
   std::int64_t found = 0;
   bool any = false;
   for (int t = 0; t < threads_; ++t) {
@@ -107,13 +109,13 @@ std::int64_t Block::uniform(const Value& value) const {
   return found;
 }
 
-std::vector<bool> Block::truth(const Value& value) const {
+std::vector<bool> Strand::truth(const Value& value) const {
   std::vector<bool> result(threads_);
   for (int t = 0; t < threads_; ++t) result[t] = value.slots[t] != 0;
   return result;
 }
 
-Value Block::index(const Node& node) {
+Value Strand::index(const Node& node) {
   if (node.kids[0].text != "kStripes") return load(place(node));
   const std::int64_t at = uniform(evaluate(node.kids[1]));
   if (at < 0 || at >= static_cast<std::int64_t>(kernel_.stripes.size())) fail("no such stripe");
@@ -124,18 +126,18 @@ Value Block::index(const Node& node) {
   return stripe;
 }
 
-Value Block::field(const Node& node) {
+Value Strand::field(const Node& node) {
   const std::string& of = node.kids[0].text;
   if (of == "threadIdx" && node.text == "x") {
     Value value = constant(Type::unsigned_integer, 0);
-    for (int t = 0; t < threads_; ++t) value.slots[t] = t;
+    for (int t = 0; t < threads_; ++t) value.slots[t] = id(t);
     return value;
   }
-  if (of == "blockIdx") return constant(Type::unsigned_integer, block_index_[node.text[0] - 'x']);
+  if (of == "blockIdx") return constant(Type::unsigned_integer, block_.index[node.text[0] - 'x']);
   return load(place(node));
 }
 
-Value Block::unary(const Node& node) {
+Value Strand::unary(const Node& node) {
   if (node.text == "++" || node.text == "--") return step(node, false);
   Value value = evaluate(node.kids[0]);
   for (std::int64_t& slot : value.slots) {
@@ -146,7 +148,7 @@ Value Block::unary(const Node& node) {
   return value;
 }
 
-Value Block::step(const Node& node, bool value_before) {
+Value Strand::step(const Node& node, bool value_before) {
   const Place at = place(node.kids[0]);
   const Value before = load(at);
   const Value after = arithmetic(node.text.substr(1), before, constant(Type::integer, 1));
@@ -154,12 +156,12 @@ Value Block::step(const Node& node, bool value_before) {
   return value_before ? before : after;
 }
 
-Value Block::binary(const Node& node) {
+Value Strand::binary(const Node& node) {
   const Value left = evaluate(node.kids[0]);
   return arithmetic(node.text, left, evaluate(node.kids[1]));
 }
 
-Value Block::arithmetic(const std::string& op, const Value& left, const Value& right) {
+Value Strand::arithmetic(const std::string& op, const Value& left, const Value& right) {
   const bool shift = op == "<<" || op == ">>";
   const bool reals = left.type == Type::real && right.type == Type::real;
   if (reals && op != "*") fail("no model of " + op + " of reals");
@@ -180,7 +182,7 @@ Value Block::arithmetic(const std::string& op, const Value& left, const Value& r
   return result;
 }
 
-Value Block::update(const Node& node) {
+Value Strand::update(const Node& node) {
   if (node.kids[0].kind == Kind::unary && node.kids[0].text == "*") return store_output(node);
   Value value = evaluate(node.kids[1]);
   const Place at = place(node.kids[0]);
@@ -190,14 +192,14 @@ Value Block::update(const Node& node) {
 }
 
 // "*reinterpret_cast<unsigned*>(address) = two halves", the only store through a pointer.
-Value Block::store_output(const Node& node) {
+Value Strand::store_output(const Node& node) {
   const Value value = evaluate(node.kids[1]), to = evaluate(node.kids[0].kids[0]);
   if (node.text != "=" || to.type != Type::pointer || value.type != Type::unsigned_integer) {
     fail("no model of this store");
   }
-  require_done(*arguments_.c);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
+    require_done(*arguments_.c, t);
     if (!arguments_.c->holds(to.slots[t])) fail("an output outside C");
     const auto halves = static_cast<std::uint32_t>(value.slots[t]);
     std::memcpy(arguments_.c->write(to.slots[t], 4), &halves, 4);
@@ -205,7 +207,7 @@ Value Block::store_output(const Node& node) {
   return value;
 }
 
-Value Block::choice(const Node& node) {
+Value Strand::choice(const Node& node) {
   const std::vector<bool> yes = truth(evaluate(node.kids[0]));
   const std::vector<bool> before = active_;
   for (int t = 0; t < threads_; ++t) active_[t] = before[t] && yes[t];
@@ -221,16 +223,17 @@ Value Block::choice(const Node& node) {
   return result;
 }
 
-Value Block::cast(const Node& node) {
+Value Strand::cast(const Node& node) {
   Value value = evaluate(node.kids[0]);
   if (node.text == "int") value.type = Type::integer;
+  if (node.text == "unsigned") value.type = Type::unsigned_integer;
   for (int t = 0; t < threads_; ++t) {
     if (active_[t] && !fits(value.type, value.slots[t])) fail("a cast that changes the number");
   }
   return value;
 }
 
-Value Block::braces(const Node& node) {
+Value Strand::braces(const Node& node) {
   Value value{Type::share, {}};
   for (const Node& kid : node.kids) {
     const Value part = evaluate(kid);
@@ -239,12 +242,9 @@ Value Block::braces(const Node& node) {
   return value;
 }
 
-Value Block::call(const Node& node) {
+Value Strand::call(const Node& node) {
   const auto lambda = lambdas_.find(node.text);
-  if (lambda != lambdas_.end()) {
-    call_lambda(*lambda->second, node);
-    return {};
-  }
+  if (lambda != lambdas_.end()) return call_lambda(*lambda->second, node);
   const auto primitive = primitives().find(node.text);
   if (primitive == primitives().end()) fail("no model of the primitive " + node.text);
   return (this->*primitive->second)(node);

@@ -1,6 +1,6 @@
-// Runs the text of an emitted kernel on the CPU, block after block. All threads of a block go
-// through a statement together; what real threads may do in another order is caught by the record
-// of shared memory (memory.h), not by trying orders.
+// Runs the text of an emitted kernel on the CPU. All threads of a block, or of a warpgroup where
+// these part, go through a statement together; what real threads may do in another order is caught
+// by the record of who knows of whose accesses (memory.h), not by trying orders.
 //
 // The device primitives (templates/device/) are modelled here from the PTX manual and from what
 // their comments promise; everything else, every address and every loop bound, is read from the
@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "codegen/plan.h"
 #include "tests/simulator/memory.h"
 #include "tests/simulator/syntax.h"
 
@@ -23,9 +24,18 @@ struct LaunchShape {
   int shared_bytes = 0;
   int cluster = 1;      // blocks, along x
   int group_warps = 1;  // warps that meet at barriers of their own: so many in a row
+  bool warpgroups_part = false;  // each goes its own way
+  bool all_at_once = false;      // blocks wait for others outside their cluster
   // Whether the kernel may start before the one before it is done: it touches neither tokens nor
   // output before it has waited for that one.
   bool dependent = false;
+};
+
+// A matrix in memory and the box of it that one tensor copy moves.
+struct TensorMap {
+  Buffer* matrix = nullptr;
+  TensorBox box;
+  std::int64_t rows = 0;
 };
 
 struct Arguments {
@@ -35,16 +45,17 @@ struct Arguments {
   Buffer* c = nullptr;
   Buffer* workspace = nullptr;
   int m = 0;
+  std::map<std::string, TensorMap> maps;  // by the names of the parameters
 };
 
 // Warp-wide accesses of shared memory by the primitive that makes them.
 using BankCounts = std::map<std::string, BankCount>;
 
-// Runs the blocks in this order (numbers x + grid_x * (y + grid_y * z)), those of a cluster
-// together when its first one comes. Throws std::runtime_error with the line of the source on
-// anything a kernel must not do: a race or a stray access, a divergent barrier, an integer
-// overflow, something the model does not know.
+// Runs the blocks in an order drawn from the seed (0: ascending), those of a cluster together when
+// its first one comes. Throws std::runtime_error with the line of the source on anything a kernel
+// must not do: a race or a stray access, a divergent barrier, a deadlock, an integer overflow,
+// something the model does not know.
 BankCounts run(const Kernel& kernel, const LaunchShape& launch, const Arguments& arguments,
-               const std::vector<int>& block_order);
+               unsigned order_seed);
 
 }  // namespace marlin::simulator

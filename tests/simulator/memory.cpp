@@ -18,6 +18,7 @@ Buffer::Buffer(std::string buffer_name, std::int64_t number, std::int64_t size, 
       bytes(static_cast<std::size_t>(size), fill),
       reads(static_cast<std::size_t>((size + grain_bytes - 1) / grain_bytes)),
       writes(reads.size()),
+      writers(reads.size()),
       grain(grain_bytes) {}
 
 bool Buffer::holds(std::int64_t address) const {
@@ -51,52 +52,41 @@ std::uint8_t* Buffer::write(std::int64_t address, int size) {
   return found;
 }
 
-void Touch::add(const Now& now) {
-  const int warp = now.thread / 32;
-  if (epoch_ != now.block_epoch) {
-    *this = {};
-    epoch_ = now.block_epoch;
-    group_ = now.group;
-  } else if (group_ != now.group) {
-    group_ = kMany;
-    return;
-  }
-  if (warp_ < 0 || group_epoch_ != now.group_epoch) {
-    group_epoch_ = now.group_epoch;
-    warp_ = warp;
-    warp_epoch_ = now.warp_epoch;
-    thread_ = now.thread;
-  } else if (warp_ != warp) {
-    warp_ = kMany;
-  } else if (warp_epoch_ != now.warp_epoch) {
-    warp_epoch_ = now.warp_epoch;
-    thread_ = now.thread;
-  } else if (thread_ != now.thread) {
-    thread_ = kMany;
-  }
-}
-
-bool Touch::races(const Now& now) const {
-  if (epoch_ != now.block_epoch) return false;
-  if (group_ != now.group) return true;
-  if (group_epoch_ != now.group_epoch) return false;
-  return warp_ != now.thread / 32 || (warp_epoch_ == now.warp_epoch && thread_ != now.thread);
-}
-
-SharedMemory::SharedMemory(std::uint32_t base, int size, int warps, int group_warps)
-    : base_(base),
+SharedMemory::SharedMemory(Clocks& clocks, std::uint32_t base, int size, int warps)
+    : clocks_(clocks),
+      first_agent_(clocks.add_agents(warps)),
+      base_(base),
       words_(static_cast<std::size_t>(size / 4)),
-      group_warps_(group_warps),
-      group_epochs_(warps / group_warps, 0),
-      warp_epochs_(warps, 0) {}
+      warp_epochs_(warps, 0),
+      unshown_(warps) {}
 
-void SharedMemory::block_barrier() { ++block_epoch_; }
-void SharedMemory::group_barrier(int group) { ++group_epochs_[group]; }
+void SharedMemory::meet(int first_warp, int warps) {
+  clocks_.meet(first_agent_ + first_warp, warps);
+  for (int warp = first_warp; warp < first_warp + warps; ++warp) warp_barrier(warp);
+}
+
 void SharedMemory::warp_barrier(int warp) { ++warp_epochs_[warp]; }
 
-Touch::Now SharedMemory::now(int thread) const {
-  const int warp = thread / 32, group = warp / group_warps_;
-  return {thread, group, block_epoch_, group_epochs_[group], warp_epochs_[warp]};
+Access SharedMemory::now(int thread) const {
+  return {agent(thread), clocks_.time(agent(thread)), thread, warp_epochs_[thread / 32]};
+}
+
+// Threads of a warp are ordered by its barriers, agents by what they know of each other.
+bool SharedMemory::ordered(const Access& before, const Access& now) const {
+  if (before.agent < 0) return true;
+  if (before.agent != now.agent) return clocks_.knows(now.agent, before.agent, before.time);
+  return before.warp_epoch != now.warp_epoch || before.thread == now.thread;
+}
+
+void SharedMemory::note_read(Word& word, const Access& now) {
+  for (Access& read : word.reads) {
+    if (read.agent != now.agent) continue;
+    const bool together = read.warp_epoch == now.warp_epoch && read.thread != now.thread;
+    read = now;
+    if (together) read.thread = Access::kMany;
+    return;
+  }
+  word.reads.push_back(now);
 }
 
 void SharedMemory::fail(const std::string& what, std::uint32_t address, int thread) const {
@@ -114,37 +104,53 @@ void SharedMemory::require_aligned(std::uint32_t address, std::uint32_t size) co
   if (address % size != 0) fail(fmt::format("not aligned to {}", size), address, -1);
 }
 
-std::uint32_t SharedMemory::load(int thread, std::uint32_t address) {
-  Word& found = word(address);
-  if (found.written.races(now(thread))) {
-    fail("read without a barrier since it was written", address, thread);
+const SharedMemory::Word& SharedMemory::readable(const Access& now, std::uint32_t address) {
+  const Word& found = word(address);
+  if (!ordered(found.written, now)) {
+    fail("read without a barrier since it was written", address, now.thread);
   }
-  if (found.in_flight) fail("read while a copy to it is on its way", address, thread);
-  found.read.add(now(thread));
-  return found.value;
+  if (found.in_flight) fail("read while a copy to it is on its way", address, now.thread);
+  return found;
 }
 
-void SharedMemory::check_writable(const Word& word, int thread, std::uint32_t address) const {
-  if (word.in_flight) fail("written while a copy to it is on its way", address, thread);
-  if (word.read.races(now(thread))) {
-    fail("written without a barrier since it was read", address, thread);
+std::uint32_t SharedMemory::load(int thread, std::uint32_t address) {
+  readable(now(thread), address);
+  note_read(word(address), now(thread));
+  return word(address).value;
+}
+
+void SharedMemory::check_writable(const Word& word, const Access& now,
+                                  std::uint32_t address) const {
+  if (word.in_flight) fail("written while a copy to it is on its way", address, now.thread);
+  if (word.held > 0) fail("written while something asynchronous reads it", address, now.thread);
+  for (const Access& read : word.reads) {
+    if (!ordered(read, now)) {
+      fail("written without a barrier since it was read", address, now.thread);
+    }
   }
-  if (word.written.races(now(thread))) {
-    fail("written by two threads without a barrier between", address, thread);
+  if (!ordered(word.written, now)) {
+    fail("written by two threads without a barrier between", address, now.thread);
   }
+}
+
+void SharedMemory::replace(Word& word, const Access& now, std::uint32_t value) {
+  word.value = value;
+  word.written = now;
+  word.reads.clear();
 }
 
 void SharedMemory::store(int thread, std::uint32_t address, std::uint32_t value) {
   Word& found = word(address);
-  check_writable(found, thread, address);
-  found.value = value;
-  found.written.add(now(thread));
+  check_writable(found, now(thread), address);
+  replace(found, now(thread), value);
+  found.shown = false;
+  unshown_[thread / 32].push_back(address);
 }
 
 void SharedMemory::start_copy(int thread, std::uint32_t address) {
   for (int i = 0; i < 16; i += 4) {
     Word& found = word(address + i);
-    check_writable(found, thread, address + i);
+    check_writable(found, now(thread), address + i);
     found.in_flight = true;
   }
 }
@@ -152,25 +158,36 @@ void SharedMemory::start_copy(int thread, std::uint32_t address) {
 void SharedMemory::land_copy(int thread, std::uint32_t address, const std::uint8_t* bytes) {
   for (int i = 0; i < 16; i += 4) {
     Word& found = word(address + i);
-    std::memcpy(&found.value, bytes + i, 4);
+    std::uint32_t value = 0;
+    std::memcpy(&value, bytes + i, 4);
     found.in_flight = false;
-    found.written.add(now(thread));
+    replace(found, now(thread), value);
   }
 }
 
-void SharedMemory::receive(std::uint32_t address, std::uint32_t value) {
+void SharedMemory::receive(int sender, int arrival, int time, std::uint32_t address,
+                           std::uint32_t value) {
   Word& found = word(address);
-  if (found.in_flight || !found.written.never() || !found.read.never()) {
-    fail("sent by another block to a word in use", address, -1);
-  }
-  found.value = value;
-  found.in_flight = true;
-  received_.push_back(address);
+  check_writable(found, {sender, clocks_.time(sender), -1, -1}, address);
+  replace(found, {arrival, time, -1, -1}, value);
+  found.shown = true;
 }
 
-void SharedMemory::land_received() {
-  for (const std::uint32_t address : received_) word(address).in_flight = false;
-  received_.clear();
+std::uint32_t SharedMemory::hold(int thread, std::uint32_t address, bool by_copy) {
+  const Word& found = readable(now(thread), address);
+  if (by_copy && !found.shown) fail("copied without a fence since it was stored", address, thread);
+  ++word(address).held;
+  return found.value;
+}
+
+void SharedMemory::let_go(int thread, std::uint32_t address) {
+  --word(address).held;
+  note_read(word(address), now(thread));
+}
+
+void SharedMemory::show_to_copies(int warp) {
+  for (const std::uint32_t address : unshown_[warp]) word(address).shown = true;
+  unshown_[warp].clear();
 }
 
 void count_banks(BankCount& count, const std::vector<std::uint32_t>& lanes,

@@ -1,5 +1,5 @@
 // Calls of device primitives -> their effect on registers and memories.
-// Entry point: Block::primitives.
+// Entry point: Strand::primitives.
 #include <fmt/format.h>
 
 #include <array>
@@ -9,81 +9,92 @@
 #include <stdexcept>
 
 #include "tests/reference/model.h"
-#include "tests/simulator/block.h"
+#include "tests/simulator/halves.h"
+#include "tests/simulator/strand.h"
 
 namespace marlin::simulator {
 
-namespace {
-
-float half_value(std::uint32_t half) {
-  static const std::vector<float> values = [] {
-    std::vector<float> table;
-    for (int i = 0; i < 65536; ++i) {
-      table.push_back(static_cast<float>(reference::half_value(static_cast<std::uint16_t>(i))));
-    }
-    return table;
-  }();
-  return values[half & 0xffff];
-}
-float low_half(std::int64_t pair) { return half_value(static_cast<std::uint32_t>(pair)); }
-float high_half(std::int64_t pair) { return half_value(static_cast<std::uint32_t>(pair) >> 16); }
-std::int64_t pair_of(double low, double high) {
-  return static_cast<std::uint32_t>(reference::nearest_half(high)) << 16 |
-         reference::nearest_half(low);
-}
-
-}  // namespace
-
-const std::unordered_map<std::string, Block::Primitive>& Block::primitives() {
+const std::unordered_map<std::string, Strand::Primitive>& Strand::primitives() {
   static const std::unordered_map<std::string, Primitive> table = {
-      {"shared_address", &Block::shared_address},
-      {"min", &Block::minimum},
-      {"copy16", &Block::copy16},
-      {"close_stage", &Block::close_stage},
-      {"wait_for_stage", &Block::wait_for_stage},
-      {"__syncwarp", &Block::sync_warp},
-      {"__syncthreads", &Block::sync_threads},
-      {"load_words", &Block::load_words},
-      {"load_tokens", &Block::load_tokens},
-      {"dequantise", &Block::dequantise},
-      {"scale_weights", &Block::scale_weights},
-      {"spread_scales", &Block::spread_scales},
-      {"mma", &Block::multiply},
-      {"mma_first", &Block::multiply},
-      {"widen", &Block::widen},
-      {"add_scaled", &Block::add_scaled},
-      {"clear", &Block::clear},
-      {"stage_sums", &Block::stage_sums},
-      {"load_quad", &Block::load_quad},
-      {"add_quad", &Block::add_quad},
-      {"scale_quad", &Block::scale_quad},
-      {"store_quad", &Block::store_quad},
-      {"store_partial", &Block::store_partial},
-      {"load_partial", &Block::load_partial},
-      {"channel_scales_of", &Block::channel_scales_of},
-      {"arrive_last", &Block::arrive_last},
-      {"launch_dependents", &Block::launch_dependents},
-      {"wait_for_previous", &Block::wait_for_previous},
-      {"load16", &Block::load16},
-      {"store16", &Block::store16},
-      {"meet", &Block::meet},
-      {"expect_sums", &Block::expect_sums},
-      {"arrive_at_cluster", &Block::arrive_at_cluster},
-      {"wait_for_cluster", &Block::wait_for_cluster},
-      {"send_sums", &Block::send_sums},
-      {"wait_for_sums", &Block::wait_for_sums},
-      {"keep_sums", &Block::keep_sums},
-      {"load_pair", &Block::load_pair},
-      {"add_pair", &Block::add_pair},
-      {"trade", &Block::trade},
-      {"channel_scale_of", &Block::channel_scale_of},
+      {"shared_address", &Strand::shared_address},
+      {"min", &Strand::minimum},
+      {"max", &Strand::maximum},
+      {"copy16", &Strand::copy16},
+      {"close_stage", &Strand::close_stage},
+      {"wait_for_stage", &Strand::wait_for_stage},
+      {"__syncwarp", &Strand::sync_warp},
+      {"__syncthreads", &Strand::sync_threads},
+      {"load_words", &Strand::load_words},
+      {"load_tokens", &Strand::load_tokens},
+      {"dequantise", &Strand::dequantise},
+      {"scale_weights", &Strand::scale_weights},
+      {"spread_scales", &Strand::spread_scales},
+      {"mma", &Strand::multiply},
+      {"mma_first", &Strand::multiply},
+      {"widen", &Strand::widen},
+      {"add_scaled", &Strand::add_scaled},
+      {"clear", &Strand::clear},
+      {"stage_sums", &Strand::stage_sums},
+      {"load_quad", &Strand::load_quad},
+      {"add_quad", &Strand::add_quad},
+      {"scale_quad", &Strand::scale_quad},
+      {"store_quad", &Strand::store_quad},
+      {"store_partial", &Strand::store_partial},
+      {"load_partial", &Strand::load_partial},
+      {"channel_scales_of", &Strand::channel_scales_of},
+      {"arrive_last", &Strand::arrive_last},
+      {"launch_dependents", &Strand::launch_dependents},
+      {"wait_for_previous", &Strand::wait_for_previous},
+      {"load16", &Strand::load16},
+      {"store16", &Strand::store16},
+      {"meet", &Strand::meet},
+      {"expect_sums", &Strand::expect_sums},
+      {"arrive_at_cluster", &Strand::arrive_at_cluster},
+      {"wait_for_cluster", &Strand::wait_for_cluster},
+      {"send_sums", &Strand::send_sums},
+      {"wait_for_sums", &Strand::wait_for_sums},
+      {"keep_sums", &Strand::keep_sums},
+      {"load_pair", &Strand::load_pair},
+      {"add_pair", &Strand::add_pair},
+      {"trade", &Strand::trade},
+      {"channel_scale_of", &Strand::channel_scale_of},
+      {"make_barrier", &Strand::make_barrier},
+      {"publish_barriers", &Strand::publish_barriers},
+      {"expect_bytes", &Strand::expect_bytes},
+      {"arrive", &Strand::arrive},
+      {"arrive_in_cluster", &Strand::arrive_in_cluster},
+      {"wait_for_phase", &Strand::wait_for_phase},
+      {"meet_cluster", &Strand::meet_cluster},
+      {"fetch_map", &Strand::fetch_map},
+      {"copy_box", &Strand::copy_box},
+      {"copy_box_to_all", &Strand::copy_box_to_all},
+      {"copy_bytes", &Strand::copy_bytes},
+      {"show_to_copies", &Strand::show_to_copies},
+      {"store_box", &Strand::store_box},
+      {"close_stores", &Strand::close_stores},
+      {"wait_for_stores", &Strand::wait_for_stores},
+      {"raise_flag", &Strand::raise_flag},
+      {"take_flags", &Strand::take_flags},
+      {"__shfl_sync", &Strand::first_lane},
+      {"take_registers", &Strand::set_registers},
+      {"give_registers", &Strand::set_registers},
+      {"open_products", &Strand::open_products},
+      {"close_products", &Strand::close_products},
+      {"wait_for_products", &Strand::wait_for_products},
+      {"describe_tokens", &Strand::describe_tokens},
+      {"multiply", &Strand::multiply_tile},
+      {"scale_sums", &Strand::scale_sums},
+      {"stage_tokens", &Strand::stage_tokens},
+      {"take_quad_at", &Strand::take_quad_at},
+      {"add_quad_at", &Strand::add_quad_at},
+      {"give_sums", &Strand::give_sums},
   };
   return table;
 }
 
 // ---- What the primitives share.
 
-Buffer& Block::buffer_at(std::int64_t address) const {
+Buffer& Strand::buffer_at(std::int64_t address) const {
   for (Buffer* buffer :
        {arguments_.a, arguments_.b, arguments_.scales, arguments_.c, arguments_.workspace}) {
     if (buffer->holds(address)) return *buffer;
@@ -91,7 +102,7 @@ Buffer& Block::buffer_at(std::int64_t address) const {
   throw std::runtime_error("an address outside every array");
 }
 
-void Block::count(const std::string& primitive, const std::vector<std::int64_t>& addresses,
+void Strand::count(const std::string& primitive, const std::vector<std::int64_t>& addresses,
                   int width) {
   std::vector<std::uint32_t> lanes(32);
   std::vector<bool> active(32);
@@ -99,98 +110,107 @@ void Block::count(const std::string& primitive, const std::vector<std::int64_t>&
     for (int lane = 0; lane < 32; ++lane) {
       lanes[lane] = static_cast<std::uint32_t>(addresses[32 * warp + lane]);
       active[lane] = active_[32 * warp + lane];
-      if (active[lane]) shared_.require_aligned(lanes[lane], static_cast<std::uint32_t>(width));
+      if (active[lane]) block_.shared.require_aligned(lanes[lane], static_cast<std::uint32_t>(width));
     }
     count_banks(banks_[primitive], lanes, active, width);
   }
 }
 
-void Block::require_whole_warps() const {
+void Strand::require_whole_warps() const {
   for (int t = 0; t < threads_; ++t) {
     if (active_[t] != active_[t / 32 * 32]) fail("half a warp at a warp-wide instruction");
   }
 }
 
-void Block::require_all() const {
+void Strand::require_all() const {
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) fail("a block barrier that not all threads reach");
   }
 }
 
-Value Block::shared_address(const Node& call) {
+Value Strand::shared_address(const Node& call) {
   Value value = evaluate(call.kids[0]);
   for (std::int64_t& slot : value.slots) slot = static_cast<std::uint32_t>(slot);
   value.type = Type::unsigned_integer;
   return value;
 }
 
-Value Block::minimum(const Node& call) {
-  Value left = evaluate(call.kids[0]);
-  const Value right = evaluate(call.kids[1]);
-  if (left.type != right.type) fail("min of two types");
-  for (int t = 0; t < threads_; ++t) left.slots[t] = std::min(left.slots[t], right.slots[t]);
-  return left;
+Value Strand::smaller(const Node& call, bool larger) {
+  const Value left = evaluate(call.kids[0]), right = evaluate(call.kids[1]);
+  const Value is_less = arithmetic("<", left, right);
+  Value result = arithmetic("+", left, constant(right.type, 0));  // of the type of both
+  for (int t = 0; t < threads_; ++t) {
+    if ((is_less.slots[t] != 0) == larger) result.slots[t] = right.slots[t];
+  }
+  return result;
 }
+Value Strand::minimum(const Node& call) { return smaller(call, false); }
+Value Strand::maximum(const Node& call) { return smaller(call, true); }
 
 // ---- Copies and barriers.
 
-Value Block::copy16(const Node& call) {
+Value Strand::copy16(const Node& call) {
   const Value to = evaluate(call.kids[0]), from = evaluate(call.kids[1]);
   count("copy16", to.slots, 16);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
     const auto address = static_cast<std::uint32_t>(to.slots[t]);
-    shared_.start_copy(t, address);
+    block_.shared.start_copy(id(t), address);
     Buffer& buffer = buffer_at(from.slots[t]);
-    require_done(buffer);
+    require_done(buffer, t);
     stages_[t].back().push_back({address, buffer.read(from.slots[t], 16)});
   }
   return {};
 }
 
-Value Block::close_stage(const Node&) {
+Value Strand::close_stage(const Node&) {
   for (int t = 0; t < threads_; ++t) {
     if (active_[t]) stages_[t].emplace_back();
   }
   return {};
 }
 
-Value Block::wait_for_stage(const Node& call) {
+Value Strand::wait_for_stage(const Node& call) {
   const auto pending = static_cast<std::size_t>(call.numbers[0]);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
     if (!stages_[t].back().empty()) fail("a wait with copies in no closed stage");
     while (stages_[t].size() > pending + 1) {
-      for (const Copy& copy : stages_[t].front()) shared_.land_copy(t, copy.to, copy.from);
+      for (const Copy& copy : stages_[t].front()) block_.shared.land_copy(id(t), copy.to, copy.from);
       stages_[t].pop_front();
     }
   }
   return {};
 }
 
-Value Block::sync_warp(const Node&) {
+Value Strand::sync_warp(const Node&) {
   require_whole_warps();
   for (int warp = 0; warp < threads_ / 32; ++warp) {
-    if (active_[32 * warp]) shared_.warp_barrier(warp);
+    if (active_[32 * warp]) block_.shared.warp_barrier(first_thread_ / 32 + warp);
   }
   return {};
 }
 
-Value Block::sync_threads(const Node&) {
+Value Strand::sync_threads(const Node&) {
   require_all();
-  shared_.block_barrier();
+  Meeting& whole = block_.whole;
+  const int mine = whole.arrive();
+  if (whole.generation != mine) block_.shared.meet(0, launch_.threads / 32);
+  crew_.wait_until([&] { return whole.generation != mine; },
+                   [] { return "a block barrier that not all threads reach"; });
   return {};
 }
 
 // ---- Fragments.
 
-Value Block::load_words(const Node& call) {
+Value Strand::load_words(const Node& call) {
   const Place words = place(call.kids[0]);
   const Value from = evaluate(call.kids[1]);
-  count("load_words", from.slots, 16);
+  const auto width = static_cast<std::uint32_t>(extent(words));
+  count(fmt::format("load_words of {}", width), from.slots, static_cast<int>(4 * width));
   for (int t = 0; t < threads_; ++t) {
-    for (std::uint32_t i = 0; active_[t] && i < 4; ++i) {
-      slot(words, i, t) = shared_.load(t, static_cast<std::uint32_t>(from.slots[t]) + 4 * i);
+    for (std::uint32_t i = 0; active_[t] && i < width; ++i) {
+      slot(words, i, t) = block_.shared.load(id(t), static_cast<std::uint32_t>(from.slots[t]) + 4 * i);
     }
   }
   return {};
@@ -198,7 +218,7 @@ Value Block::load_words(const Node& call) {
 
 // ldmatrix: matrix i takes its eight rows of sixteen bytes from lanes 8 i .. 8 i + 7, and lane l
 // gets word l % 4 of row l / 4.
-Value Block::load_tokens(const Node& call) {
+Value Strand::load_tokens(const Node& call) {
   require_whole_warps();
   const std::size_t tiles = call.kids.size() - 1;
   const Value from = evaluate(call.kids.back());
@@ -211,12 +231,12 @@ Value Block::load_tokens(const Node& call) {
       for (std::size_t row = 0; row < 8; ++row) {
         rows[row] = static_cast<std::uint32_t>(from.slots[32 * warp + 8 * matrix + row]);
         first_eight[row] = true;
-        shared_.require_aligned(rows[row], 16);
+        block_.shared.require_aligned(rows[row], 16);
       }
       count_banks(banks_["load_tokens"], rows, first_eight, 16);
       for (int lane = 0; lane < 32; ++lane) {
         const int t = 32 * warp + lane;
-        slot(tile, matrix % 2, t) = shared_.load(t, rows[lane / 4] + lane % 4 * 4);
+        slot(tile, matrix % 2, t) = block_.shared.load(id(t), rows[lane / 4] + lane % 4 * 4);
       }
     }
   }
@@ -224,7 +244,7 @@ Value Block::load_tokens(const Node& call) {
 }
 
 // Nibbles 0, 4 | 2, 6 | 1, 5 | 3, 7 of the word as four pairs, minus 8.
-Value Block::dequantise(const Node& call) {
+Value Strand::dequantise(const Node& call) {
   const Place weights = place(call.kids[0]);
   const Value word = evaluate(call.kids[1]);
   static constexpr std::array kLow = {0, 2, 1, 3};
@@ -237,7 +257,7 @@ Value Block::dequantise(const Node& call) {
   return {};
 }
 
-Value Block::scale_weights(const Node& call) {
+Value Strand::scale_weights(const Node& call) {
   const Place weights = place(call.kids[0]);
   const Value scales[2] = {evaluate(call.kids[1]), evaluate(call.kids[2])};
   for (int t = 0; t < threads_; ++t) {
@@ -251,7 +271,7 @@ Value Block::scale_weights(const Node& call) {
   return {};
 }
 
-Value Block::spread_scales(const Node& call) {
+Value Strand::spread_scales(const Node& call) {
   const Place low = place(call.kids[0]), high = place(call.kids[1]);
   const Value pair = evaluate(call.kids[2]);
   for (int t = 0; t < threads_; ++t) {
@@ -264,7 +284,7 @@ Value Block::spread_scales(const Node& call) {
 
 // mma.m16n8k16, "row.col": lane 4 g + t holds A rows g, g + 8 at k = 2 t + {0, 1}, then both at k +
 // 8; B column g at k = 2 t + {0, 1}, then k + 8; D rows g, then g + 8 at columns 2 t + {0, 1}.
-Value Block::multiply(const Node& call) {
+Value Strand::multiply(const Node& call) {
   require_whole_warps();
   const Place d = place(call.kids[0]), a = place(call.kids[1]), b = place(call.kids[2]);
   const bool first = call.text == "mma_first";
@@ -295,7 +315,7 @@ Value Block::multiply(const Node& call) {
   return {};
 }
 
-Value Block::widen(const Node& call) {
+Value Strand::widen(const Node& call) {
   const Value pair = evaluate(call.kids[0]);
   Value wide{Type::float2, std::vector<std::int64_t>(2 * threads_)};
   for (int t = 0; t < threads_; ++t) {
@@ -305,29 +325,31 @@ Value Block::widen(const Node& call) {
   return wide;
 }
 
-Value Block::add_scaled(const Node& call) {
+Value Strand::add_scaled(const Node& call) {
   const Place sums = place(call.kids[0]), group = place(call.kids[1]);
   const Value scales = evaluate(call.kids[2]);
   for (int t = 0; t < threads_; ++t) {
-    for (std::size_t i = 0; active_[t] && i < 4; ++i) {
-      const float scale = real(scales.slots[i / 2 * threads_ + t]);
+    for (std::size_t i = 0; active_[t] && i < extent(sums); ++i) {
+      const float scale = real(scales.slots[i / 2 % 2 * threads_ + t]);
       slot(sums, i, t) = bits(std::fma(scale, real(slot(group, i, t)), real(slot(sums, i, t))));
     }
   }
   return {};
 }
 
-Value Block::clear(const Node& call) {
-  Variable* variable = place(call.kids[0]).variable;
-  for (std::size_t i = 0; i < variable->slots.size(); ++i) {
-    if (active_[i % threads_]) variable->slots[i] = 0;
+Value Strand::clear(const Node& call) {
+  const Place cleared = place(call.kids[0]);
+  for (std::size_t i = 0; i < extent(cleared); ++i) {
+    for (int t = 0; t < threads_; ++t) {
+      if (active_[t]) slot(cleared, i, t) = 0;
+    }
   }
   return {};
 }
 
 // ---- Sums on their way out.
 
-Value Block::stage_sums(const Node& call) {
+Value Strand::stage_sums(const Node& call) {
   const auto pitch = static_cast<std::uint32_t>(call.numbers[0]);
   const Value to = evaluate(call.kids[0]);
   const Place sums = place(call.kids[1]);
@@ -337,14 +359,14 @@ Value Block::stage_sums(const Node& call) {
     count("stage_sums", address.slots, 4);
     for (int t = 0; t < threads_; ++t) {
       if (!active_[t]) continue;
-      shared_.store(t, static_cast<std::uint32_t>(address.slots[t]),
+      block_.shared.store(id(t), static_cast<std::uint32_t>(address.slots[t]),
                     static_cast<std::uint32_t>(slot(sums, i, t)));
     }
   }
   return {};
 }
 
-Value Block::load_reals(const std::string& primitive, Type type, const Node& call) {
+Value Strand::load_reals(const std::string& primitive, Type type, const Node& call) {
   const auto words = static_cast<std::uint32_t>(slots_of(type));
   const Value from = evaluate(call.kids[0]);
   count(primitive, from.slots, static_cast<int>(4 * words));
@@ -352,13 +374,13 @@ Value Block::load_reals(const std::string& primitive, Type type, const Node& cal
   for (int t = 0; t < threads_; ++t) {
     for (std::uint32_t i = 0; active_[t] && i < words; ++i) {
       reals.slots[i * threads_ + t] =
-          shared_.load(t, static_cast<std::uint32_t>(from.slots[t]) + 4 * i);
+          block_.shared.load(id(t), static_cast<std::uint32_t>(from.slots[t]) + 4 * i);
     }
   }
   return reals;
 }
 
-Value Block::add_reals(Type type, const Node& call) {
+Value Strand::add_reals(Type type, const Node& call) {
   const auto words = static_cast<std::size_t>(slots_of(type));
   const Value other = evaluate(call.kids[1]);
   const Place sum = place(call.kids[0]);
@@ -370,10 +392,10 @@ Value Block::add_reals(Type type, const Node& call) {
   return {};
 }
 
-Value Block::load_quad(const Node& call) { return load_reals("load_quad", Type::float4, call); }
-Value Block::add_quad(const Node& call) { return add_reals(Type::float4, call); }
+Value Strand::load_quad(const Node& call) { return load_reals("load_quad", Type::float4, call); }
+Value Strand::add_quad(const Node& call) { return add_reals(Type::float4, call); }
 
-Value Block::scale_quad(const Node& call) {
+Value Strand::scale_quad(const Node& call) {
   const Place quad = place(call.kids[0]);
   const Value scales = evaluate(call.kids[1]);
   for (int t = 0; t < threads_; ++t) {
@@ -386,7 +408,7 @@ Value Block::scale_quad(const Node& call) {
   return {};
 }
 
-Value Block::store_quad(const Node& call) {
+Value Strand::store_quad(const Node& call) {
   const Value to = evaluate(call.kids[0]), quad = evaluate(call.kids[1]);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
@@ -399,19 +421,26 @@ Value Block::store_quad(const Node& call) {
   return {};
 }
 
-Value Block::store_partial(const Node& call) {
+void Strand::store_partial_at(std::int64_t to, const float (&values)[4], int thread) {
+  Buffer& workspace = *arguments_.workspace;
+  if (!workspace.holds(to)) fail("a partial sum outside the workspace");
+  std::memcpy(workspace.write(to, 16), values, 16);
+  workspace.writers[(to - workspace.base) / workspace.grain] = {
+      agent(thread), clocks_.time(agent(thread)), id(thread), 0};
+}
+
+Value Strand::store_partial(const Node& call) {
   const Value to = evaluate(call.kids[0]), quad = evaluate(call.kids[1]);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
     float values[4];
     for (int i = 0; i < 4; ++i) values[i] = real(quad.slots[i * threads_ + t]);
-    if (!arguments_.workspace->holds(to.slots[t])) fail("a partial sum outside the workspace");
-    std::memcpy(arguments_.workspace->write(to.slots[t], 16), values, 16);
+    store_partial_at(to.slots[t], values, t);
   }
   return {};
 }
 
-Value Block::load_partial(const Node& call) {
+Value Strand::load_partial(const Node& call) {
   const Value from = evaluate(call.kids[0]);
   Value quad{Type::float4, std::vector<std::int64_t>(4 * threads_)};
   for (int t = 0; t < threads_; ++t) {
@@ -429,7 +458,7 @@ Value Block::load_partial(const Node& call) {
 
 // Within 32 columns the published format keeps the scale of column x at
 // 8 (x % 8 / 2) + 2 (x / 8) + x % 2.
-Value Block::channel_scales_of(const Node& call) {
+Value Strand::channel_scales_of(const Node& call) {
   const Value from = evaluate(call.kids[0]), quad = evaluate(call.kids[1]);
   Value pairs{Type::uint2, std::vector<std::int64_t>(2 * threads_)};
   for (int t = 0; t < threads_; ++t) {
@@ -444,22 +473,22 @@ Value Block::channel_scales_of(const Node& call) {
   return pairs;
 }
 
-Value Block::arrive_last(const Node& call) {
+Value Strand::arrive_last(const Node& call) {
   require_all();
   const std::int64_t counter = uniform(evaluate(call.kids[0]));
   const std::int64_t owners = uniform(evaluate(call.kids[1]));
   const auto ticket = static_cast<std::uint32_t>(uniform(evaluate(call.kids[2])));
-  shared_.require_aligned(ticket, 4);
-  shared_.block_barrier();
+  block_.shared.require_aligned(ticket, 4);
+  block_.shared.meet(0, launch_.threads / 32);
   std::uint32_t before = 0;
   std::uint8_t* at = arguments_.workspace->at(counter, 4);
   std::memcpy(&before, at, 4);
   const std::uint32_t after = before >= owners - 1 ? 0 : before + 1;
   std::memcpy(at, &after, 4);
-  shared_.store(0, ticket, before);
-  shared_.block_barrier();
+  block_.shared.store(0, ticket, before);
+  block_.shared.meet(0, launch_.threads / 32);
   Value last = constant(Type::integer, before == owners - 1);
-  for (int t = 0; t < threads_; ++t) shared_.load(t, ticket);
+  for (int t = 0; t < threads_; ++t) block_.shared.load(id(t), ticket);
   return last;
 }
 

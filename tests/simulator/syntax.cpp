@@ -64,7 +64,7 @@ class Scanner {
       return {Token::Kind::number, text_.substr(from, at_ - from), line_};
     }
     static constexpr std::array kTwo = {
-        "++", "--", "+=", "-=", "*=", "==", "!=", "<=", ">=", "&&", "||", "<<", ">>", "::"};
+        "++", "--", "+=", "-=", "*=", "^=", "==", "!=", "<=", ">=", "&&", "||", "<<", ">>", "::"};
     at_ += 1;
     for (const char* two : kTwo) {
       if (text_.compare(from, 2, two) == 0) at_ = from + 2;
@@ -164,6 +164,7 @@ class Parser {
     if (is("if")) return branch();
     if (is("for")) return loop();
     if (is("auto")) return lambda();
+    if (is("continue") || is("return")) return leave();
     Node result = simple();
     expect(";");
     return result;
@@ -180,6 +181,7 @@ class Parser {
     if (!accept("constexpr")) accept("const");
     std::string name = take().text;
     if (!kTypes.contains(name)) fail("not a type: " + name);
+    while (accept("long")) name = "long";
     while (is("*") || is("&")) name += take().text == "*" ? "*" : "";
     return name;
   }
@@ -201,7 +203,9 @@ class Parser {
   Node lambda() {
     expect("auto");
     Node result = node(Kind::lambda, take().text, {node(Kind::block)});
-    for (const char* mark : {"=", "[", "&", "]", "("}) expect(mark);
+    for (const char* mark : {"=", "["}) expect(mark);
+    accept("&");
+    for (const char* mark : {"]", "("}) expect(mark);
     while (!accept(")")) {
       Node parameter = node(Kind::declare, type());
       parameter.kids.push_back(node(Kind::name, take().text));
@@ -224,6 +228,13 @@ class Parser {
     return result;
   }
 
+  Node leave() {
+    Node result = node(Kind::leave, take().text);
+    if (!is(";")) result.kids.push_back(comma());
+    expect(";");
+    return result;
+  }
+
   Node loop() {
     Node result = node(Kind::loop);
     expect("for");
@@ -232,7 +243,7 @@ class Parser {
     expect(";");
     result.kids.push_back(comma());
     expect(";");
-    result.kids.push_back(comma());
+    result.kids.push_back(is(")") ? node(Kind::block) : comma());
     expect(")");
     result.kids.push_back(statement());
     return result;
@@ -246,7 +257,7 @@ class Parser {
 
   Node assignment() {
     Node left = choice();
-    if (!is("=") && !is("+=") && !is("-=") && !is("*=")) return left;
+    if (!is("=") && !is("+=") && !is("-=") && !is("*=") && !is("^=")) return left;
     std::string op = take().text;
     return node(Kind::assign, std::move(op), {std::move(left), assignment()});
   }
@@ -270,7 +281,7 @@ class Parser {
   }
 
   Node unary() {
-    for (const char* op : {"-", "!", "~", "*", "++", "--"}) {
+    for (const char* op : {"-", "!", "~", "*", "&", "++", "--"}) {
       if (accept(op)) return node(Kind::unary, op, {unary()});
     }
     return postfix(primary());
@@ -315,7 +326,10 @@ class Parser {
     }
     if (peek().kind != Token::Kind::name) fail("expected a value");
     Node result = node(Kind::name, take().text);
-    if (result.text.ends_with("_cast")) {
+    if (result.text == "true" || result.text == "false") {
+      result.kind = Kind::number;
+      result.numbers.push_back(result.text == "true" ? 1 : 0);
+    } else if (result.text.ends_with("_cast")) {
       expect("<");
       result = node(Kind::cast, type());
       expect(">");
@@ -329,6 +343,10 @@ class Parser {
       take();
       result.kind = Kind::call;
       result.kids = list(")");
+    } else if (kTypes.contains(result.text) && accept("(")) {
+      result.kind = Kind::cast;
+      result.kids.push_back(comma());
+      expect(")");
     } else if (accept("(")) {
       result.kind = Kind::call;
       result.kids = list(")");

@@ -21,7 +21,7 @@ struct Node {
     assign,   // kids[0] text kids[1]
     choice,   // kids[0] ? kids[1] : kids[2]
     call,     // text<numbers>(kids)
-    cast,     // text_cast<..>(kids[0]), text being the target type
+    cast,     // text_cast<..>(kids[0]) or text(kids[0]), text being the target type
     braces,   // text{kids}
     comma,    // kids[0], kids[1]
     // Statements.
@@ -31,6 +31,7 @@ struct Node {
     block,
     branch,  // if (kids[0]) kids[1] [else kids[2]]
     loop,    // for (kids[0]; kids[1]; kids[2]) kids[3]
+    leave,   // continue, or return [kids[0]]
   };
   Kind kind = Kind::block;
   std::string text;

@@ -46,10 +46,7 @@ TEST_P(EveryLegalConfig, IsRight) {
   const Target target{"sm_90a", 5};
   const std::vector<Config> configs = legal_configs(GetParam(), target);
   ASSERT_FALSE(configs.empty());
-  for (const Config& config : configs) {
-    // The simulator knows neither tensor copies nor warpgroup products.
-    if (config.family != Family::wgmma) expect_right(make_plan(GetParam(), target, config));
-  }
+  for (const Config& config : configs) expect_right(make_plan(GetParam(), target, config));
 }
 
 INSTANTIATE_TEST_SUITE_P(SmallShapes, EveryLegalConfig,

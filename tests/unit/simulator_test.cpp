@@ -114,13 +114,16 @@ TEST(Simulator, FindsEachFaultPutIn) {
       {kCluster, "meet(warp_k + 1, 64)", "meet(warp_k, 64)", "barrier 0 is none of 1..15"},
       {kCluster, "meet(warp_k + 1, 64)", "meet(warp_k + 1, 128)", "a group's warps"},
       // Sums through the cluster.
-      {kCluster, "arrive_at_cluster();", "", "a block of the cluster does not arrive"},
+      {kCluster, "arrive_at_cluster();", "", "a wait for the cluster without an arrival"},
+      {kCluster, "arrive_at_cluster();", "if (rank > 0) arrive_at_cluster();",
+       "a wait for the cluster without an arrival"},
       {kCluster, "wait_for_cluster();  //", "//", "before the cluster has met"},
-      {kCluster, "wait_for_sums(received);", "", "while a copy to it is on its way"},
+      {kCluster, "wait_for_sums(received);", "", "read without a barrier since it was written"},
       {kCluster, "if (warp == 0) expect_sums(received, own * ",
-       "if (warp == 0) expect_sums(received, 16 + own * ", "bytes of"},
-      {kCluster, "sums_to, 2, received", "sums_to, 1, received", "to a word in use"},
-      {kCluster, "part * ", "part * 0 * ", "to a word in use", true},
+       "if (warp == 0) expect_sums(received, 16 + own * ", "0 arrivals and 16 bytes are missing"},
+      {kCluster, "sums_to, 2, received", "sums_to, 1, received",
+       "written by two threads without a barrier between"},
+      {kCluster, "part * ", "part * 0 * ", "written by two threads without a barrier between", true},
       {kCluster, "rank == 0 ? 0 :", "rank == 0 ? 1 :", "relative error"},
       {kCluster, "own_fragment < own", "own_fragment < own + 1", "relative error"},
       {kCluster, "(part < 1 ? 1 : 0)", "0", "relative error"},
@@ -158,17 +161,18 @@ TEST(Simulator, CountsPassesThroughTheBanks) {
 
 TEST(Simulator, OrdersAccessesByBarriers) {
   const std::uint8_t bytes[16] = {};
-  SharedMemory memory(0, 1024, 2);
+  simulator::Clocks clocks;
+  SharedMemory memory(clocks, 0, 1024, 2);
   memory.store(0, 0, 1);
   EXPECT_EQ(memory.load(0, 0), 1u);                     // a thread sees its own stores
   EXPECT_THROW(memory.load(1, 0), std::runtime_error);  // another one not yet
   memory.warp_barrier(0);
   EXPECT_EQ(memory.load(1, 0), 1u);
   EXPECT_THROW(memory.load(32, 0), std::runtime_error);  // nor another warp
-  memory.block_barrier();
+  memory.meet(0, 2);
   EXPECT_EQ(memory.load(32, 0), 1u);
   EXPECT_THROW(memory.store(0, 0, 2), std::runtime_error);  // read by another since
-  memory.block_barrier();
+  memory.meet(0, 2);
   memory.start_copy(0, 0);
   EXPECT_THROW(memory.load(0, 4), std::runtime_error);  // on its way
   memory.land_copy(0, 0, bytes);
