@@ -38,8 +38,8 @@ struct Meeting {
 
 // What all blocks of a launch share.
 struct Grid {
-  int previous = 0;                                // the kernel before, as an agent
-  std::map<std::int64_t, Clocks::Clock> flags;     // in global memory, by address
+  int previous = 0;                             // the kernel before, as an agent
+  std::map<std::int64_t, Clocks::Clock> flags;  // in global memory, by address
 };
 
 struct Block {

@@ -54,7 +54,7 @@ Value Strand::store16(const Node& call) {
   for (int t = 0; t < threads_; ++t) {
     for (std::uint32_t i = 0; active_[t] && i < 4; ++i) {
       block_.shared.store(id(t), static_cast<std::uint32_t>(to.slots[t]) + 4 * i,
-                    static_cast<std::uint32_t>(bytes.slots[i * threads_ + t]));
+                          static_cast<std::uint32_t>(bytes.slots[i * threads_ + t]));
     }
   }
   return {};
@@ -154,7 +154,7 @@ Value Strand::keep_sums(const Node& call) {
   for (int t = 0; t < threads_; ++t) {
     for (std::uint32_t i = 0; active_[t] && i < 4; ++i) {
       block_.shared.store(id(t), static_cast<std::uint32_t>(to.slots[t]) + 4 * i,
-                    static_cast<std::uint32_t>(slot(sums, i, t)));
+                          static_cast<std::uint32_t>(slot(sums, i, t)));
     }
   }
   return {};

@@ -22,8 +22,8 @@ struct LaunchShape {
   int grid_x = 1, grid_y = 1, grid_z = 1;
   int threads = 32;
   int shared_bytes = 0;
-  int cluster = 1;      // blocks, along x
-  int group_warps = 1;  // warps that meet at barriers of their own: so many in a row
+  int cluster = 1;               // blocks, along x
+  int group_warps = 1;           // warps that meet at barriers of their own: so many in a row
   bool warpgroups_part = false;  // each goes its own way
   bool all_at_once = false;      // blocks wait for others outside their cluster
   // Whether the kernel may start before the one before it is done: it touches neither tokens nor

@@ -9,7 +9,8 @@
 
 namespace marlin::simulator {
 
-// One agent's latest access of a word, by a thread and how many barriers of its warp that has passed.
+// One agent's latest access of a word, by a thread and how many barriers of its warp that has
+// passed.
 struct Access {
   static constexpr int kMany = -2;  // threads of a warp
   int agent = -1, time = 0, thread = -1, warp_epoch = 0;

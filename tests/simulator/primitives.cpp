@@ -103,14 +103,15 @@ Buffer& Strand::buffer_at(std::int64_t address) const {
 }
 
 void Strand::count(const std::string& primitive, const std::vector<std::int64_t>& addresses,
-                  int width) {
+                   int width) {
   std::vector<std::uint32_t> lanes(32);
   std::vector<bool> active(32);
   for (int warp = 0; warp < threads_ / 32; ++warp) {
     for (int lane = 0; lane < 32; ++lane) {
       lanes[lane] = static_cast<std::uint32_t>(addresses[32 * warp + lane]);
       active[lane] = active_[32 * warp + lane];
-      if (active[lane]) block_.shared.require_aligned(lanes[lane], static_cast<std::uint32_t>(width));
+      if (active[lane])
+        block_.shared.require_aligned(lanes[lane], static_cast<std::uint32_t>(width));
     }
     count_banks(banks_[primitive], lanes, active, width);
   }
@@ -176,7 +177,8 @@ Value Strand::wait_for_stage(const Node& call) {
     if (!active_[t]) continue;
     if (!stages_[t].back().empty()) fail("a wait with copies in no closed stage");
     while (stages_[t].size() > pending + 1) {
-      for (const Copy& copy : stages_[t].front()) block_.shared.land_copy(id(t), copy.to, copy.from);
+      for (const Copy& copy : stages_[t].front())
+        block_.shared.land_copy(id(t), copy.to, copy.from);
       stages_[t].pop_front();
     }
   }
@@ -210,7 +212,8 @@ Value Strand::load_words(const Node& call) {
   count(fmt::format("load_words of {}", width), from.slots, static_cast<int>(4 * width));
   for (int t = 0; t < threads_; ++t) {
     for (std::uint32_t i = 0; active_[t] && i < width; ++i) {
-      slot(words, i, t) = block_.shared.load(id(t), static_cast<std::uint32_t>(from.slots[t]) + 4 * i);
+      slot(words, i, t) =
+          block_.shared.load(id(t), static_cast<std::uint32_t>(from.slots[t]) + 4 * i);
     }
   }
   return {};
@@ -360,7 +363,7 @@ Value Strand::stage_sums(const Node& call) {
     for (int t = 0; t < threads_; ++t) {
       if (!active_[t]) continue;
       block_.shared.store(id(t), static_cast<std::uint32_t>(address.slots[t]),
-                    static_cast<std::uint32_t>(slot(sums, i, t)));
+                          static_cast<std::uint32_t>(slot(sums, i, t)));
     }
   }
   return {};

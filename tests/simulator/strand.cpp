@@ -20,11 +20,11 @@ constexpr std::int64_t kSharedPointer = std::int64_t{15} << 44;
 
 Type type_named(const std::string& name) {
   static const std::map<std::string, Type> types = {
-      {"int", Type::integer},   {"unsigned", Type::unsigned_integer},
-      {"float", Type::real},    {"uint2", Type::uint2},
-      {"uint4", Type::uint4},   {"float2", Type::float2},
-      {"float4", Type::float4}, {"Share", Type::share},
-      {"Stripe", Type::stripe}, {"bool", Type::integer},
+      {"int", Type::integer},      {"unsigned", Type::unsigned_integer},
+      {"float", Type::real},       {"uint2", Type::uint2},
+      {"uint4", Type::uint4},      {"float2", Type::float2},
+      {"float4", Type::float4},    {"Share", Type::share},
+      {"Stripe", Type::stripe},    {"bool", Type::integer},
       {"long", Type::long_integer}};
   if (name.ends_with("*")) return Type::pointer;
   const auto found = types.find(name);

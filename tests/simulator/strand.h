@@ -249,7 +249,7 @@ class Strand {
   std::unordered_map<std::string, const Node*> lambdas_;
   Value returned_;
   std::vector<std::deque<std::vector<Copy>>> stages_;  // of each thread; the last one is open
-  bool arrived_ = false, joined_ = false;  // at the cluster, and past it
+  bool arrived_ = false, joined_ = false;              // at the cluster, and past it
   int cluster_generation_ = 0;
 
   // Asynchronous work in groups, the last one open: what it reads of shared memory, and the

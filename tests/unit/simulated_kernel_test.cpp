@@ -104,5 +104,18 @@ TEST(SharedSlices, GiveTheSameBitsInEveryOrderOfBlocks) {
   }
 }
 
+// The same of the wgmma family, whose blocks wait for each other's sums.
+TEST(Stripes, GiveTheSameBitsInEveryOrderOfStrands) {
+  const Shape shape{100, 320, 512, 128, false};
+  const Plan plan = make_plan(shape, {"sm_90a", 12},
+                              parse_config("wgmma m56 n128 w8x1 k128 s3 weights stripes5 b1"));
+  ASSERT_GT(plan.striped_units, 0);
+  const std::string source = emit_source(plan);
+  const auto first = run_trial(plan, source, 100, 3, 0).c;
+  for (unsigned order = 1; order <= 5; ++order) {
+    EXPECT_EQ(run_trial(plan, source, 100, 3, order).c, first) << "order " << order;
+  }
+}
+
 }  // namespace
 }  // namespace marlin

@@ -27,6 +27,12 @@ const char* const kShared = "m16 n128 w2x2 k64 s3 weights stripes3 b1";
 const char* const kCluster = "decode m16 n128 w2x2 k64 s2 accumulators cluster3 b1";
 const char* const kEarly = "decode m16 n64 w1x2 k64 s3 accumulators cluster1 b1 early";
 
+// Consumers of several tiles and stripes, which hand partial sums on; parts of K in a cluster;
+// tokens shared by pairs of blocks.
+const char* const kStripes = "wgmma m16 n128 w8x1 k64 s3 weights stripes3 b1";
+const char* const kSplit = "wgmma m16 n128 w4x1 k64 s3 accumulators cluster2 b1 burst2";
+const char* const kMulticast = "wgmma m16 n128 w4x1 k64 s3 weights split1 b1 multicast2";
+
 std::string fault(const Plan& plan, const std::string& source) {
   try {
     return first_fault(plan, simulator::run_trial(plan, source, 16, 5, 0), 16);
@@ -36,8 +42,8 @@ std::string fault(const Plan& plan, const std::string& source) {
 }
 
 Plan plan_of(const std::string& config) {
-  const bool decode = config.starts_with("decode");
-  return make_plan(decode ? kLongShape : kShape, decode ? kClusters : kTarget,
+  const bool stripe = config.starts_with("m");
+  return make_plan(stripe ? kShape : kLongShape, stripe ? kTarget : kClusters,
                    parse_config(config));
 }
 
@@ -54,7 +60,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 }
 
 TEST(Simulator, FindsNoFaultInARightText) {
-  for (const char* config : {kPrivate, kShared, kCluster, kEarly}) {
+  for (const char* config : {kPrivate, kShared, kCluster, kEarly, kStripes, kSplit, kMulticast}) {
     const Plan plan = plan_of(config);
     EXPECT_EQ(fault(plan, emit_source(plan)), "") << config;
   }
@@ -123,13 +129,45 @@ TEST(Simulator, FindsEachFaultPutIn) {
        "if (warp == 0) expect_sums(received, 16 + own * ", "0 arrivals and 16 bytes are missing"},
       {kCluster, "sums_to, 2, received", "sums_to, 1, received",
        "written by two threads without a barrier between"},
-      {kCluster, "part * ", "part * 0 * ", "written by two threads without a barrier between", true},
+      {kCluster, "part * ", "part * 0 * ", "written by two threads without a barrier between",
+       true},
       {kCluster, "rank == 0 ? 0 :", "rank == 0 ? 1 :", "relative error"},
       {kCluster, "own_fragment < own", "own_fragment < own + 1", "relative error"},
       {kCluster, "(part < 1 ? 1 : 0)", "0", "relative error"},
       {kEarly, "__syncthreads();", "", "read without a barrier since it was written"},
       {kEarly, "trade(sum, odd_column)", "trade(sum, !odd_column)", "relative error"},
       {kEarly, "(copy_chunk ^ copy_row)", "copy_chunk", "relative error"},
+      // A producer and its consumers.
+      {kStripes, "wait_for_phase(full", "min(full", "read without a barrier since it was written"},
+      {kStripes, "wait_for_phase(empty", "min(empty",
+       "written by two threads without a barrier between"},
+      {kStripes, "if (left < k_count && lane == 0) arrive(", "if (lane == 32) arrive(",
+       "nobody can go on"},
+      {kStripes, "make_barrier(empty + stage * 8, 8)", "make_barrier(empty + stage * 8, 7)",
+       "written without a barrier since it was read"},
+      {kStripes, "expect_bytes(full + stage * 8, ", "expect_bytes(full + stage * 8, 16 + ",
+       "bytes are missing"},
+      {kStripes, "wait_for_previous();", "", "a is touched before the previous kernel is done"},
+      {kStripes, "parity ^= stage == 0 ? 1 : 0;", "parity ^= 0;",
+       "written by two threads without a barrier between"},
+      // Products.
+      {kStripes, "open_products();", "", "without a fence before the product"},
+      {kStripes, "wait_for_products<1>();", "", "registers of a product that still runs"},
+      {kStripes, "wait_for_products<0>();", "", "registers of a product that still runs"},
+      {kSplit, "wait_for_products<0>();", "", "registers of a product that still runs"},
+      {kStripes, "token_tile + stage * 128 + 2,", "token_tile + stage * 128 + 4,",
+       "relative error"},
+      // Sums to other blocks and to C.
+      {kStripes, "take_flags<2>", "take_flags<1>", "is read before its flag is up"},
+      {kStripes, "show_to_copies();", "", "copied without a fence since it was stored"},
+      {kStripes, "wait_for_stores<0>();  //", "min(0, 0);  //",
+       "copies that still read its memory"},
+      {kStripes, "meet(warpgroup + 1, 128);\n        if", "if", "without a barrier since it was"},
+      {kSplit, "wait_for_cluster();  //", "//", "before the cluster has met"},
+      {kMulticast, "arrive_in_cluster(empty + previous * 8, lane)",
+       "arrive_in_cluster(empty + previous * 8, lane * 0)", "nobody can go on"},
+      {kMulticast, "meet_cluster();\n  launch", "__syncthreads();\n  launch",
+       "a barrier that is not there"},
   };
   for (const Fault& f : faults) {
     const Plan plan = plan_of(f.config);
