@@ -40,14 +40,32 @@ void expect_right(const Plan& plan) {
       << to_string(plan.shape) << " | " << to_string(plan.config) << ", one row less";
 }
 
+// Those of the wgmma family, or all others.
+void expect_all_right(const Shape& shape, bool wgmma) {
+  const Target target{"sm_90a", 5};
+  std::size_t count = 0;
+  for (const Config& config : legal_configs(shape, target)) {
+    if ((config.family == Family::wgmma) != wgmma) continue;
+    expect_right(make_plan(shape, target, config));
+    ++count;
+  }
+  EXPECT_GT(count, 0U);
+}
+
 class EveryLegalConfig : public testing::TestWithParam<Shape> {};
 
-TEST_P(EveryLegalConfig, IsRight) {
-  const Target target{"sm_90a", 5};
-  const std::vector<Config> configs = legal_configs(GetParam(), target);
-  ASSERT_FALSE(configs.empty());
-  for (const Config& config : configs) expect_right(make_plan(GetParam(), target, config));
-}
+TEST_P(EveryLegalConfig, IsRight) { expect_all_right(GetParam(), false); }
+
+// Larger tiles and more of them: these have shapes of their own.
+class EveryWgmmaConfig : public testing::TestWithParam<Shape> {};
+
+TEST_P(EveryWgmmaConfig, IsRight) { expect_all_right(GetParam(), true); }
+
+INSTANTIATE_TEST_SUITE_P(SmallShapes, EveryWgmmaConfig,
+                         testing::Values(Shape{24, 192, 512, 128, false},  // a ragged slice
+                                         Shape{33, 256, 256, 32, true},    // groups of a stage
+                                         Shape{40, 384, 320, -1, true},    // none, odd k tiles
+                                         Shape{17, 320, 448, 64, true}));  // and of half a stage
 
 INSTANTIATE_TEST_SUITE_P(SmallShapes, EveryLegalConfig,
                          testing::Values(Shape{1, 256, 1024, 128, true},    // one token
