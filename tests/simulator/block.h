@@ -43,6 +43,9 @@ struct Grid {
 };
 
 struct Block {
+  Block(Clocks& clocks, std::uint32_t base, int bytes, int warps, Grid& of_grid)
+      : shared(clocks, base, bytes, warps), grid(of_grid) {}
+
   SharedMemory shared;
   Grid& grid;
   int index[3] = {0, 0, 0};

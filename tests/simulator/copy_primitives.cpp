@@ -169,6 +169,7 @@ void Strand::deliver(Block& to, std::int64_t address, const std::vector<std::uin
                       swizzled ? swizzle(place) : place, word);
     place += 4;
   }
+  clocks_.publish(agent(thread), at.gathered);  // they arrive after the copy was asked for
   at.bytes -= static_cast<std::int64_t>(4 * words.size());
   end_phase(at);
 }

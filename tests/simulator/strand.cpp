@@ -373,8 +373,8 @@ class Launch {
  private:
   Block& add_block(int number) {
     const int warps = launch_.threads / 32;
-    Block& block = *blocks_.emplace_back(std::make_unique<Block>(
-        SharedMemory(clocks_, kSharedBase, launch_.shared_bytes, warps), grid_));
+    Block& block = *blocks_.emplace_back(
+        std::make_unique<Block>(clocks_, kSharedBase, launch_.shared_bytes, warps, grid_));
     block.index[0] = number % launch_.grid_x;
     block.index[1] = number / launch_.grid_x % launch_.grid_y;
     block.index[2] = number / launch_.grid_x / launch_.grid_y;

@@ -90,6 +90,19 @@ TEST(AnyLegalConfig, IsRight) {
   }
 }
 
+// Wgmma configs that legal_configs proposes for larger products only.
+TEST(WgmmaKernels, AreRight) {
+  const Target target{"sm_90a", 12};
+  const Shape shape{100, 512, 512, 32, false};
+  for (const char* text : {"wgmma m64 n256 w8x1 k64 s4 weights split1 b1 raster2 multicast2",
+                           "wgmma m104 n256 w16x1 k64 s3 weights split1 b1",
+                           "wgmma m48 n128 w4x1 k64 s2 weights split1 b1 burst2",
+                           "wgmma m32 n128 w4x1 k64 s2 weights cluster4 b2 burst2 early"}) {
+    ASSERT_EQ(why_illegal(shape, target, parse_config(text)), std::nullopt) << text;
+    expect_right(make_plan(shape, target, parse_config(text)));
+  }
+}
+
 // The parts of K are added in their order, whichever block of a cluster is first.
 TEST(Clusters, GiveTheSameBitsInEveryOrderOfBlocks) {
   const Shape shape{16, 256, 1216, 64, true};
