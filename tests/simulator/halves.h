@@ -10,9 +10,9 @@ namespace marlin::simulator {
 
 inline float half_value(std::uint32_t half) {
   static const std::vector<float> values = [] {
-    std::vector<float> table;
-    for (int i = 0; i < 65536; ++i) {
-      table.push_back(static_cast<float>(reference::half_value(static_cast<std::uint16_t>(i))));
+    std::vector<float> table(65536);
+    for (std::size_t i = 0; i < table.size(); ++i) {
+      table[i] = static_cast<float>(reference::half_value(static_cast<std::uint16_t>(i)));
     }
     return table;
   }();
