@@ -74,11 +74,15 @@ void whole_tiles(const Plan& plan, Text& text) {
   text.close("};");
 }
 
-// The last tiles, laid end to end along K, are cut into equal stripes. A block goes through its
-// stripe from the end, so that what it gives to another block comes first, and whoever takes it,
-// the block with the tile's end, waits for blocks before it alone: these began before it.
+// The last tiles, laid end to end along K, are cut into equal stripes, one for each block once it
+// has done its whole tiles: these come first, as blocks that start together share tokens and DRAM
+// pages. A block goes through its stripe from the end, so that what it gives to another block comes
+// first, and whoever takes it, the block with the tile's end, waits for blocks before it alone:
+// these began before it.
 void stripes(const Plan& plan, Text& text) {
   const std::string me = worker(plan, text);
+  const int whole = plan.whole_tiles / plan.workers;  // of every block
+  const std::string cut = whole == 0 ? "piece" : fmt::format("(piece - {})", whole);
   text.line("auto stripe_begin = [](unsigned worker) {{ return int(worker * {}u / {}); }};",
             plan.striped_units, plan.workers);
   text.line("unsigned slice, m_tile;");
@@ -87,13 +91,19 @@ void stripes(const Plan& plan, Text& text) {
   text.line("const int begin = stripe_begin({0}), end = stripe_begin({0} + 1);", me);
   text.line("const int last_tile = (end - 1) / {0}, striped = last_tile - begin / {0} + 1;",
             plan.k_tiles);
-  text.line("const bool in_stripe = piece < striped;");
-  text.line("const unsigned tile = in_stripe ? {} : {} + (piece - striped) * {};",
-            plus("last_tile - piece", plan.whole_tiles), me, plan.workers);
-  text.line("if (!in_stripe && tile >= {}) return false;", plan.whole_tiles);
-  text.line("tile_begin = int(last_tile - piece) * {};", plan.k_tiles);
-  text.line("k_first = in_stripe ? max(begin - tile_begin, 0) : 0;");
-  text.line("k_count = (in_stripe ? min(end - tile_begin, {0}) : {0}) - k_first;", plan.k_tiles);
+  text.line("if (piece >= {}striped) return false;", whole == 0 ? "" : fmt::format("{} + ", whole));
+  text.line("tile_begin = int(last_tile - {}) * {};", cut, plan.k_tiles);
+  if (whole == 0) {
+    text.line("const unsigned tile = last_tile - piece;");
+    text.line("k_first = max(begin - tile_begin, 0);");
+    text.line("k_count = min(end - tile_begin, {}) - k_first;", plan.k_tiles);
+  } else {
+    text.line("const bool in_stripe = piece >= {};", whole);
+    text.line("const unsigned tile = in_stripe ? {} + last_tile - {} : {} + piece * {};",
+              plan.whole_tiles, cut, me, plan.workers);
+    text.line("k_first = in_stripe ? max(begin - tile_begin, 0) : 0;");
+    text.line("k_count = (in_stripe ? min(end - tile_begin, {0}) : {0}) - k_first;", plan.k_tiles);
+  }
   place_of_tile(plan, text);
   text.line("return true;");
   text.close("};");
