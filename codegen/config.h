@@ -24,9 +24,9 @@ enum class ScaleOn { weights, accumulators };
 //   stripes b the slices, laid end to end along K, are cut into b stripes of equal length (+-1
 //             tile); a stripe may begin and end inside a slice
 //   cluster c the c blocks of a thread block cluster share one slice and split its K
-// The decode family has clusters only, the stripe family all others. In the wgmma family split is
-// always 1, whole slices for as many blocks as there are places, and stripes b cuts only the slices
-// of the last waves into stripes.
+// The decode family has clusters only, the stripe family all others. In the wgmma family split 1 is
+// whole slices for as many blocks as there are places, split s needs places for all blocks at once,
+// and stripes b cuts only the slices of the last waves into stripes.
 struct Partition {
   enum class Kind { split, span, stripes, cluster };
   Kind kind = Kind::split;

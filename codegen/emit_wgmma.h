@@ -19,6 +19,7 @@ std::string giver_block(const Plan& plan);
 // Where a block's sums and flags are in the workspace.
 std::string partials_of(const Plan& plan, std::string_view block);
 std::string flags_of(const Plan& plan, std::string_view block);
+int users_of_barriers(const Plan& plan);  // threads: the consumers and the warp that makes them
 std::string emit_wgmma_work(const Plan& plan);
 std::string emit_wgmma_barriers(const Plan& plan);
 

@@ -9,6 +9,15 @@ namespace {
 
 int eights(const Plan& plan) { return plan.fragments; }  // of a tile's tokens
 
+// The array of the sums that become C, once the blocks of a tile have added up theirs.
+std::string result(const Plan& plan) { return plan.exchanges ? "kept" : wgmma_result(plan); }
+
+// Where a quad of a thread, an m64 tile's sums of eight tokens, lies in a tile's partial sums:
+// beside those of the block's other threads.
+int quad_place(const Plan& plan, int m, int eight) {
+  return (m * eights(plan) + eight) * 16 * plan.config.threads();
+}
+
 // As many of a thread's quads as a stage brings.
 void take_chunk(const Plan& plan, Text& text, int chunk) {
   const int quads = plan.m64_tiles * eights(plan), first = chunk * plan.partial_quads;
@@ -19,7 +28,6 @@ void take_chunk(const Plan& plan, Text& text, int chunk) {
               plus(fmt::format("quads_at + stage * {}", plan.words_stage),
                    i * 16 * plan.config.threads()));
   }
-  text.line("__syncwarp();");
   release_stage(plan, text, "", "stage");
   next_stage(plan, text);
 }
@@ -28,12 +36,12 @@ void take_chunk(const Plan& plan, Text& text, int chunk) {
 // the order of the blocks.
 void hand_over(const Plan& plan, Text& text) {
   const std::string sums = wgmma_result(plan);
-  const int apart = 16 * plan.config.threads();  // of a thread's quads
   text.open("if (k_first + k_count < {}) {{  // Whoever has the tile's end adds these.",
             plan.k_tiles);
   text.line("char* to = {} + threadIdx.x * 16;", partials_of(plan, "blockIdx.x"));
   for (int m = 0; m < plan.m64_tiles; ++m) {
-    text.line("give_sums<{}>({}, {}[{}]);", apart, plus("to", m * eights(plan) * apart), sums, m);
+    text.line("give_sums<{}>({}, {}[{}]);", quad_place(plan, 0, 1),
+              plus("to", quad_place(plan, m, 0)), sums, m);
   }
   text.line("raise_flag({} + warpgroup * 4, warpgroup + 1, thread == 0);",
             flags_of(plan, "blockIdx.x"));
@@ -73,8 +81,46 @@ void gather(const Plan& plan, Text& text) {
   }
 }
 
+// Every block of a tile gives what others own to the workspace and, when all have, adds what they
+// gave it: first its own, then that of the next ranks in their order.
+void exchange(const Plan& plan, Text& text) {
+  const int columns64 = plan.consumers * plan.m64_tiles;
+  text.open("auto first_eight = [](unsigned rank, unsigned block) {{  // that the rank owns");
+  text.line("return (rank * {}u / {} + {}u - block) / {};", plan.boxes, plan.parts, columns64 - 1,
+            columns64);
+  text.close("};");
+  text.line(
+      "const unsigned first = first_eight(rank, block), own = first_eight(rank + 1, block) - "
+      "first;");
+  text.line("float kept[{}][{}];", plan.m64_tiles, plan.most_owned * 4);
+  text.line("char* mine = {} + threadIdx.x * 16;", partials_of(plan, "blockIdx.x"));
+  for (int eight = 0; eight < eights(plan); ++eight) {
+    for (int m = 0; m < plan.m64_tiles; ++m) {
+      text.line("keep_or_give(kept[{0}], {1}[{0}], {2}, first, own, {3});", m, wgmma_result(plan),
+                eight, plus("mine", quad_place(plan, m, eight)));
+    }
+  }
+  text.line("char* counters = workspace + (tile * {} + warpgroup) * 8;", plan.consumers);
+  text.line("meet_blocks<{}>(counters, warpgroup + 1, thread == 0);", plan.parts);
+  text.line("#pragma unroll");
+  text.open("for (unsigned i = 1; i < {}; ++i) {{", plan.parts);
+  text.line("const unsigned peer = rank + i < {0} ? rank + i : rank + i - {0};", plan.parts);
+  text.line("const char* from = {} + threadIdx.x * 16 + first * {};",
+            partials_of(plan, fmt::format("(tile * {} + peer)", plan.parts)),
+            quad_place(plan, 0, 1));
+  for (int i = 0; i < plan.most_owned; ++i) {
+    const std::string guard = i < plan.least_owned ? "" : fmt::format("if ({} < own) ", i);
+    for (int m = 0; m < plan.m64_tiles; ++m) {
+      text.line("{}add_given(kept[{}], {}, {});", guard, m, i,
+                plus("from", quad_place(plan, m, i)));
+    }
+  }
+  text.close();
+  text.line("leave_blocks<{}>(counters, thread == 0);", plan.parts);
+}
+
 void channel_scales(const Plan& plan, Text& text) {
-  const std::string sums = wgmma_result(plan);
+  const std::string sums = result(plan);
   text.line("const unsigned column = slice * {} + block * 64 + fragment * 16 + lane / 4;",
             plan.config.tile_n);
   for (int m = 0; m < plan.m64_tiles; ++m) {
@@ -90,7 +136,7 @@ void channel_scales(const Plan& plan, Text& text) {
 }
 
 void stage_eight(const Plan& plan, Text& text, int eight, int place) {
-  const std::string sums = wgmma_result(plan), to = plus("staged", place * 1024);
+  const std::string sums = result(plan), to = plus("staged", place * 1024);
   if (plan.m64_tiles == 1) {
     text.line("stage_tokens({}, {}[0], {});", to, sums, eight);
     return;
@@ -167,15 +213,40 @@ void owned_tokens(const Plan& plan, Text& text) {
   text.close();
 }
 
+// The boxes that a block owns after an exchange, by the columns of each.
+void owned_boxes(const Plan& plan, Text& text) {
+  staging_addresses(plan, text);
+  for (int i = 0; i < plan.most_owned; ++i) stage_eight(plan, text, i, i);
+  text.line("show_to_copies();");
+  text.line("meet(warpgroup + 1, 128);");
+  text.open("if (thread == 0) {{");
+  text.open("for (unsigned i = 0; i < {}; ++i) {{", plan.m64_tiles);
+  text.line("const unsigned columns = warpgroup * {} + i;", plan.m64_tiles);
+  text.line("const unsigned begin = first_eight(rank, columns);");
+  text.line("const unsigned count = first_eight(rank + 1, columns) - begin;");
+  text.open("for (unsigned j = 0; j < count; ++j) {{");
+  text.line(
+      "store_box(&output_map, boxes + i * {} + j * 1024, slice * {} + columns * 64, m_tile * {} + "
+      "(begin + j) * 8);",
+      plan.staging_box, plan.config.tile_n, plan.config.tile_m);
+  text.close();
+  text.close();
+  text.line("close_stores();");
+  text.close();
+}
+
 }  // namespace
 
 std::string emit_wgmma_output(const Plan& plan) {
   Text text(6);
   if (plan.striped_units > 0) hand_over(plan, text);
   if (plan.cluster > 1) gather(plan, text);
+  if (plan.exchanges) exchange(plan, text);
   if (!plan.group_scales) channel_scales(plan, text);
   if (plan.cluster > 1) {
     owned_tokens(plan, text);
+  } else if (plan.exchanges) {
+    owned_boxes(plan, text);
   } else {
     for (int first = 0; first < plan.config.tile_m; first += plan.staging_tokens) {
       chunk(plan, text, first);

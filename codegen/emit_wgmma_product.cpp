@@ -125,6 +125,7 @@ void begin_piece(const Plan& plan, Text& text) {
 
 void release_stage(const Plan& plan, Text& text, std::string_view condition,
                    std::string_view stage) {
+  text.line("__syncwarp();");
   if (plan.config.multicast == 1) {
     text.line("if ({}lane == 0) arrive(empty + {} * 8);", condition, stage);
   } else {

@@ -5,7 +5,7 @@
 
 namespace marlin {
 
-bool one_piece(const Plan& plan) { return plan.cluster > 1; }
+bool one_piece(const Plan& plan) { return plan.parts > 1; }
 
 namespace {
 
@@ -35,14 +35,14 @@ void place_of_tile(const Plan& plan, Text& text) {
   if (plan.config.multicast > 1) text.line("slice = slice * {} + rank;", plan.config.multicast);
 }
 
-// Rows of tiles beyond the true m; a cluster's blocks have one tile and may as well multiply zeros.
+// Rows of tiles beyond the true m; blocks with one tile may as well multiply zeros.
 bool skips_tiles(const Plan& plan) {
   return plan.dynamic_m && plan.m_tiles > 1 && !one_piece(plan);
 }
 
-void cluster_piece(const Plan& plan, Text& text) {
-  text.line("const unsigned tile = blockIdx.x / {0}, rank = blockIdx.x % {0};  // in the cluster",
-            plan.cluster);
+// A part of K of a tile, by the block's rank among those of the tile.
+void part_of_tile(const Plan& plan, Text& text) {
+  text.line("const unsigned tile = blockIdx.x / {0}, rank = blockIdx.x % {0};", plan.parts);
   text.line("unsigned slice, m_tile;");
   place_of_tile(plan, text);
   if (plan.long_parts == 0) {
@@ -145,8 +145,8 @@ void open_givers(const Plan& plan, Text& text, std::string_view condition) {
 
 std::string emit_wgmma_work(const Plan& plan) {
   Text text(2);
-  if (plan.cluster > 1) {
-    cluster_piece(plan, text);
+  if (plan.parts > 1) {
+    part_of_tile(plan, text);
   } else if (plan.striped_units > 0) {
     stripes(plan, text);
   } else {
@@ -155,12 +155,16 @@ std::string emit_wgmma_work(const Plan& plan) {
   return text.str();
 }
 
+int users_of_barriers(const Plan& plan) { return plan.config.threads() + 32; }
+
 std::string emit_wgmma_barriers(const Plan& plan) {
   const int stages = plan.config.stages;
   Text text(2);
   text.line("const unsigned full = shared + {}, empty = shared + {};", plan.full_offset,
             plan.empty_offset);
-  text.open("if (threadIdx.x == 0) {{");
+  // By the producer's first warp, which goes on at once: the first copies wait for nobody else.
+  text.open("if (threadIdx.x / 32 == {}) {{", 4 * plan.consumers);
+  text.open("if (lane == 0) {{");
   for (std::string_view map : {"token_map", "word_map", "output_map"}) {
     text.line("fetch_map(&{});", map);
   }
@@ -170,6 +174,9 @@ std::string emit_wgmma_barriers(const Plan& plan) {
             4 * plan.consumers * plan.config.multicast);
   text.close();
   text.line("publish_barriers();");
+  text.close();
+  text.line("__syncwarp();");
+  if (plan.config.multicast == 1) text.line("tell_barriers_made<{}>();", users_of_barriers(plan));
   text.close();
   if (plan.cluster > 1) {
     // A tile's sums of eight tokens are one quad for each m64 tile and thread of a consumer.
@@ -185,7 +192,7 @@ std::string emit_wgmma_barriers(const Plan& plan) {
     text.line("if (threadIdx.x / 32 == 0) expect_sums(received, own * {}, lane);", bytes);
     text.line("arrive_at_cluster();");
   }
-  text.line("{}", plan.config.multicast > 1 ? "meet_cluster();" : "__syncthreads();");
+  if (plan.config.multicast > 1) text.line("meet_cluster();");
   text.line("launch_dependents();");
   return text.str();
 }

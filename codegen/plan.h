@@ -44,6 +44,7 @@ struct Plan {
   int threads = 0;
   int grid_x = 0, grid_y = 0, grid_z = 0;
   bool rows_on_x = false;            // grid_x counts token tiles: launch only those that m reaches
+  bool cooperative = false;          // blocks wait for one another: all must be at work at once
   int shared_bytes = 0;              // dynamic shared memory
   std::int64_t workspace_bytes = 0;  // 0: the kernel takes a null workspace
 
@@ -113,9 +114,13 @@ struct Plan {
   std::int64_t counters = 0;   // slices with several owners
   std::int64_t partials_offset = 0;
   std::int64_t partial_tile = 0;
-  // Wgmma family: partial tiles come through the words of the stages, so many of every thread's
-  // quads in each of so many stages.
+  // Wgmma family: partial tiles of stripes come through the words of the stages, so many of every
+  // thread's quads in each of so many stages. Where all blocks of a tile exchange theirs, each adds
+  // up and stores some of its boxes, and a warp so many of its own columns.
   int partial_quads = 0, partial_chunks = 0;
+  bool exchanges = false;
+  int boxes = 0;  // of 64 columns and eight tokens
+  int least_owned = 0;
 
   // Decode family: the blocks of a cluster and the warps of each that share columns split K into
   // parts; part p takes the units p, p + parts, p + 2 parts, ...
@@ -135,7 +140,7 @@ struct Plan {
   int receive_offset = 0;     // sums [part][warps_n][own fragment][lane][4] as FP32
   int receive_part = 0;       // from one part to the next
   int fragments = 0;          // of 16 columns x 8 tokens that a warp sums
-  int most_owned = 0;         // of them that one block owns
+  int most_owned = 0;         // of them that one block owns, or a warp of it
   int quad_lanes = 0;         // of the four lanes that hold eight tokens, those that hold any row
   std::vector<Owner> owners;  // by rank in the cluster
 

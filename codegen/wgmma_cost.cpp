@@ -33,6 +33,8 @@ constexpr double kStripes = 5620;       // handing sums over
 constexpr double kStripesArea = 0.074;  // for each element and block that shares a tile
 constexpr double kCluster = 1590;       // adding up in a cluster
 constexpr double kClusterArea = 0.157;  // for each element
+constexpr double kExchange = 800;       // the same through L2
+constexpr double kExchangeArea = 0.31;
 
 // The k16 steps and pieces of tiles of the block that has most, and how many blocks are at work.
 struct Load {
@@ -41,8 +43,12 @@ struct Load {
 };
 
 // Part of the SMs that clusters of this size can use: they lie inside a GPC, and GPCs are uneven.
-// On the H200 66 clusters of two, 42 of three and 30 of four fit (measured).
-double places_for(int cluster) { return cluster <= 2 ? 1 : cluster == 3 ? 0.955 : 0.91; }
+// Of clusters of two to eight 66, 39, 30, 22, 17, 15 and 15 fit on one H200, on another 42 of
+// three.
+double places_for(int cluster) {
+  constexpr double kPart[] = {1, 1, 0.886, 0.909, 0.833, 0.773, 0.795, 0.909};
+  return kPart[std::clamp(cluster, 1, 8) - 1];
+}
 
 Load busiest_block(const Plan& plan) {
   const double sms = plan.target.sms, places = sms * plan.config.blocks_per_sm;
@@ -54,8 +60,9 @@ Load busiest_block(const Plan& plan) {
     load.steps = load.pieces * steps;
     load.pieces = std::max(1.0, load.pieces);
   } else {
-    const double blocks = double(plan.tiles) * plan.cluster * plan.config.multicast;
-    const double part = std::ceil(double(plan.k_tiles) / plan.cluster) * plan.k_steps;
+    const int parts = std::max(1, plan.parts);
+    const double blocks = double(plan.tiles) * parts * plan.config.multicast;
+    const double part = std::ceil(double(plan.k_tiles) / parts) * plan.k_steps;
     load.blocks = std::min(blocks, places);
     load.pieces = std::ceil(blocks / (places * places_for(plan.cluster)));
     load.steps = load.pieces * part;
@@ -98,6 +105,7 @@ double fixed_clocks(const Plan& plan, const Load& load, bool chained) {
     clocks += kStripes + kStripesArea * tile * std::min(8.0, plan.workers / shared + 1);
   }
   if (plan.cluster > 1) clocks += kCluster + kClusterArea * area;
+  if (plan.exchanges) clocks += kExchange + kExchangeArea * area;
   return clocks;
 }
 

@@ -80,6 +80,18 @@ Rule shape_rule(const Shape& shape, const Config& config) {
   return std::nullopt;
 }
 
+// Of blocks that have a part of K each and add up some of the tile's `shares` each.
+Rule parts_rule(const Plan& plan, std::string_view kind, int shares, std::string_view share) {
+  const int count = plan.config.partition.count;
+  if (count < 2 || count > 8) return fmt::format("{}{} is not in 2..8", kind, count);
+  if (plan.config.multicast != 1) return "blocks split k or share tokens, not both";
+  if (count > shares) return fmt::format("{}{} exceeds the {} {}", kind, count, shares, share);
+  if (plan.part_units < 1) {
+    return fmt::format("{}{} exceeds the {} k tiles", kind, count, plan.k_tiles);
+  }
+  return std::nullopt;
+}
+
 Rule partition_rule(const Plan& plan) {
   const auto [kind, count] = plan.config.partition;
   const int places = plan.target.sms * plan.config.blocks_per_sm;
@@ -89,20 +101,14 @@ Rule partition_rule(const Plan& plan) {
   }
   switch (kind) {
     case Partition::Kind::split:
-      if (count != 1) return fmt::format("split{} is for the stripe family", count);
-      return std::nullopt;
-    case Partition::Kind::cluster: {
-      if (count < 2 || count > 8) return fmt::format("cluster{} is not in 2..8", count);
-      if (plan.config.multicast != 1) return "a cluster splits k or shares tokens, not both";
-      if (count > plan.fragments) {
-        return fmt::format("cluster{} exceeds the {} eights of a tile's tokens", count,
-                           plan.fragments);
+      if (count == 1) return std::nullopt;
+      if (count >= 1 && plan.grid_x > places) {
+        return fmt::format("split{} of {} tiles exceeds the {} blocks that fit", count, plan.tiles,
+                           places);
       }
-      if (plan.part_units < 1) {
-        return fmt::format("cluster{} exceeds the {} k tiles", count, plan.k_tiles);
-      }
-      return std::nullopt;
-    }
+      return parts_rule(plan, "split", plan.boxes, "boxes of 64 columns and eight tokens");
+    case Partition::Kind::cluster:
+      return parts_rule(plan, "cluster", plan.fragments, "eights of a tile's tokens");
     case Partition::Kind::stripes:
       if (count > places) {
         return fmt::format("stripes{} exceeds the {} blocks that fit", count, places);
@@ -211,9 +217,10 @@ void add_partitions(const Shape& shape, const Target& target, Config config,
   config.partition = {Partition::Kind::split, 1};
   if (load > kFewBusy) add_deepest(shape, target, config, configs);
   for (int count : {2, 3, 4, 5, 6, 8}) {
-    config.partition = {Partition::Kind::cluster, count};
     const bool most = count == 8;
-    if ((load * count > kFewBusy || most) && load * count <= 1) {
+    if (load * count > 1 || (load * count <= kFewBusy && !most)) continue;
+    for (auto kind : {Partition::Kind::cluster, Partition::Kind::split}) {
+      config.partition = {kind, count};
       add_deepest(shape, target, config, configs);
     }
   }
@@ -225,11 +232,11 @@ void add_partitions(const Shape& shape, const Target& target, Config config,
 // share tokens where these are many.
 void add_blocks(const Shape& shape, const Target& target, Config config,
                 std::vector<Config>& configs) {
-  constexpr int kFewTokens = 64;
+  constexpr int kFewTokens = 64, kFewest = 32;  // for two blocks, for three
   config.multicast = 1;
-  for (int blocks : {1, 2}) {
+  for (int blocks : {1, 2, 3}) {
     config.blocks_per_sm = blocks;
-    if (blocks == 1 || config.tile_m <= kFewTokens) {
+    if (blocks == 1 || config.tile_m <= (blocks == 2 ? kFewTokens : kFewest)) {
       add_partitions(shape, target, config, configs);
     }
   }

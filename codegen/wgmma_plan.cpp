@@ -21,6 +21,12 @@ constexpr int kSwapRegisters = 8;  // setmaxnreg counts in these
 int ceil_div(std::int64_t a, std::int64_t b) { return static_cast<int>((a + b - 1) / b); }
 int round_up(int value, int step) { return ceil_div(value, step) * step; }
 
+// Whether the blocks of one tile have a part of its K each.
+bool splits_k(const Config& config) {
+  return config.partition.kind == Partition::Kind::cluster ||
+         (config.partition.kind == Partition::Kind::split && config.partition.count > 1);
+}
+
 void set_roles(Plan& plan) {
   const Config& config = plan.config;
   constexpr int kMost = 240;
@@ -50,11 +56,13 @@ void set_work(Plan& plan) {
   plan.tiles = plan.whole_tiles = plan.m_tiles * (plan.n_slices / config.multicast);
   plan.token_box = config.tile_m / config.multicast;
   plan.grid_y = plan.grid_z = 1;
-  if (kind == Partition::Kind::cluster) {
-    plan.cluster = plan.parts = count;
+  if (splits_k(config)) {
+    plan.parts = count;
     plan.part_units = plan.k_tiles / plan.parts;
     plan.long_parts = plan.k_tiles % plan.parts;
     plan.workers = plan.tiles;
+    plan.cluster = kind == Partition::Kind::cluster ? count : 1;
+    plan.cooperative = plan.exchanges = kind == Partition::Kind::split;
   } else if (kind == Partition::Kind::stripes) {
     plan.workers = std::max(1, count / config.multicast);
     const int last_wave = plan.tiles % plan.workers;
@@ -67,7 +75,7 @@ void set_work(Plan& plan) {
   } else {
     plan.workers = std::clamp(places / config.multicast, 1, std::max(1, plan.tiles));
   }
-  plan.grid_x = plan.workers * plan.cluster * config.multicast;
+  plan.grid_x = plan.workers * std::max(1, plan.parts) * config.multicast;
 }
 
 void set_stage(Plan& plan) {
@@ -90,9 +98,28 @@ void set_stage(Plan& plan) {
   plan.tail_stage_bytes = plan.stage_bytes - missing_scales;
 }
 
+// The blocks that exchange sums share the tile out as boxes of 64 columns and eight tokens, the
+// columns going fastest: how many tokens' eights of its columns a warp has at most.
+void set_boxes(Plan& plan) {
+  const int columns64 = plan.consumers * plan.m64_tiles;
+  plan.boxes = plan.fragments * columns64;
+  const auto first = [&](int rank, int column) {
+    return (rank * plan.boxes / plan.parts + columns64 - 1 - column) / columns64;
+  };
+  plan.least_owned = plan.fragments;
+  for (int rank = 0; rank < plan.parts; ++rank) {
+    for (int column = 0; column < columns64; ++column) {
+      const int count = first(rank + 1, column) - first(rank, column);
+      plan.most_owned = std::max(plan.most_owned, count);
+      plan.least_owned = std::min(plan.least_owned, count);
+    }
+  }
+}
+
 // Which blocks of a cluster add up which eights of a tile's tokens.
 void set_owners(Plan& plan) {
   plan.fragments = plan.config.tile_m / 8;
+  if (plan.exchanges) return set_boxes(plan);
   const auto first = [&](int rank) {
     return (rank * plan.fragments + plan.cluster - 1) / plan.cluster;
   };
@@ -108,7 +135,7 @@ void set_staging(Plan& plan) {
   constexpr int kBudget = 32 << 10;
   const Config& config = plan.config;
   const int columns64 = plan.consumers * plan.m64_tiles;
-  if (plan.cluster > 1) {
+  if (plan.parts > 1) {
     plan.staging_tokens = plan.most_owned * 8;
     plan.staging_buffers = 1;
   } else {
@@ -140,14 +167,16 @@ void set_shared_memory(Plan& plan) {
   plan.shared_bytes = round_up(plan.received_offset + kBarrier, 16);
 }
 
-// Each block gives at most one tile away half done.
+// Each block gives at most one tile away half done. Warpgroups raise a flag, or count those that
+// have given theirs and those that have what they need.
 void set_workspace(Plan& plan) {
-  if (plan.striped_units == 0) return;
+  if (plan.striped_units == 0 && !plan.exchanges) return;
   plan.shares_slices = true;
-  plan.counters = std::int64_t{plan.grid_x} * plan.consumers;
+  plan.counters = std::int64_t{plan.exchanges ? 2 * plan.tiles : plan.grid_x} * plan.consumers;
   plan.partials_offset = kCounterBytes;
   plan.partial_tile = std::int64_t{4} * plan.config.tile_m * plan.config.tile_n;
   plan.workspace_bytes = plan.partials_offset + plan.grid_x * plan.partial_tile;
+  if (plan.exchanges) return;
   // They come back through the words of the stages, as many quads of every thread as these hold.
   plan.partial_quads = plan.words_stage / (16 * plan.config.threads());
   plan.partial_chunks = ceil_div(plan.m64_tiles * plan.fragments, plan.partial_quads);
@@ -161,7 +190,7 @@ void set_tensor_maps(Plan& plan) {
       {Of::words, kWordBytes, shape.n, shape.k / 16, kWordBytes * shape.n, config.tile_n,
        plan.k_steps, false},
       {Of::output, kHalf, shape.n, 0, kHalf * shape.n, kLine / kHalf,
-       plan.cluster > 1 ? 8 : plan.staging_tokens, true}};
+       plan.parts > 1 ? 8 : plan.staging_tokens, true}};
 }
 
 }  // namespace

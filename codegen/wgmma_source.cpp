@@ -38,7 +38,9 @@ std::string device(const Plan& plan) {
                                          "tensor",    "dependent",  "wgmma", "staging"};
   if (plan.config.multicast > 1) names.push_back("multicast");
   if (plan.cluster > 1) names.push_back("cluster");
-  if (plan.striped_units > 0) names.insert(names.end(), {"partial", "handoff"});
+  if (plan.shares_slices) names.push_back("partial");
+  if (plan.striped_units > 0) names.push_back("handoff");
+  if (plan.exchanges) names.push_back("exchange");
   return device_text(names);
 }
 
@@ -61,6 +63,9 @@ std::string leave(const Plan& plan) {
 
 std::string opening(const Plan& plan) {
   Text text(4);
+  if (plan.config.multicast == 1) {
+    text.line("wait_for_barriers_made<{}>();", users_of_barriers(plan));
+  }
   if (plan.staging_buffers > 1) text.line("unsigned buffer = 0;  // of C on its way out");
   open_piece(plan, text);
   return text.str();

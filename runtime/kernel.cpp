@@ -108,9 +108,16 @@ void Kernel::launch(CUstream stream, const LaunchArgs& args, std::int64_t rows) 
 void Kernel::enqueue(CUstream stream, const LaunchArgs& args, std::int64_t rows) const {
   const Plan& plan = text_.plan;
   KernelParams params(plan, args, rows);
-  CUlaunchAttribute attribute = {};
-  attribute.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
-  attribute.value.programmaticStreamSerializationAllowed = 1;
+  CUlaunchAttribute attributes[2] = {};
+  unsigned count = 0;
+  if (args.dependent && plan.dependent_launch) {
+    attributes[count].id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    attributes[count++].value.programmaticStreamSerializationAllowed = 1;
+  }
+  if (plan.cooperative) {
+    attributes[count].id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
+    attributes[count++].value.cooperative = 1;
+  }
   CUlaunchConfig config = {};
   config.gridDimX = grid_x(rows);
   config.gridDimY = static_cast<unsigned>(plan.grid_y);
@@ -119,8 +126,8 @@ void Kernel::enqueue(CUstream stream, const LaunchArgs& args, std::int64_t rows)
   config.blockDimY = config.blockDimZ = 1;
   config.sharedMemBytes = static_cast<unsigned>(plan.shared_bytes);
   config.hStream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = args.dependent && plan.dependent_launch ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = count;
   check(driver().cuLaunchKernelEx(&config, reinterpret_cast<CUfunction>(kernel_), params.get(),
                                   nullptr),
         "cuLaunchKernelEx");

@@ -9,6 +9,16 @@ __device__ __forceinline__ void publish_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 
+// The warp that has made them tells those that use them, so many threads with its own, and goes on.
+template <int Threads>
+__device__ __forceinline__ void tell_barriers_made() {
+  asm volatile("barrier.arrive 15, %0;" ::"n"(Threads) : "memory");
+}
+template <int Threads>
+__device__ __forceinline__ void wait_for_barriers_made() {
+  asm volatile("barrier.sync 15, %0;" ::"n"(Threads) : "memory");
+}
+
 // Arrives and announces so many bytes.
 __device__ __forceinline__ void expect_bytes(unsigned barrier, unsigned bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)

@@ -52,6 +52,7 @@ struct Block {
   std::map<std::uint32_t, CopyBarrier> barriers;  // by address
   std::map<std::int64_t, int> groups_at;          // named barriers: the group that meets there
   Meeting whole;
+  std::int64_t told = 0;  // by the warp that has made the barriers: threads that use them
   Meeting* cluster = nullptr;
   std::vector<Block*> peers;  // by their ranks, itself among them
   int running = 0;            // strands

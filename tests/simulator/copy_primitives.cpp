@@ -31,6 +31,24 @@ void Strand::add_barrier(std::int64_t address, std::int64_t arrivals) {
 
 Value Strand::publish_barriers(const Node&) { return {}; }
 
+Value Strand::tell_barriers_made(const Node& call) {
+  require_whole_warps();
+  if (block_.told != 0) fail("barriers made twice");
+  block_.told = call.numbers[0];
+  return {};
+}
+
+// By all warps that use them but the one that has made them.
+Value Strand::wait_for_barriers_made(const Node& call) {
+  require_all();
+  crew_.wait_until([&] { return block_.told != 0; },
+                   [] { return "barriers that no warp says are made"; });
+  if (block_.told != call.numbers[0] || block_.told != launch_.threads - threads_ + 32) {
+    fail("more or fewer threads than use the barriers");
+  }
+  return {};
+}
+
 CopyBarrier& Strand::barrier_at(Block& block, std::int64_t address) {
   const auto found = block.barriers.find(static_cast<std::uint32_t>(address));
   if (found == block.barriers.end()) fail("a barrier that is not there");
@@ -280,62 +298,6 @@ Value Strand::wait_for_stores(const Node& call) {
       }
       stores_[t].pop_front();
     }
-  }
-  return {};
-}
-
-// ---- Partial sums from block to block.
-
-namespace {
-
-constexpr std::uint32_t kRaised = 1;
-
-std::uint32_t flag_at(Buffer& workspace, std::int64_t address) {
-  std::uint32_t flag = 0;
-  std::memcpy(&flag, workspace.at(address, 4), 4);
-  return flag;
-}
-
-}  // namespace
-
-// A partial sum that a copy of this thread reads.
-void Strand::require_given(std::int64_t address, int thread) {
-  const Buffer& workspace = *arguments_.workspace;
-  const Access& given = workspace.writers[(address - workspace.base) / workspace.grain];
-  if (given.agent < 0) fail("a partial sum that nobody wrote");
-  if (!clocks_.knows(agent(thread), given.agent, given.time)) {
-    fail("a partial sum is read before its flag is up");
-  }
-}
-
-Value Strand::raise_flag(const Node& call) {
-  const Value flag = evaluate(call.kids[0]), first_thread = evaluate(call.kids[2]);
-  const std::int64_t number = uniform(evaluate(call.kids[1]));
-  require_all();
-  meet_at(constant(Type::integer, number), threads_);
-  Buffer& workspace = *arguments_.workspace;
-  for (int t = 0; t < threads_; ++t) {
-    if (first_thread.slots[t] == 0) continue;
-    if (flag_at(workspace, flag.slots[t]) != 0) fail("a flag raised twice");
-    std::memcpy(workspace.at(flag.slots[t], 4), &kRaised, 4);
-    clocks_.publish(agent(t), block_.grid.flags[flag.slots[t]]);
-  }
-  return {};
-}
-
-Value Strand::take_flags(const Node& call) {
-  const std::int64_t first = uniform(evaluate(call.kids[0]));
-  Buffer& workspace = *arguments_.workspace;
-  for (std::int64_t flag = first; flag < first + 4 * call.numbers[0]; flag += 4) {
-    crew_.wait_until([&] { return flag_at(workspace, flag) == kRaised; },
-                     [&] {
-                       return fmt::format("line {}, block {}: the flag at {} is not raised", line_,
-                                          block_.index[0], flag - workspace.base);
-                     });
-    for (int t = 0; t < threads_; ++t) {
-      if (active_[t]) clocks_.learn(agent(t), block_.grid.flags[flag]);
-    }
-    std::memset(workspace.at(flag, 4), 0, 4);
   }
   return {};
 }

@@ -60,6 +60,8 @@ const std::unordered_map<std::string, Strand::Primitive>& Strand::primitives() {
       {"channel_scale_of", &Strand::channel_scale_of},
       {"make_barrier", &Strand::make_barrier},
       {"publish_barriers", &Strand::publish_barriers},
+      {"tell_barriers_made", &Strand::tell_barriers_made},
+      {"wait_for_barriers_made", &Strand::wait_for_barriers_made},
       {"expect_bytes", &Strand::expect_bytes},
       {"arrive", &Strand::arrive},
       {"arrive_in_cluster", &Strand::arrive_in_cluster},
@@ -88,6 +90,10 @@ const std::unordered_map<std::string, Strand::Primitive>& Strand::primitives() {
       {"take_quad_at", &Strand::take_quad_at},
       {"add_quad_at", &Strand::add_quad_at},
       {"give_sums", &Strand::give_sums},
+      {"keep_or_give", &Strand::keep_or_give},
+      {"meet_blocks", &Strand::meet_blocks},
+      {"leave_blocks", &Strand::leave_blocks},
+      {"add_given", &Strand::add_given},
   };
   return table;
 }

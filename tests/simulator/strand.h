@@ -164,6 +164,8 @@ class Strand {
   // copy_primitives.cpp: barriers in shared memory and the copies that signal them.
   Value make_barrier(const Node& call);
   Value publish_barriers(const Node& call);
+  Value tell_barriers_made(const Node& call);
+  Value wait_for_barriers_made(const Node& call);
   Value expect_bytes(const Node& call);
   Value arrive(const Node& call);
   Value arrive_in_cluster(const Node& call);
@@ -177,8 +179,6 @@ class Strand {
   Value store_box(const Node& call);
   Value close_stores(const Node& call);
   Value wait_for_stores(const Node& call);
-  Value raise_flag(const Node& call);
-  Value take_flags(const Node& call);
   CopyBarrier& barrier_at(Block& block, std::int64_t address);
   void arrive_at(CopyBarrier& barrier, int thread);
   void end_phase(CopyBarrier& barrier);
@@ -192,6 +192,15 @@ class Strand {
   void add_barrier(std::int64_t address, std::int64_t arrivals);
   void store_chunk(const TensorMap& map, std::uint32_t from, std::int64_t x, std::int64_t y,
                    int thread);
+
+  // handoff_primitives.cpp: partial sums from block to block through the workspace.
+  Value raise_flag(const Node& call);
+  Value take_flags(const Node& call);
+  Value give_sums(const Node& call);
+  Value keep_or_give(const Node& call);
+  Value meet_blocks(const Node& call);
+  Value leave_blocks(const Node& call);
+  Value add_given(const Node& call);
   void require_given(std::int64_t address, int thread);
 
   // warpgroup_primitives.cpp: products of a warpgroup and what becomes of their sums.
@@ -206,7 +215,6 @@ class Strand {
   Value stage_tokens(const Node& call);
   Value take_quad_at(const Node& call);
   Value add_quad_at(const Node& call);
-  Value give_sums(const Node& call);
   void load_quad_at(const Node& call, bool add);
   std::vector<float> take_tokens(std::int64_t descriptor, int tokens);
   void hold(const Place& place, std::size_t slots);

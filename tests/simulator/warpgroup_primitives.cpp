@@ -234,18 +234,4 @@ Value Strand::add_quad_at(const Node& call) {
   return {};
 }
 
-Value Strand::give_sums(const Node& call) {
-  const Value to = evaluate(call.kids[0]);
-  const Place sums = place(call.kids[1]);
-  for (int t = 0; t < threads_; ++t) {
-    if (!active_[t]) continue;
-    for (std::size_t quad = 0; quad < extent(sums) / 4; ++quad) {
-      float values[4];
-      for (std::size_t i = 0; i < 4; ++i) values[i] = real(slot(sums, 4 * quad + i, t));
-      store_partial_at(to.slots[t] + static_cast<std::int64_t>(quad) * call.numbers[0], values, t);
-    }
-  }
-  return {};
-}
-
 }  // namespace marlin::simulator

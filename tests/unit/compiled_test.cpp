@@ -181,6 +181,20 @@ TEST_F(CompiledTest, ADependentLaunchIsForKernelsThatCan) {
   EXPECT_EQ(fake_cuda()->last.m, 13);
 }
 
+// Blocks that wait for one another must be at work at once.
+TEST_F(CompiledTest, AKernelWhoseBlocksMeetIsLaunchedTogether) {
+  const Shape shape = {.m = 64, .n = 4096, .k = 4096};
+  Options options = in_memory();
+  options.target = Target{"sm_90a", 132};
+  options.config = "wgmma m64 n128 w4x1 k128 s6 accumulators split4 b1";
+  const Kernel* kernel = store_.get(shape, options);
+  LaunchArgs args = sound_args();
+  args.dependent = true;
+  kernel->launch(nullptr, args, 64);
+  const CUlaunchConfig& config = fake_cuda()->last.config;
+  ASSERT_EQ(config.numAttrs, 2u);
+}
+
 TEST_F(CompiledTest, AnotherProcessFindsItInTheUsersCache) {
   store_.get(kShape, cached());
   const Kernel* found = new_store().get(kShape, cached());

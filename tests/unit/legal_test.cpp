@@ -252,12 +252,21 @@ const Refused kRefusedWgmma[] = {
     {[](Shape&, Target&, Config& c) {
        c.multicast = 2, c.partition = {Partition::Kind::cluster, 2};
      },
-     "a cluster splits k or shares tokens, not both"},
+     "blocks split k or share tokens, not both"},
     {[](Shape&, Target&, Config& c) {
        c.multicast = 2, c.partition = {Partition::Kind::stripes, 131};
      },
      "stripes131 is not whole clusters of 2"},
-    {[](Shape&, Target&, Config& c) { c.partition.count = 2; }, "split2 is for the stripe family"},
+    {[](Shape&, Target&, Config& c) { c.partition.count = 3; },
+     "split3 of 64 tiles exceeds the 132 blocks that fit"},
+    {[](Shape& s, Target&, Config& c) { s.n = 256, c.partition.count = 9; },
+     "split9 is not in 2..8"},
+    {[](Shape& s, Target&, Config& c) {
+       s.n = 256, s.m = 8, c.tile_m = 8, c.raster = 1, c.partition.count = 3;
+     },
+     "split3 exceeds the 2 boxes of 64 columns and eight tokens"},
+    {[](Shape& s, Target&, Config& c) { s.n = s.k = 256, c.partition.count = 3; },
+     "split3 exceeds the 2 k tiles"},
     {[](Shape&, Target&, Config& c) {
        c.partition = {Partition::Kind::span, 2};
      },

@@ -27,10 +27,11 @@ const char* const kShared = "m16 n128 w2x2 k64 s3 weights stripes3 b1";
 const char* const kCluster = "decode m16 n128 w2x2 k64 s2 accumulators cluster3 b1";
 const char* const kEarly = "decode m16 n64 w1x2 k64 s3 accumulators cluster1 b1 early";
 
-// Consumers of several tiles and stripes, which hand partial sums on; parts of K in a cluster;
-// tokens shared by pairs of blocks.
+// Consumers of several tiles and stripes, which hand partial sums on; parts of K in a cluster and
+// through L2; tokens shared by pairs of blocks.
 const char* const kStripes = "wgmma m16 n128 w8x1 k64 s3 weights stripes3 b1";
 const char* const kSplit = "wgmma m16 n128 w4x1 k64 s3 accumulators cluster2 b1 burst2";
+const char* const kExchange = "wgmma m16 n128 w8x1 k64 s3 weights split3 b2";
 const char* const kMulticast = "wgmma m16 n128 w4x1 k64 s3 weights split1 b1 multicast2";
 
 std::string fault(const Plan& plan, const std::string& source) {
@@ -60,7 +61,8 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 }
 
 TEST(Simulator, FindsNoFaultInARightText) {
-  for (const char* config : {kPrivate, kShared, kCluster, kEarly, kStripes, kSplit, kMulticast}) {
+  for (const char* config :
+       {kPrivate, kShared, kCluster, kEarly, kStripes, kSplit, kExchange, kMulticast}) {
     const Plan plan = plan_of(config);
     EXPECT_EQ(fault(plan, emit_source(plan)), "") << config;
   }
@@ -164,6 +166,13 @@ TEST(Simulator, FindsEachFaultPutIn) {
        "copies that still read its memory"},
       {kStripes, "meet(warpgroup + 1, 128);\n        if", "if", "without a barrier since it was"},
       {kSplit, "wait_for_cluster();  //", "//", "before the cluster has met"},
+      {kExchange, "tell_barriers_made<288>();", "", "barriers that no warp says are made"},
+      {kExchange, "wait_for_barriers_made<288>();", "", "a barrier that is not there"},
+      {kExchange, "meet_blocks<3>", "meet_blocks<4>", "not all blocks of the tile come"},
+      {kExchange, "meet_blocks<3>", "min", "a partial sum that nobody wrote"},
+      {kExchange, "leave_blocks<3>(counters, thread == 0);", "", "a counter is not back at zero"},
+      {kExchange, "0, first, own", "0, first + 1, own", "relative error"},
+      {kExchange, "rank + i - 3", "rank", "a partial sum that nobody wrote"},
       {kMulticast, "arrive_in_cluster(empty + previous * 8, lane)",
        "arrive_in_cluster(empty + previous * 8, lane * 0)", "nobody can go on"},
       {kMulticast, "meet_cluster();\n  launch", "__syncthreads();\n  launch",

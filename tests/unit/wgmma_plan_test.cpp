@@ -2,6 +2,7 @@
 // hundreds of random legal configs; and the configs that the family proposes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
@@ -115,6 +116,26 @@ TEST(WgmmaPlan, ClusterWorkedByHand) {
                        {"workspace_bytes", 0}});
 }
 
+// Four boxes of 64 columns in each of three eights of tokens for five blocks, launched together.
+TEST(WgmmaPlan, SplitWorkedByHand) {
+  const Plan plan = make_plan({24, 512, 640, 128, true}, {"sm_90a", 12},
+                              parse_config("wgmma m24 n256 w8x1 k128 s2 weights split5 b1"));
+  expect_values(plan, {{"cooperative", 1},
+                       {"exchanges", 1},
+                       {"grid_x", 10},
+                       {"cluster", 1},
+                       {"parts", 5},
+                       {"part_units", 1},
+                       {"long_parts", 0},
+                       {"boxes", 12},
+                       {"most_owned", 1},
+                       {"least_owned", 0},
+                       {"staging_tokens", 8},
+                       {"counters", 8},
+                       {"partial_tile", 24576},
+                       {"workspace_bytes", 65536 + 10 * 24576}});
+}
+
 std::vector<LegalCase> random_cases() {
   return RandomCases(20241123, {600, 40, 40, 132}).take(400, Family::wgmma);
 }
@@ -125,7 +146,8 @@ TEST(RandomWgmmaPlans, PiecesCoverEveryTileOnce) {
     EXPECT_GE(std::int64_t{plan.tiles} * c.config.multicast * c.config.tile_m * c.config.tile_n,
               c.shape.m * c.shape.n)
         << c;
-    EXPECT_EQ(plan.grid_x, plan.workers * plan.cluster * c.config.multicast) << c;
+    EXPECT_EQ(plan.grid_x, plan.workers * std::max(1, plan.parts) * c.config.multicast) << c;
+    EXPECT_EQ(plan.cooperative, plan.parts > 1 && plan.cluster == 1) << c;
     EXPECT_EQ(plan.token_box * c.config.multicast, c.config.tile_m) << c;
     EXPECT_EQ(plan.striped_units, std::int64_t{plan.tiles - plan.whole_tiles} * plan.k_tiles) << c;
     if (plan.striped_units > 0) {
@@ -133,7 +155,7 @@ TEST(RandomWgmmaPlans, PiecesCoverEveryTileOnce) {
       EXPECT_EQ(plan.whole_tiles % plan.workers, 0) << c;
       EXPECT_LT(plan.tiles - plan.whole_tiles, 2 * plan.workers) << c;
     }
-    EXPECT_EQ(plan.part_units * plan.parts + plan.long_parts, plan.cluster > 1 ? plan.k_tiles : 0);
+    EXPECT_EQ(plan.part_units * plan.parts + plan.long_parts, plan.parts > 1 ? plan.k_tiles : 0);
   }
 }
 
@@ -204,6 +226,13 @@ TEST(RandomWgmmaPlans, RegistersOfAllWarpsFitTheSm) {
 TEST(RandomWgmmaPlans, EveryEightOfTokensHasOneOwnerAndEveryChunkItsRoom) {
   for (const LegalCase& c : random_cases()) {
     const Plan plan = make_plan(c.shape, c.target, c.config);
+    if (plan.exchanges) {
+      EXPECT_EQ(plan.boxes * 8 * 64, c.config.tile_m * c.config.tile_n) << c;
+      EXPECT_GE(plan.boxes, plan.parts) << c;
+      EXPECT_LE(plan.least_owned, plan.most_owned) << c;
+      EXPECT_LE(plan.boxes, plan.parts * plan.most_owned * c.config.tile_n / 64) << c;
+      continue;
+    }
     int next = 0;
     for (const Owner& owner : plan.owners) {
       EXPECT_EQ(owner.first, next) << c;

@@ -152,6 +152,16 @@ __device__ __forceinline__ void publish_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 
+// The warp that has made them tells those that use them, so many threads with its own, and goes on.
+template <int Threads>
+__device__ __forceinline__ void tell_barriers_made() {
+  asm volatile("barrier.arrive 15, %0;" ::"n"(Threads) : "memory");
+}
+template <int Threads>
+__device__ __forceinline__ void wait_for_barriers_made() {
+  asm volatile("barrier.sync 15, %0;" ::"n"(Threads) : "memory");
+}
+
 // Arrives and announces so many bytes.
 __device__ __forceinline__ void expect_bytes(unsigned barrier, unsigned bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
@@ -425,17 +435,20 @@ marlin_wgmma_64x4096x4096_g128(
 
   // ---- Barriers: a stage has arrived; a stage may be filled again.
   const unsigned full = shared + 66560, empty = shared + 66592;
-  if (threadIdx.x == 0) {
-    fetch_map(&token_map);
-    fetch_map(&word_map);
-    fetch_map(&output_map);
-    for (unsigned stage = 0; stage < 4; ++stage) {
-      make_barrier(full + stage * 8, 1);
-      make_barrier(empty + stage * 8, 8);  // warps
+  if (threadIdx.x / 32 == 8) {
+    if (lane == 0) {
+      fetch_map(&token_map);
+      fetch_map(&word_map);
+      fetch_map(&output_map);
+      for (unsigned stage = 0; stage < 4; ++stage) {
+        make_barrier(full + stage * 8, 1);
+        make_barrier(empty + stage * 8, 8);  // warps
+      }
+      publish_barriers();
     }
-    publish_barriers();
+    __syncwarp();
+    tell_barriers_made<288>();
   }
-  __syncthreads();
   launch_dependents();
 
   if (warpgroup == 2) {
@@ -482,6 +495,7 @@ marlin_wgmma_64x4096x4096_g128(
     unsigned scale_pairs[1][1];
     unsigned low[1], high[1];
     unsigned stage = 0, parity = 0;
+    wait_for_barriers_made<288>();
     for (unsigned piece = 0; find_piece(piece); ++piece) {
       wait_for_phase(full + stage * 8, parity);
       load_words(words[0], words_at + stage * 4096);
@@ -506,6 +520,7 @@ marlin_wgmma_64x4096x4096_g128(
         multiply(sums[0], fragments[0][1][0], token_tile + stage * 512 + 2, 1);
         close_products();
         wait_for_products<1>();
+        __syncwarp();
         if (left < k_count && lane == 0) arrive(empty + previous * 8);
         dequantise(fragments[1][0][0], words[2][0]);
         scale_weights(fragments[1][0][0], low[0], high[0]);
@@ -535,6 +550,7 @@ marlin_wgmma_64x4096x4096_g128(
         previous = stage, stage = next, parity = next_parity;
       }
       wait_for_products<0>();
+      __syncwarp();
       if (lane == 0) arrive(empty + previous * 8);
 
       // ---- Sums -> C.

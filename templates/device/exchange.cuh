@@ -1,0 +1,60 @@
+// Partial sums between the blocks of a tile through L2. Every block waits for all the others: the
+// launch is cooperative, so that all of them are at work.
+
+// One quad of sums, that of a tile's `eight`: kept by a block that owns it, as one of the `own`
+// from `first` on, else given to whoever does.
+template <int Kept, int Sums>
+__device__ __forceinline__ void keep_or_give(float (&kept)[Kept], const float (&sums)[Sums],
+                                             unsigned eight, unsigned first, unsigned own,
+                                             char* to) {
+  const unsigned place = eight - first;
+  if (place < own) {
+#pragma unroll
+    for (int i = 0; i < Kept; ++i) {
+      if (place == i / 4) kept[i] = sums[4 * eight + i % 4];
+    }
+  } else {
+    store_partial(to, make_float4(sums[4 * eight], sums[4 * eight + 1], sums[4 * eight + 2],
+                                  sums[4 * eight + 3]));
+  }
+}
+
+// By all threads of a warpgroup, after their stores: waits until the same warpgroup of each of so
+// many blocks has come here, and sees what these have stored. Two counters: of those that have come
+// and of those that have left.
+template <int Blocks>
+__device__ __forceinline__ void meet_blocks(char* counters, unsigned warpgroup_barrier,
+                                            bool first_thread) {
+  meet(warpgroup_barrier, 128);
+  if (first_thread) {
+    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counters) : "memory");
+    unsigned come = 0;
+    while (come != Blocks) {
+      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(come) : "l"(counters) : "memory");
+    }
+  }
+  meet(warpgroup_barrier, 128);
+}
+
+// The last one to leave puts both counters back to zero.
+template <int Blocks>
+__device__ __forceinline__ void leave_blocks(char* counters, bool first_thread) {
+  if (!first_thread) return;
+  unsigned left;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;"
+               : "=r"(left)
+               : "l"(counters + 4)
+               : "memory");
+  if (left == Blocks - 1) {
+    asm volatile("st.relaxed.gpu.global.v2.u32 [%0], {0, 0};" ::"l"(counters) : "memory");
+  }
+}
+
+template <int Kept>
+__device__ __forceinline__ void add_given(float (&kept)[Kept], int place, const char* from) {
+  const float4 part = load_partial(from);
+  kept[4 * place] += part.x;
+  kept[4 * place + 1] += part.y;
+  kept[4 * place + 2] += part.z;
+  kept[4 * place + 3] += part.w;
+}
