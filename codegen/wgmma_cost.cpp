@@ -33,8 +33,8 @@ constexpr double kStripes = 5620;       // handing sums over
 constexpr double kStripesArea = 0.074;  // for each element and block that shares a tile
 constexpr double kCluster = 1590;       // adding up in a cluster
 constexpr double kClusterArea = 0.157;  // for each element
-constexpr double kExchange = 800;       // the same through L2
-constexpr double kExchangeArea = 0.31;
+constexpr double kExchange = 4290;      // the same through L2
+constexpr double kExchangeArea = 0.058;
 
 // The k16 steps and pieces of tiles of the block that has most, and how many blocks are at work.
 struct Load {
