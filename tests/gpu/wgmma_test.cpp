@@ -91,5 +91,26 @@ TEST_F(Wgmma, TwoStreamsAtOnceGiveTheBitsOfOne) {
   }
 }
 
+// The blocks of the first fill nearly all SMs and wait for one another, so that two such kernels
+// never run side by side; the second asks for words before the previous kernel is done.
+TEST_F(Wgmma, BlocksThatMeetAndEarlyWords) {
+  const Shape shape{.m = 64, .n = 4096, .k = 4096, .group = 128, .exact_m = true};
+  std::vector<CompileJob> jobs;
+  for (const char* config : {"wgmma m64 n128 w4x1 k128 s6 accumulators split4 b1 burst4",
+                             "wgmma m64 n128 w4x1 k128 s4 accumulators cluster2 b1 early"}) {
+    jobs.push_back({.shape = shape, .config = config, .keep = false, .target = gpu().target()});
+  }
+  CompileQueue queue(gpu(), std::move(jobs));
+  Problem problem(checker(), shape, kSeed);
+  expect_all_right(queue, problem, {64});
+  for (std::size_t i = 0; i < queue.size(); ++i) {
+    const CompileResult& compiled = queue.wait(i);
+    ASSERT_TRUE(compiled.kernel) << compiled.error;
+    EXPECT_EQ(problem.replay(*compiled.kernel, shape.m, 1000), 0U) << queue.job(i).config;
+    EXPECT_EQ(SideBySide(checker(), *compiled.kernel, kSeed).differing(200), 0U)
+        << queue.job(i).config;
+  }
+}
+
 }  // namespace
 }  // namespace marlin
