@@ -232,7 +232,7 @@ void add_partitions(const Shape& shape, const Target& target, Config config,
 // share tokens where these are many.
 void add_blocks(const Shape& shape, const Target& target, Config config,
                 std::vector<Config>& configs) {
-  constexpr int kFewTokens = 64, kFewest = 32;  // for two blocks, for three
+  constexpr int kFewTokens = 64, kFewest = 24;  // for two blocks, for three
   config.multicast = 1;
   for (int blocks : {1, 2, 3}) {
     config.blocks_per_sm = blocks;
