@@ -9,37 +9,38 @@ namespace marlin {
 namespace {
 
 // What the parts of a kernel cost, in clocks of one SM unless said otherwise, fitted to 4379
-// kernels of 144 products of 24 to 8192 tokens timed on an H200 (tuner/NOTES.md). Only the
-// order of the estimates matters.
-constexpr double kTensor = 0.807;      // of what the products take at the board's sustained clock
-constexpr double kScaled = 32.9;       // making 64 columns of a k16 step, of a scheduler
-constexpr double kUnscaled = 15.7;     // the same where sums are scaled instead of weights
-constexpr double kScaleEights = 3.7;   // and for each sixteen tokens of those sums
-constexpr double kOverlap = 0.273;     // part of the lesser not hidden by two warps a scheduler
+// kernels of 144 products of 24 to 8192 tokens timed on an H200 and then to 2000 more of up to 512
+// tokens (tuner/NOTES.md). Only the order of the estimates matters.
+constexpr double kTensor = 0.809;      // of what the products take at the board's sustained clock
+constexpr double kScaled = 30.4;       // making 64 columns of a k16 step, of a scheduler
+constexpr double kUnscaled = 15.6;     // the same where sums are scaled instead of weights
+constexpr double kScaleEights = 3.48;  // and for each sixteen tokens of those sums
+constexpr double kOverlap = 0.229;     // part of the lesser not hidden by two warps a scheduler
 constexpr double kMoreWarps = 0.0064;  // power by which more warps hide more of it
-constexpr double kCommit = 10.5;       // of a step, over its burst
-constexpr double kStage = 79;          // each stage
-constexpr double kPaired = 0.354;      // part of a stage's more where two blocks share tokens
-constexpr double kMoreConsumers = 0.183;  // power by which more warpgroups hide more of both
-constexpr double kMemoryLoss = 0.301;     // part of the lesser of arithmetic and memory not hidden
-constexpr double kReach = 0.954;          // of the rate of plain reads
-constexpr double kLatency = 2870;         // until a stage asked for has arrived
+constexpr double kCommit = 9.05;       // of a step, over its burst
+constexpr double kStage = 106;         // each stage
+constexpr double kPaired = 0.344;      // part of a stage's more where two blocks share tokens
+constexpr double kMoreConsumers = 0.148;  // power by which more warpgroups hide more of both
+constexpr double kMemoryLoss = 0.263;     // part of the lesser of arithmetic and memory not hidden
+constexpr double kReach = 1.04;           // of the rate of plain reads
+constexpr double kLatency = 1995;         // until a stage asked for has arrived
 constexpr double kSharedRate = 220;       // bytes a clock from L2 to an SM's stages, as if
-constexpr double kStart = 4490;           // beyond the piece's, until the first data
+constexpr double kStart = 4067;           // beyond the piece's, until the first data
 constexpr double kChainedStart = 0;
-constexpr double kPiece = 1440;          // each piece of a tile: filling, draining, its way out
-constexpr double kPieceArea = 0.0435;    // and for each element of its tile
-constexpr double kStripes = 1490;        // handing sums over
-constexpr double kStripesArea = 0.158;   // for each element and block that shares a tile
-constexpr double kCluster = 1390;        // adding up in a cluster
-constexpr double kClusterArea = 0.0916;  // for each element
-constexpr double kExchange = 2330;       // the same through L2
-constexpr double kExchangeArea = 0.0687;
+constexpr double kPiece = 1171;          // each piece of a tile: filling, draining, its way out
+constexpr double kPieceArea = 0.0476;    // and for each element of its tile
+constexpr double kStripes = 3143;        // handing sums over
+constexpr double kStripesArea = 0.178;   // for each element and block that shares a tile
+constexpr double kCluster = 892;         // adding up in a cluster
+constexpr double kClusterArea = 0.0737;  // for each element
+constexpr double kExchange = 3448;       // the same through L2
+constexpr double kExchangeArea = 0.0989;
+constexpr double kUneven = 0.52;  // weight of the SM with most blocks against the average
 
 // The k16 steps and pieces of tiles of the block that has most, and how many blocks are at work.
 struct Load {
   double steps, pieces, blocks;
-  double together;  // blocks on one SM
+  double together;  // blocks on an SM, between the average and the most
 };
 
 // Part of the SMs that clusters of this size can use: they lie inside a GPC, and GPCs are uneven.
@@ -67,7 +68,8 @@ Load busiest_block(const Plan& plan) {
     load.pieces = std::ceil(blocks / (places * places_for(plan.cluster)));
     load.steps = load.pieces * part;
   }
-  load.together = std::clamp(load.blocks / sms, 1.0, double(plan.config.blocks_per_sm));
+  const double average = std::clamp(load.blocks / sms, 1.0, double(plan.config.blocks_per_sm));
+  load.together = average + kUneven * (std::ceil(average) - average);
   return load;
 }
 

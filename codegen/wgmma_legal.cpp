@@ -22,8 +22,8 @@ Rule tile_rule(const Config& config) {
   if (config.tile_m < 8 || config.tile_m > 256 || config.tile_m % 8 != 0) {
     return fmt::format("tile_m = {} is not a multiple of 8 in 8..256", config.tile_m);
   }
-  if (!one_of(config.warps_n, {4, 8, 16}) || config.warps_k != 1) {
-    return fmt::format("warps = {}x{} are none of 4x1, 8x1, 16x1: one, two or four warpgroups",
+  if (!one_of(config.warps_n, {4, 8, 12, 16}) || config.warps_k != 1) {
+    return fmt::format("warps = {}x{} are none of 4x1, 8x1, 12x1, 16x1: one to four warpgroups",
                        config.warps_n, config.warps_k);
   }
   const int quarter = config.warps_n * 16;
@@ -174,12 +174,14 @@ std::optional<std::string> wgmma_rule(const Shape& shape, const Target& target,
 
 namespace {
 
-// The ways to cut a tile among warpgroups that are worth having.
+// The ways to cut a tile among warpgroups that are worth having. Tiles of 192 columns pay where 192
+// divides n, as that n is seldom whole waves of wider ones.
 struct Tiling {
   int tile_n, warps_n, warp_k;
 };
-constexpr Tiling kTilings[] = {{256, 8, 128}, {256, 16, 128}, {128, 8, 128}, {128, 4, 128},
-                               {256, 8, 64},  {128, 8, 64},   {256, 16, 64}, {128, 4, 64}};
+constexpr Tiling kTilings[] = {{256, 8, 128},  {256, 16, 128}, {128, 8, 128}, {128, 4, 128},
+                               {256, 8, 64},   {128, 8, 64},   {256, 16, 64}, {128, 4, 64},
+                               {192, 12, 128}, {192, 12, 64}};
 
 // All rows at once where one tile can hold them, or half of them; else the sizes that lose little.
 std::vector<int> token_tiles(const Shape& shape) {
@@ -260,6 +262,7 @@ std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
     config.raster =
         static_cast<int>(std::min<std::int64_t>((shape.m + tile_m - 1) / tile_m, kRaster));
     for (const Tiling& tiling : kTilings) {
+      if (tiling.tile_n == 192 && shape.n % 192 != 0) continue;
       config.tile_n = tiling.tile_n;
       config.warps_n = tiling.warps_n;
       config.warp_k = tiling.warp_k;

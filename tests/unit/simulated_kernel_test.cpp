@@ -96,6 +96,9 @@ TEST(WgmmaKernels, AreRight) {
   const Shape shape{100, 512, 512, 32, false};
   for (const char* text : {"wgmma m64 n256 w8x1 k64 s4 weights split1 b1 raster2 multicast2",
                            "wgmma m104 n256 w16x1 k64 s3 weights split1 b1",
+                           "wgmma m56 n192 w12x1 k128 s3 weights stripes5 b1 raster2",
+                           "wgmma m96 n192 w12x1 k64 s3 accumulators split2 b1 burst2",
+                           "wgmma m64 n192 w12x1 k64 s2 weights cluster2 b1",
                            "wgmma m48 n128 w4x1 k64 s2 weights split1 b1 burst2",
                            "wgmma m32 n128 w4x1 k64 s2 weights cluster4 b2 burst2 early"}) {
     ASSERT_EQ(why_illegal(shape, target, parse_config(text)), std::nullopt) << text;

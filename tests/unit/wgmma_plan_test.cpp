@@ -136,6 +136,33 @@ TEST(WgmmaPlan, SplitWorkedByHand) {
                        {"workspace_bytes", 65536 + 10 * 24576}});
 }
 
+// 32 slices x 2 rows of tiles x 2 parts of K leave four of 132 SMs without work.
+TEST(WgmmaPlan, TilesOf192ColumnsWorkedByHand) {
+  const Plan plan = make_plan(
+      {256, 6144, 4096, 128, false}, {"sm_90a", 132},
+      parse_config("wgmma m128 n192 w12x1 k128 s4 weights split2 b1 burst4 raster2"));
+  expect_values(plan, {{"threads", 512},
+                       {"grid_x", 128},
+                       {"n_slices", 32},
+                       {"tail_columns", 0},
+                       {"consumers", 3},
+                       {"m64_tiles", 1},
+                       {"consumer_registers", 160},
+                       {"producer_registers", 24},
+                       {"words_row", 1536},
+                       {"words_stage", 12288},
+                       {"scales_stage", 384},
+                       {"stage_bytes", 32768 + 12288 + 384},
+                       {"boxes", 48},
+                       {"most_owned", 8},
+                       {"least_owned", 8},
+                       {"staging_tokens", 64},
+                       {"counters", 384},
+                       {"partial_tile", 98304}});
+  ASSERT_EQ(plan.tensor_maps.size(), 3U);
+  EXPECT_EQ(plan.tensor_maps[1].box_columns, 192);
+}
+
 std::vector<LegalCase> random_cases() {
   return RandomCases(20241123, {600, 40, 40, 132}).take(400, Family::wgmma);
 }
