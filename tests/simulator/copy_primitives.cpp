@@ -170,13 +170,6 @@ std::vector<std::uint32_t> Strand::box_words(const TensorMap& map, std::int64_t 
   return words;
 }
 
-namespace {
-
-// Lines of 128 bytes are swizzled by where they lie.
-std::uint32_t swizzle(std::uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
-
-}  // namespace
-
 void Strand::deliver(Block& to, std::int64_t address, const std::vector<std::uint32_t>& words,
                      std::int64_t barrier, int thread, bool swizzled) {
   CopyBarrier& at = barrier_at(to, barrier);

@@ -35,6 +35,9 @@ struct Buffer {
   std::uint8_t* write(std::int64_t address, int size);
 };
 
+// Where a 128-byte swizzle puts a byte of shared memory: by which of eight lines it lies in.
+inline std::uint32_t swizzle(std::uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
+
 // The shared memory of one block. Words are poisoned until written. A race, an access outside or a
 // misaligned one throws; so does an access to a word that a copy is on its way to, which it is
 // until the copying thread has waited for it, and a write to a word that something asynchronous

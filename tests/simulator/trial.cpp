@@ -116,6 +116,11 @@ void add_maps(const Plan& plan, Arguments& arguments) {
   }
 }
 
+// Where a warp has fewer than all four fragments of 64 columns, their words lie 16 bytes apart.
+bool conflicts_known(const std::string& primitive) {
+  return primitive == "load_words of 1" || primitive == "load_words of 2";
+}
+
 }  // namespace
 
 Trial run_trial(const Plan& plan, const std::string& source, int m, unsigned data_seed,
@@ -142,11 +147,6 @@ Trial run_trial(const Plan& plan, const std::string& source, int m, unsigned dat
   return trial;
 }
 
-// Where a warp has fewer than all four fragments of 64 columns, their words lie 16 bytes apart.
-static bool conflicts_known(const std::string& primitive) {
-  return primitive == "load_words of 1" || primitive == "load_words of 2";
-}
-
 std::string first_fault(const Plan& plan, const Trial& trial, int m) {
   if (!(trial.error < 1e-3)) return fmt::format("relative error {}", trial.error);
   for (const auto& [primitive, count] : trial.banks) {
@@ -155,6 +155,7 @@ std::string first_fault(const Plan& plan, const Trial& trial, int m) {
                          count.accesses);
     }
   }
+  // The wgmma family alone skips the rows of tiles beyond the true m.
   const bool wgmma = plan.config.family == Family::wgmma;
   const int m_tiles = wgmma ? (m + plan.config.tile_m - 1) / plan.config.tile_m : plan.m_tiles;
   const auto whole = [](const std::vector<int>& counts) { return counts.size(); };

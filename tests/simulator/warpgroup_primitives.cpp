@@ -88,7 +88,7 @@ std::vector<float> Strand::take_tokens(std::int64_t descriptor, int tokens) {
   for (int token = 0; token < tokens; ++token) {
     for (std::uint32_t byte = 0; byte < 2 * kDepth; byte += 4) {
       const std::uint32_t line = from + static_cast<std::uint32_t>(token) * 128 + byte;
-      const std::uint32_t place = line ^ (line >> 7 & 7) << 4;
+      const std::uint32_t place = swizzle(line);
       std::uint32_t pair = 0;
       for (int t = 0; t < threads_; t += 32) {
         pair = block_.shared.hold(id(t), place, false);

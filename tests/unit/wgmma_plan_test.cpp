@@ -138,9 +138,9 @@ TEST(WgmmaPlan, SplitWorkedByHand) {
 
 // 32 slices x 2 rows of tiles x 2 parts of K leave four of 132 SMs without work.
 TEST(WgmmaPlan, TilesOf192ColumnsWorkedByHand) {
-  const Plan plan = make_plan(
-      {256, 6144, 4096, 128, false}, {"sm_90a", 132},
-      parse_config("wgmma m128 n192 w12x1 k128 s4 weights split2 b1 burst4 raster2"));
+  const Plan plan =
+      make_plan({256, 6144, 4096, 128, false}, {"sm_90a", 132},
+                parse_config("wgmma m128 n192 w12x1 k128 s4 weights split2 b1 burst4 raster2"));
   expect_values(plan, {{"threads", 512},
                        {"grid_x", 128},
                        {"n_slices", 32},
