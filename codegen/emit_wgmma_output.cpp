@@ -28,6 +28,8 @@ void take_chunk(const Plan& plan, Text& text, int chunk) {
               plus(fmt::format("quads_at + stage * {}", plan.words_stage),
                    i * 16 * plan.config.threads()));
   }
+  // Unlike words, which products have used by then, these may still be on their way to registers.
+  text.line("show_to_copies();");
   release_stage(plan, text, "", "stage");
   next_stage(plan, text);
 }

@@ -1,6 +1,8 @@
 // Wgmma kernels on the GPU against FP64: tiles, partitions and groups of all kinds, ragged rows and
 // columns, graph replays and two streams at once, all bit for bit.
 // Entry point: the tests of suite Wgmma.
+#include <fmt/format.h>
+
 #include "tests/gpu/gpu_fixture.h"
 #include "tests/gpu/side_by_side.h"
 
@@ -88,6 +90,29 @@ TEST_F(Wgmma, TwoStreamsAtOnceGiveTheBitsOfOne) {
     ASSERT_TRUE(compiled.kernel) << compiled.error;
     EXPECT_EQ(SideBySide(checker(), *compiled.kernel, kSeed).differing(200), 0U)
         << queue->job(i).config;
+  }
+}
+
+// The partial sums of a tile come in more chunks than there are stages, so that a stage is filled
+// again as soon as its chunk has been added; another block of the SM slows the loads of these.
+TEST_F(Wgmma, PartialSumsInMoreChunksThanStages) {
+  const Shape shape{.m = 64, .n = 28672, .k = 4096, .group = 128};
+  const int blocks = 2 * gpu().target().sms;
+  std::vector<CompileJob> jobs;
+  for (const char* config : {"wgmma m64 n128 w4x1 k128 s3 accumulators stripes{} b2 burst2",
+                             "wgmma m64 n128 w8x1 k128 s3 weights stripes{} b2 burst2"}) {
+    jobs.push_back({.shape = shape,
+                    .config = fmt::format(fmt::runtime(config), blocks),
+                    .keep = false,
+                    .target = gpu().target()});
+  }
+  CompileQueue queue(gpu(), std::move(jobs));
+  Problem problem(checker(), shape, kSeed);
+  expect_all_right(queue, problem, {1, 49, 64});
+  for (std::size_t i = 0; i < queue.size(); ++i) {
+    const CompileResult& compiled = queue.wait(i);
+    ASSERT_TRUE(compiled.kernel) << compiled.error;
+    EXPECT_EQ(problem.replay(*compiled.kernel, shape.m, 200), 0U) << queue.job(i).config;
   }
 }
 
