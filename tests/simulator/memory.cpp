@@ -58,7 +58,8 @@ SharedMemory::SharedMemory(Clocks& clocks, std::uint32_t base, int size, int war
       base_(base),
       words_(static_cast<std::size_t>(size / 4)),
       warp_epochs_(warps, 0),
-      unshown_(warps) {}
+      unshown_(warps),
+      loads_(warps) {}
 
 void SharedMemory::meet(int first_warp, int warps) {
   clocks_.meet(first_agent_ + first_warp, warps);
@@ -185,9 +186,16 @@ void SharedMemory::let_go(int thread, std::uint32_t address) {
   note_read(word(address), now(thread));
 }
 
+std::uint32_t SharedMemory::start_load(int thread, std::uint32_t address) {
+  loads_[thread / 32].emplace_back(thread, address);
+  return hold(thread, address, false);
+}
+
 void SharedMemory::show_to_copies(int warp) {
   for (const std::uint32_t address : unshown_[warp]) word(address).shown = true;
   unshown_[warp].clear();
+  for (const auto& [thread, address] : loads_[warp]) let_go(thread, address);
+  loads_[warp].clear();
 }
 
 void count_banks(BankCount& count, const std::vector<std::uint32_t>& lanes,

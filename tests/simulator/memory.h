@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/simulator/clocks.h"
@@ -66,6 +67,8 @@ class SharedMemory {
   // those stores that a fence of the storing thread's warp has shown to them.
   std::uint32_t hold(int thread, std::uint32_t address, bool by_copy);
   void let_go(int thread, std::uint32_t address);
+  // A load that nothing has waited for yet: a copy could overtake it until show_to_copies.
+  std::uint32_t start_load(int thread, std::uint32_t address);
   void show_to_copies(int warp);
 
   void require_aligned(std::uint32_t address, std::uint32_t size) const;
@@ -92,7 +95,8 @@ class SharedMemory {
   std::uint32_t base_;
   std::vector<Word> words_;
   std::vector<int> warp_epochs_;
-  std::vector<std::vector<std::uint32_t>> unshown_;  // addresses, of each warp
+  std::vector<std::vector<std::uint32_t>> unshown_;                // addresses, of each warp
+  std::vector<std::vector<std::pair<int, std::uint32_t>>> loads_;  // started by its threads
 };
 
 // How often a warp-wide access of `width` bytes a lane goes through the 32 banks: a warp is served

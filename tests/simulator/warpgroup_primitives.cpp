@@ -217,7 +217,7 @@ void Strand::load_quad_at(const Node& call, bool add) {
   for (int t = 0; t < threads_; ++t) {
     for (std::uint32_t i = 0; active_[t] && i < 4; ++i) {
       const auto address = static_cast<std::uint32_t>(from.slots[t]) + 4 * i;
-      const float part = real(block_.shared.load(id(t), address));
+      const float part = real(block_.shared.start_load(id(t), address));
       std::int64_t& sum = slot(sums, first + i, t);
       sum = bits(add ? real(sum) + part : part);
     }

@@ -30,6 +30,7 @@ const char* const kEarly = "decode m16 n64 w1x2 k64 s3 accumulators cluster1 b1 
 // Consumers of several tiles and stripes, which hand partial sums on; parts of K in a cluster and
 // through L2; tokens shared by pairs of blocks.
 const char* const kStripes = "wgmma m16 n128 w8x1 k64 s3 weights stripes3 b1";
+const char* const kFewStages = "wgmma m16 n128 w8x1 k64 s2 weights stripes6 b2";
 const char* const kSplit = "wgmma m16 n128 w4x1 k64 s3 accumulators cluster2 b1 burst2";
 const char* const kExchange = "wgmma m16 n128 w8x1 k64 s3 weights split3 b2";
 const char* const kMulticast = "wgmma m16 n128 w4x1 k64 s3 weights split1 b1 multicast2";
@@ -62,7 +63,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 
 TEST(Simulator, FindsNoFaultInARightText) {
   for (const char* config :
-       {kPrivate, kShared, kCluster, kEarly, kStripes, kSplit, kExchange, kMulticast}) {
+       {kPrivate, kShared, kCluster, kEarly, kStripes, kFewStages, kSplit, kExchange, kMulticast}) {
     const Plan plan = plan_of(config);
     EXPECT_EQ(fault(plan, emit_source(plan)), "") << config;
   }
@@ -162,6 +163,8 @@ TEST(Simulator, FindsEachFaultPutIn) {
       // Sums to other blocks and to C.
       {kStripes, "take_flags<2>", "take_flags<1>", "is read before its flag is up"},
       {kStripes, "show_to_copies();", "", "copied without a fence since it was stored"},
+      {kFewStages, "show_to_copies();\n        __syncwarp", "__syncwarp",
+       "written while something asynchronous reads it"},
       {kStripes, "wait_for_stores<0>();  //", "min(0, 0);  //",
        "copies that still read its memory"},
       {kStripes, "meet(warpgroup + 1, 128);\n        if", "if", "without a barrier since it was"},
