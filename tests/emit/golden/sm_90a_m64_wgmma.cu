@@ -357,7 +357,8 @@ __device__ __forceinline__ void stage_tokens(unsigned to, const float (&sums)[Su
                : "memory");
 }
 
-// What was stored to shared memory may be read by the bulk copies that follow.
+// What was stored to shared memory may be read, and what was loaded from it may be overwritten, by
+// the bulk copies that follow.
 __device__ __forceinline__ void show_to_copies() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
