@@ -12,10 +12,10 @@
 #include <thread>
 #include <vector>
 
-#include "runtime/kernel_store.h"
-#include "runtime/kernel_table.h"
+#include "runtime/launch/kernel_store.h"
+#include "runtime/launch/kernel_table.h"
 #include "tests/bench/latency.h"
-#include "tuner/gpu.h"
+#include "tuner/measure/gpu.h"
 
 namespace marlin {
 namespace {

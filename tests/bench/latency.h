@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <ctime>
 
-#include "codegen/error.h"
+#include "codegen/base/error.h"
 
 namespace marlin {
 

@@ -11,10 +11,10 @@
 
 #include "marlin/linear.h"
 #include "marlin/pack.h"
-#include "runtime/kernel.h"
-#include "runtime/kernel_store.h"
+#include "runtime/launch/kernel.h"
+#include "runtime/launch/kernel_store.h"
 #include "tests/bench/latency.h"
-#include "tuner/gpu.h"
+#include "tuner/measure/gpu.h"
 
 namespace marlin {
 namespace {

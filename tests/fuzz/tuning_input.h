@@ -9,8 +9,9 @@
 #include <string>
 #include <string_view>
 
-#include "runtime/sha256.h"
-#include "runtime/tuning_db.h"
+#include "codegen/generator.h"
+#include "runtime/base/sha256.h"
+#include "runtime/choose/tuning_db.h"
 
 namespace marlin::test {
 

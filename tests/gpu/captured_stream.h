@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "runtime/driver.h"
+#include "runtime/driver/driver.h"
 
 namespace marlin {
 

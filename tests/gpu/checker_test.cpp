@@ -5,8 +5,8 @@
 #include <cstring>
 
 #include "tests/gpu/gpu_fixture.h"
-#include "tuner/cublas.h"
-#include "tuner/measure.h"
+#include "tuner/measure/cublas.h"
+#include "tuner/measure/measure.h"
 
 namespace marlin {
 namespace {

@@ -12,10 +12,10 @@
 #include <thread>
 #include <vector>
 
-#include "runtime/kernel_store.h"
+#include "runtime/launch/kernel_store.h"
 #include "tests/gpu/captured_stream.h"
-#include "tests/unit/cubin_cache_fixture.h"
-#include "tuner/gpu.h"
+#include "tests/unit/runtime/cubin_cache_fixture.h"
+#include "tuner/measure/gpu.h"
 
 namespace marlin {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "marlin/linear.h"
 #include "tests/gpu/gpu_fixture.h"
-#include "tuner/bench_layer.h"
+#include "tuner/measure/bench_layer.h"
 
 namespace marlin {
 namespace {

@@ -9,10 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "codegen/config.h"
+#include "codegen/generator.h"
+#include "codegen/plan/config.h"
 #include "marlin/pack.h"
-#include "tuner/compile_queue.h"
-#include "tuner/reference.h"
+#include "tuner/check/checker.h"
+#include "tuner/search/compile_queue.h"
 
 namespace marlin {
 

@@ -16,7 +16,7 @@
 
 #include "tests/gpu/captured_stream.h"
 #include "tests/reference/model.h"
-#include "tuner/gpu.h"
+#include "tuner/measure/gpu.h"
 
 namespace marlin {
 namespace {

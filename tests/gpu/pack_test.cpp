@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "runtime/driver.h"
-#include "runtime/half.h"
+#include "runtime/driver/driver.h"
+#include "runtime/pack/half.h"
 #include "tests/reference/model.h"
-#include "tuner/gpu.h"
+#include "tuner/measure/gpu.h"
 
 namespace marlin {
 namespace {

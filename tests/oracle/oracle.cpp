@@ -15,10 +15,9 @@
 #include <thread>
 #include <vector>
 
-#include "codegen/config.h"
-#include "codegen/cost.h"
-#include "codegen/plan.h"
-#include "codegen/source.h"
+#include "codegen/generator.h"
+#include "codegen/plan/config.h"
+#include "codegen/plan/plan.h"
 
 namespace marlin {
 namespace {
@@ -80,7 +79,7 @@ std::string launch_text(const Plan& plan) {
 
 std::string rank_hash(const Shape& shape, const Target& target, bool chained) {
   Hash hash;
-  for (const Estimate& estimate : rank_configs(shape, target, board_of(target), chained)) {
+  for (const Estimate& estimate : rank_configs(shape, target, gpu_model_of(target), chained)) {
     hash.add(to_string(estimate.config));
   }
   return hash.str();

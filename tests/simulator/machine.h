@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "codegen/plan.h"
+#include "codegen/plan/plan.h"
 #include "tests/simulator/memory.h"
 #include "tests/simulator/syntax.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "codegen/plan.h"
+#include "codegen/plan/plan.h"
 #include "tests/simulator/machine.h"
 
 namespace marlin::simulator {

@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "tuner/tune_bench.h"
-#include "tuner/tune_worker.h"
+#include "tuner/search/tune_bench.h"
+#include "tuner/search/tune_worker.h"
 
 namespace {
 

@@ -4,7 +4,7 @@
 #include <functional>
 #include <string>
 
-#include "codegen/error.h"
+#include "codegen/base/error.h"
 
 namespace marlin::test {
 

@@ -1,4 +1,4 @@
-// Public name for codegen/error.h, where the type is defined.
+// Public name for codegen/base/error.h, where the type is defined.
 #pragma once
 
-#include "codegen/error.h"
+#include "codegen/base/error.h"

@@ -1,5 +1,5 @@
 // Weight packing: logical codes and scales, or FP16 weights, to the published Marlin format
-// (codegen/layout.h says how it lies in memory) and back, on the CPU and on the GPU.
+// (codegen/formats/marlin_4bit.h says how it lies in memory) and back, on the CPU and on the GPU.
 //
 // Logical forms, all row-major; k, n and group are the shape's, its m plays no part:
 //   weights        FP16  [k, n]          raw bits in uint16_t

@@ -1,4 +1,4 @@
-// Public name for codegen/shape.h, where the type is defined.
+// Public name for codegen/problem/shape.h, where the type is defined.
 #pragma once
 
-#include "codegen/shape.h"
+#include "codegen/problem/shape.h"

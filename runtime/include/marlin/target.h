@@ -1,4 +1,4 @@
-// Public name for codegen/target.h, where the type is defined.
+// Public name for codegen/problem/target.h, where the type is defined.
 #pragma once
 
-#include "codegen/target.h"
+#include "codegen/problem/target.h"

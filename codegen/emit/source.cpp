@@ -1,0 +1,70 @@
+// Plan -> the parts of a kernel's CUDA text that all families share.
+// Entry points: emit_title, emit_description, emit_beliefs, device_text.
+#include "codegen/emit/source.h"
+
+#include <algorithm>
+
+#include "codegen/emit/templates.h"
+#include "codegen/emit/text.h"
+
+namespace marlin {
+
+namespace {
+
+std::string commented(std::string_view lines) {
+  std::string text;
+  for (std::size_t at = 0; at <= lines.size();) {
+    const std::size_t end = std::min(lines.find('\n', at), lines.size());
+    const std::string_view line = lines.substr(at, end - at);
+    text += line.empty() ? "//" : fmt::format("// {}", line);
+    if (end < lines.size()) text += '\n';
+    at = end + 1;
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string emit_title(const Plan& plan) {
+  return fmt::format("{}: Marlin {} kernel, {}", plan.entry, name_of(plan.config.family),
+                     to_string(plan.shape));
+}
+
+std::string emit_description(const Plan& plan, std::string_view way) {
+  const Shape& shape = plan.shape;
+  Text text(0);
+  text.line("C[{0}, {1}] = A[{0}, {2}] * dequantised(B)[{2}, {1}]{3}.",
+            plan.dynamic_m ? "m" : std::to_string(shape.m), shape.n, shape.k,
+            plan.dynamic_m ? fmt::format(" for any m in 1..{}", shape.m) : "");
+  text.line("B: 4-bit codes in the Marlin format, {}.",
+            plan.group_scales ? fmt::format("one FP16 scale for each {} along K", shape.group)
+                              : "one FP16 scale for the whole K");
+  text.line("Written for {} by config '{}'.", to_string(plan.target), to_string(plan.config));
+  text.line("{} x {} x {} blocks of {} threads, {} bytes of shared memory each, {} of workspace.",
+            plan.grid_x, plan.grid_y, plan.grid_z, plan.threads, plan.shared_bytes,
+            plan.workspace_bytes);
+  text.line("");
+  text.line("{}", way);
+  return commented(text.str());
+}
+
+std::string emit_beliefs(const Plan& plan, std::string_view more) {
+  Text text(0);
+  text.line("// What the generator took for granted.");
+  text.line("static_assert(__CUDA_ARCH__ == {}, \"written for {}\");",
+            limits_of(plan.target).compute_capability * 10, plan.target.arch);
+  text.line("{}", more);
+  return text.str() + "\n";
+}
+
+std::string device_text(const std::vector<std::string_view>& names) {
+  std::string text;
+  for (const std::string_view name : names) {
+    text += template_text(fmt::format("device/{}.cuh", name));
+    text += '\n';
+  }
+  text.pop_back();
+  return text;
+}
+
+}  // namespace marlin

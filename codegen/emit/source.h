@@ -1,0 +1,19 @@
+// Source: what the text of every family's kernels begins with.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "codegen/plan/plan.h"
+
+namespace marlin {
+
+std::string emit_title(const Plan& plan);
+// `way` is the family's sentences on what a block does.
+std::string emit_description(const Plan& plan, std::string_view way);
+std::string emit_beliefs(const Plan& plan, std::string_view more);
+// The files of templates/device/ with these names, e.g. "ptx/mma".
+std::string device_text(const std::vector<std::string_view>& names);
+
+}  // namespace marlin

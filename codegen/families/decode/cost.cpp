@@ -1,0 +1,103 @@
+// Plan of the decode family -> what its kernel costs. Entry point: decode_cost.
+#include <algorithm>
+#include <cmath>
+
+#include "codegen/families/decode/decode.h"
+
+namespace marlin {
+
+namespace {
+
+// What the parts of a kernel cost, in clocks of one SM unless said otherwise, fitted to 2640
+// kernels timed alone on an H200 and as many timed in chains (tuner/NOTES.md). Only the order of
+// the estimates matters.
+struct Constants {
+  double dequantise;  // one word a lane: 16 columns of a k16 step, of a scheduler
+  double tensor;      // its product with eight tokens
+  double scale;       // scaling the sums of 16 columns x 8 tokens after a unit
+  double stall;       // part of the work that one warp a scheduler cannot hide
+  double copy_bytes;  // bytes a clock that copies of tokens take away
+  double reach;       // device memory's rate in the best case, over plain reads'
+  double latency_us;  // from a request to device memory to its data
+  double start;       // launch until the first data
+  double later_wave;  // of the start, for each wave after the first
+  double gather;      // over the warps of a slice, for each 64 columns x 8 tokens of a warp
+  double part;        // and for each part of K
+  double pair;        // a cluster of two blocks
+  double cluster;     // a cluster of more
+  double idle;        // part of a stage that is not in flight: the one being read
+  double tokens;      // bytes of tokens, over bytes of weights
+  double early;       // requesting all weights before any token
+  double overlap_loss;
+};
+
+constexpr Constants kAlone = {12.67, 2.895, 250.2, 0.270, 297.9, 1.208,  0.792, 1990, 0.314,
+                              251,   83.4,  566,   1388,  0.332, 0.1231, 1237,  0.267};
+constexpr Constants kChained = {13.62, 2.501, 198.6, 0.308, 616.2, 1.209,  1.068, 2344, 0.204,
+                                548,   31.1,  782,   2009,  0,     0.0690, -627,  0.298};
+constexpr double kPrivateRing = 3;  // each unit, where warps do not share tokens
+
+// How the blocks fall on the SM that gets most of them, and what each of its warps does.
+struct Load {
+  double blocks, together, units;
+};
+
+Load busiest_sm(const Plan& plan) {
+  Load load;
+  load.blocks = std::ceil(double(plan.grid_x) * plan.grid_y / plan.target.sms);
+  load.together = std::min<double>(resident_blocks(plan), load.blocks);
+  load.units = plan.part_units + (plan.long_parts > 0 ? 1 : 0);
+  return load;
+}
+
+double token_bytes(const Plan& plan) { return plan.rows * 2.0 * plan.config.warp_k; }
+
+double compute_clocks(const Plan& plan, const GpuModel& gpu, const Load& load,
+                      const Constants& cost) {
+  const double words = plan.k_steps * plan.blocks64 * 4.0;  // of a warp's unit
+  const double tensor = cost.tensor / gpu.tensor_rate + cost.scale / plan.config.warp_k;
+  const double word = cost.dequantise + tensor * plan.token_tiles;
+  const double product = load.units * words * word * plan.config.warps() / 4;
+  const double warps = load.together * plan.threads / 128;
+  const double copied = token_bytes(plan) * plan.config.warps_k / cost.copy_bytes;
+  const double unit = (plan.private_rings ? kPrivateRing : 0) + copied;
+  return load.blocks * (product * (1 + cost.stall / warps) + load.units * unit);
+}
+
+double memory_clocks(const Plan& plan, const GpuModel& gpu, const Load& load,
+                     const Constants& cost) {
+  const double unit = (plan.weights_unit + plan.warp_columns * 2.0 * plan.config.warp_k / 128) *
+                      plan.config.warps();
+  const double in_flight = load.together * (plan.config.stages - cost.idle) * unit;
+  const double rate = gpu.memory_gb_s * 1000 / gpu.clock_mhz;  // bytes a clock
+  const double blocks = double(plan.grid_x) * plan.grid_y;
+  const double share = cost.reach * rate / std::min<double>(blocks, plan.target.sms);
+  const double arrival = in_flight / (cost.latency_us * gpu.clock_mhz);
+  const double tokens = cost.tokens * token_bytes(plan) * plan.config.warps_k;
+  return load.blocks * load.units *
+         (unit / std::min(share, arrival) + tokens / (rate / plan.target.sms));
+}
+
+double fixed_clocks(const Plan& plan, const Load& load, const Constants& cost) {
+  const double waves = std::ceil(load.blocks / resident_blocks(plan));
+  const double gather = cost.gather * plan.token_tiles * plan.blocks64 + cost.part * plan.parts;
+  double clocks =
+      cost.start * (1 + cost.later_wave * (waves - 1)) + load.blocks / load.together * gather;
+  if (plan.cluster == 2) clocks += cost.pair;
+  if (plan.cluster > 2) clocks += cost.cluster;
+  if (plan.config.early_weights) clocks += cost.early;
+  return clocks;
+}
+
+}  // namespace
+
+Cost decode_cost(const Plan& plan, const GpuModel& gpu, bool chained) {
+  const Constants& cost = chained ? kChained : kAlone;
+  const Load load = busiest_sm(plan);
+  return {.compute = compute_clocks(plan, gpu, load, cost),
+          .memory = memory_clocks(plan, gpu, load, cost),
+          .fixed = fixed_clocks(plan, load, cost),
+          .overlap_loss = cost.overlap_loss};
+}
+
+}  // namespace marlin

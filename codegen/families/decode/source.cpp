@@ -1,0 +1,60 @@
+// Plan -> the CUDA text of a decode kernel. Entry point: decode_source.
+#include "codegen/emit/templates.h"
+#include "codegen/emit/text.h"
+#include "codegen/families/decode/decode.h"
+#include "codegen/families/decode/emit.h"
+
+namespace marlin {
+
+namespace {
+
+// The sentences on what a block does, for the comment that opens the source.
+std::string way(const Plan& plan) {
+  const Config& config = plan.config;
+  Text text(0);
+  text.line("{} computes {} tokens x {} columns. Its {} warps for each {} columns",
+            plan.cluster > 1 ? fmt::format("A cluster of {} blocks", plan.cluster) : "A block",
+            plan.rows, config.tile_n, plan.parts, plan.warp_columns);
+  text.line("take turns at units of {} of K, {} of them on their way to each warp at any time.",
+            config.warp_k, config.stages);
+  text.line("Weights are the A operand of the tensor cores, tokens the B operand: C^T = W^T A^T.");
+  return text.str();
+}
+
+std::string beliefs(const Plan& plan) {
+  Text text(0);
+  text.line("static_assert({} % {} == 0 && {} % {} == 0, \"N and K are whole tiles and units\");",
+            plan.shape.n, plan.config.tile_n, plan.shape.k, plan.config.warp_k);
+  return emit_beliefs(plan, text.str());
+}
+
+std::string device(const Plan& plan) {
+  std::vector<std::string_view> names = {"ptx/cp_async",        "ptx/pdl",    "ptx/ldmatrix",
+                                         "dequantise/u4b8_f16", "scales/f16", "ptx/mma"};
+  if (plan.cluster > 1) names.push_back("ptx/cluster");
+  names.push_back("reduce/gather");
+  return device_text(names);
+}
+
+}  // namespace
+
+std::string decode_source(const Plan& plan) {
+  return expand(template_text("kernels/decode.cu"),
+                {{"title", emit_title(plan)},
+                 {"description", emit_description(plan, way(plan))},
+                 {"device", device(plan)},
+                 {"beliefs", beliefs(plan)},
+                 {"threads", std::to_string(plan.threads)},
+                 {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},
+                 {"cluster_dims",
+                  plan.cluster > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", plan.cluster) : ""},
+                 {"entry", plan.entry},
+                 {"work", emit_decode_work(plan)},
+                 {"copies", emit_decode_copies(plan)},
+                 {"fill", emit_decode_fill(plan)},
+                 {"fragment_addresses", emit_decode_fragments(plan)},
+                 {"product", emit_decode_product(plan)},
+                 {"output", emit_decode_output(plan)}});
+}
+
+}  // namespace marlin

@@ -1,0 +1,36 @@
+// KernelFamily: what one way of writing the kernel brings. Legality, cost, search and databases go
+// through the table of families and know none of them by name.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "codegen/cost/cost.h"
+#include "codegen/cost/gpu_model.h"
+#include "codegen/plan/plan.h"
+
+namespace marlin {
+
+struct KernelFamily {
+  Family id;
+  int schema;  // as generator.h says
+  // The legal configs worth considering, in a fixed order; valid shapes and targets only.
+  std::vector<Config> (*configs)(const Shape&, const Target&);
+  // The rule against a config; valid shapes and targets only.
+  std::optional<std::string> (*why_illegal)(const Shape&, const Target&, const Config&);
+  // The plan without asking whether the config is legal (tile sizes must divide the shape) and
+  // without what only emitting needs, the entry's name and the stripes.
+  Plan (*lay_out)(const Shape&, const Target&, const Config&);
+  std::string (*emit_source)(const Plan&);  // as in generator.h
+  // What its kernel costs on this gpu, alone or (true) in a chain of dependent launches.
+  Cost (*cost)(const Plan&, const GpuModel&, bool chained);
+};
+
+// In the order of Family's enumerators.
+const std::vector<KernelFamily>& families();
+
+const KernelFamily& info(Family family);
+
+}  // namespace marlin

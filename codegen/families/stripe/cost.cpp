@@ -1,0 +1,103 @@
+// Plan of the stripe family -> what its kernel costs. Entry point: stripe_cost.
+#include <algorithm>
+#include <cmath>
+
+#include "codegen/families/stripe/stripe.h"
+
+namespace marlin {
+
+namespace {
+
+// What the parts of a kernel cost, in clocks of one SM, fitted to about 7000 kernels timed on an
+// H200 (tuner/NOTES.md). Only the order of the estimates matters.
+constexpr double kDequantise = 7.694;   // one word a lane: 16 columns of a k16 step, of a scheduler
+constexpr double kTensor = 3.384;       // its product with eight tokens
+constexpr double kScaleWeights = 8.7;   // scaling the weights of one word
+constexpr double kScaleSums = 141;      // scaling the sums of 16 columns x 8 tokens after a unit
+constexpr double kWarpStall = 0.38;     // part of the work that one warp a scheduler cannot hide
+constexpr double kBlockBarrier = 12.2;  // each stage, where warps share tokens
+constexpr double kWarpBarrier = 3;      // each stage, where they do not
+constexpr double kCopyBytes = 73.5;     // bytes a clock that copies into shared memory take away
+constexpr double kMemoryReach = 1.324;  // device memory's rate in the best case, over plain reads'
+constexpr double kLatencyUs = 0.867;    // from a request to device memory to its data
+constexpr double kStart = 1890;         // launch until the first data
+constexpr double kLaterWave = 0.3;      // of kStart, for each wave after the first
+constexpr double kReduce = 253;         // over the warps of a block, for each 64 columns x 8 tokens
+constexpr double kShare = 4520;         // over the blocks of a slice
+constexpr double kShareColumn = 5.1;    // and for each 64 columns x 1 token of its partial sums
+constexpr double kStripeTable = 6240;   // stripes: finding one's work and cursors, in and out
+constexpr double kNextSlice = 90;       // turning to another slice
+constexpr double kOverlapLoss = 0.202;  // part of the lesser of memory and compute time not hidden
+constexpr double kIdleStage = 0.814;    // part of a stage that is not in flight: the one being read
+
+// How the blocks fall on the SM that gets most of them.
+struct Load {
+  double blocks, together, k_tiles, slices;
+};
+
+Load busiest_sm(const Plan& plan) {
+  const double blocks = double(plan.grid_x) * plan.grid_y * plan.grid_z;
+  const double tiles = double(plan.m_tiles) * plan.n_slices * plan.k_tiles / blocks;
+  Load load;
+  load.blocks = std::ceil(blocks / plan.target.sms);
+  load.together = std::min<double>(resident_blocks(plan), load.blocks);
+  load.k_tiles = (plan.striped ? std::ceil(tiles) : tiles) * load.blocks;
+  load.slices = std::max(1.0, tiles / plan.k_tiles) * load.blocks;
+  return load;
+}
+
+double words_of_tile(const Plan& plan) {
+  const Config& config = plan.config;
+  return config.tile_k() * config.tile_n / 2.0 + config.tile_n * 2.0 * config.tile_k() / 128;
+}
+
+double compute_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
+  const Config& config = plan.config;
+  double word = kDequantise + kTensor * plan.token_tiles / gpu.tensor_rate;
+  if (config.scale_on == ScaleOn::weights) word += kScaleWeights;
+  if (config.scale_on == ScaleOn::accumulators)
+    word += kScaleSums * plan.token_tiles / config.warp_k;
+  const double words = config.tile_k() / 16.0 * config.tile_n / 16.0 / 4;  // of one scheduler
+  const double warps = load.together * plan.threads / 128;
+  const double stage = plan.private_rings ? kWarpBarrier : kBlockBarrier;
+  const double copied =
+      plan.rows * config.tile_k() * 2.0 + words_of_tile(plan) * (1 - 1.0 / plan.m_tiles);
+  return load.k_tiles * (words * word * (1 + kWarpStall / warps) + stage + copied / kCopyBytes);
+}
+
+double memory_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
+  const double blocks = double(plan.grid_x) * plan.grid_y * plan.grid_z;
+  const double words = words_of_tile(plan);
+  const double in_flight = load.together * (plan.config.stages - kIdleStage) * words;
+  const double rate = kMemoryReach * gpu.memory_gb_s * 1000 / gpu.clock_mhz;  // bytes a clock
+  const double share = rate / std::min<double>(blocks, plan.target.sms);
+  const double latency = kLatencyUs * gpu.clock_mhz;
+  return load.k_tiles * words / plan.m_tiles / std::min(share, in_flight / latency);
+}
+
+double fixed_clocks(const Plan& plan, const Load& load) {
+  const double waves = std::ceil(load.blocks / load.together);
+  const double tile = plan.config.tile_n / 64.0;
+  double clocks = kStart * (1 + kLaterWave * (waves - 1)) +
+                  load.slices * kReduce * tile * plan.token_tiles / load.together;
+  if (plan.striped) clocks += kStripeTable;
+  if (plan.config.partition.kind != Partition::Kind::split) clocks += load.slices * kNextSlice;
+  if (plan.shares_slices) {
+    const int owners = plan.striped ? 2 : plan.config.partition.count;
+    clocks += kShare + kShareColumn * tile * plan.rows * owners;
+  }
+  return clocks;
+}
+
+}  // namespace
+
+// Stripe kernels are never launched dependently, so a chain changes nothing.
+Cost stripe_cost(const Plan& plan, const GpuModel& gpu, bool /*chained*/) {
+  const Load load = busiest_sm(plan);
+  return {.compute = compute_clocks(plan, gpu, load),
+          .memory = memory_clocks(plan, gpu, load),
+          .fixed = fixed_clocks(plan, load),
+          .overlap_loss = kOverlapLoss};
+}
+
+}  // namespace marlin

@@ -1,0 +1,22 @@
+// The stripe family: mma.sync with weights as the A operand, cp.async rings, Marlin's stripes.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "codegen/cost/cost.h"
+#include "codegen/cost/gpu_model.h"
+#include "codegen/plan/plan.h"
+
+namespace marlin {
+
+// As KernelFamily's members of the same names.
+std::vector<Config> stripe_configs(const Shape& shape, const Target& target);
+std::optional<std::string> stripe_rule(const Shape& shape, const Target& target,
+                                       const Config& config);
+Plan stripe_plan(const Shape& shape, const Target& target, const Config& config);
+std::string stripe_source(const Plan& plan);
+Cost stripe_cost(const Plan& plan, const GpuModel& gpu, bool chained);
+
+}  // namespace marlin

@@ -1,0 +1,281 @@
+// Config of the wgmma family -> the rule that forbids it here; and the list of all worth
+// considering. Entry points: wgmma_rule, wgmma_configs.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "codegen/families/wgmma/wgmma.h"
+#include "codegen/plan/plan.h"
+
+namespace marlin {
+
+namespace {
+
+using Rule = std::optional<std::string>;
+
+bool one_of(int value, std::initializer_list<int> all) {
+  return std::find(all.begin(), all.end(), value) != all.end();
+}
+
+Rule tile_rule(const Config& config) {
+  if (config.tile_m < 8 || config.tile_m > 256 || config.tile_m % 8 != 0) {
+    return fmt::format("tile_m = {} is not a multiple of 8 in 8..256", config.tile_m);
+  }
+  if (!one_of(config.warps_n, {4, 8, 12, 16}) || config.warps_k != 1) {
+    return fmt::format("warps = {}x{} are none of 4x1, 8x1, 12x1, 16x1: one to four warpgroups",
+                       config.warps_n, config.warps_k);
+  }
+  const int quarter = config.warps_n * 16;
+  if (config.tile_n > 256 || !one_of(config.tile_n, {quarter, 2 * quarter, 4 * quarter})) {
+    return fmt::format(
+        "tile_n = {} does not give each warpgroup 64, 128 or 256 of at most 256 columns",
+        config.tile_n);
+  }
+  if (!one_of(config.warp_k, {64, 128})) {
+    return fmt::format("warp_k = {} is none of 64, 128", config.warp_k);
+  }
+  if (config.stages < 2 || config.stages > 8) {
+    return fmt::format("stages = {} is not in 2..8", config.stages);
+  }
+  if (!one_of(config.burst, {1, 2, 4}) || config.warp_k / 16 / config.burst < 2) {
+    return fmt::format("burst = {} is none of 1, 2, 4 or more than half of the {} k16 steps",
+                       config.burst, config.warp_k / 16);
+  }
+  if (config.blocks_per_sm < 1 || config.blocks_per_sm > 4) {
+    return fmt::format("blocks_per_sm = {} is not in 1..4", config.blocks_per_sm);
+  }
+  if (!one_of(config.multicast, {1, 2}) || config.tile_m % (8 * config.multicast) != 0) {
+    return fmt::format("multicast = {} is none of 1, 2 or does not cut tile_m = {} into eights",
+                       config.multicast, config.tile_m);
+  }
+  return std::nullopt;
+}
+
+Rule shape_rule(const Shape& shape, const Config& config) {
+  if (config.tile_m >= shape.m + 8) {
+    return fmt::format("tile_m = {} has eight tokens beyond m = {}", config.tile_m, shape.m);
+  }
+  if (config.tile_n >= shape.n + 64) {
+    return fmt::format("tile_n = {} has 64 columns beyond n = {}", config.tile_n, shape.n);
+  }
+  if ((shape.n + config.tile_n - 1) / config.tile_n % config.multicast != 0) {
+    return fmt::format("multicast = {} does not pair the slices of {} columns", config.multicast,
+                       config.tile_n);
+  }
+  if (shape.k % config.warp_k != 0) {
+    return fmt::format("k = {} is not a multiple of warp_k = {}", shape.k, config.warp_k);
+  }
+  if (one_group(shape) && config.scale_on != ScaleOn::accumulators) {
+    return "one scale for the whole k goes on accumulators, not on weights";
+  }
+  if (!one_group(shape) && config.scale_on == ScaleOn::accumulators &&
+      config.burst * 16 > shape.group) {
+    return fmt::format("burst = {} exceeds the group, {}", config.burst, shape.group);
+  }
+  const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
+  if (config.raster < 1 || config.raster > m_tiles) {
+    return fmt::format("raster = {} is not in 1..{}, the rows of tiles", config.raster, m_tiles);
+  }
+  return std::nullopt;
+}
+
+// Of blocks that have a part of K each and add up some of the tile's `shares` each.
+Rule parts_rule(const Plan& plan, std::string_view kind, int shares, std::string_view share) {
+  const int count = plan.config.partition.count;
+  if (count < 2 || count > 8) return fmt::format("{}{} is not in 2..8", kind, count);
+  if (plan.config.multicast != 1) return "blocks split k or share tokens, not both";
+  if (count > shares) return fmt::format("{}{} exceeds the {} {}", kind, count, shares, share);
+  if (plan.part_units < 1) {
+    return fmt::format("{}{} exceeds the {} k tiles", kind, count, plan.k_tiles);
+  }
+  return std::nullopt;
+}
+
+Rule partition_rule(const Plan& plan) {
+  const auto [kind, count] = plan.config.partition;
+  const int places = plan.target.sms * plan.config.blocks_per_sm;
+  if (places < plan.config.multicast) {
+    return fmt::format("multicast = {} exceeds the {} blocks that fit", plan.config.multicast,
+                       places);
+  }
+  switch (kind) {
+    case Partition::Kind::split:
+      if (count == 1) return std::nullopt;
+      if (count >= 1 && plan.grid_x > places) {
+        return fmt::format("split{} of {} tiles exceeds the {} blocks that fit", count, plan.tiles,
+                           places);
+      }
+      return parts_rule(plan, "split", plan.boxes, "boxes of 64 columns and eight tokens");
+    case Partition::Kind::cluster:
+      return parts_rule(plan, "cluster", plan.fragments, "eights of a tile's tokens");
+    case Partition::Kind::stripes:
+      if (count > places) {
+        return fmt::format("stripes{} exceeds the {} blocks that fit", count, places);
+      }
+      if (count % plan.config.multicast != 0) {
+        return fmt::format("stripes{} is not whole clusters of {}", count, plan.config.multicast);
+      }
+      if (plan.striped_units == 0) {
+        return fmt::format("{} tiles are whole waves of {} blocks", plan.tiles, plan.workers);
+      }
+      if (plan.striped_units < plan.workers) {
+        return fmt::format("stripes{} exceeds the {} k tiles to cut", count, plan.striped_units);
+      }
+      return std::nullopt;
+    default: return "spans are for the stripe family";
+  }
+}
+
+// A consumer's sums, two sets of fragments, a stage's words, scales and addresses.
+Rule register_rule(const Plan& plan) {
+  constexpr int kAddressesAndTemporaries = 36;
+  const Config& config = plan.config;
+  const bool totals = plan.group_scales && config.scale_on == ScaleOn::accumulators;
+  const int scales = plan.group_scales ? plan.unit_groups + (totals ? 0 : 2) : 2;
+  const int tile = plan.tile_sums * (totals ? 2 : 1) + 8 * config.burst + plan.k_steps + scales;
+  const int registers = plan.m64_tiles * tile + kAddressesAndTemporaries;
+  if (registers > plan.consumer_registers) {
+    return fmt::format("about {} registers a thread exceed the {} there are", registers,
+                       plan.consumer_registers);
+  }
+  return std::nullopt;
+}
+
+Rule shared_rule(const Plan& plan) {
+  constexpr int kReserved = 1024;  // of an SM's shared memory, for each block
+  const ArchLimits& limits = limits_of(plan.target);
+  const int blocks = plan.config.blocks_per_sm;
+  if (plan.shared_bytes > limits.shared_per_block) {
+    return fmt::format("{} bytes of shared memory exceed a block's {}", plan.shared_bytes,
+                       limits.shared_per_block);
+  }
+  if ((plan.shared_bytes + kReserved) * blocks > limits.shared_per_sm) {
+    return fmt::format("{} bytes of shared memory x {} blocks exceed an SM's {}", plan.shared_bytes,
+                       blocks, limits.shared_per_sm);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> wgmma_rule(const Shape& shape, const Target& target,
+                                      const Config& config) {
+  if (target.arch != "sm_90a") {
+    return fmt::format("{} has no warpgroup products; the wgmma family is for sm_90a", target.arch);
+  }
+  if (Rule rule = tile_rule(config)) return rule;
+  if (Rule rule = shape_rule(shape, config)) return rule;
+  const Plan plan = wgmma_plan(shape, target, config);
+  if (Rule rule = partition_rule(plan)) return rule;
+  if (Rule rule = register_rule(plan)) return rule;
+  return shared_rule(plan);
+}
+
+namespace {
+
+// The ways to cut a tile among warpgroups that are worth having. Tiles of 192 columns pay where 192
+// divides n, as that n is seldom whole waves of wider ones.
+struct Tiling {
+  int tile_n, warps_n, warp_k;
+};
+constexpr Tiling kTilings[] = {{256, 8, 128},  {256, 16, 128}, {128, 8, 128}, {128, 4, 128},
+                               {256, 8, 64},   {128, 8, 64},   {256, 16, 64}, {128, 4, 64},
+                               {192, 12, 128}, {192, 12, 64}};
+
+// All rows at once where one tile can hold them, or half of them; else the sizes that lose little.
+std::vector<int> token_tiles(const Shape& shape) {
+  const auto eights = [](std::int64_t m) { return static_cast<int>((m + 7) / 8 * 8); };
+  if (shape.m <= 64) return {eights(shape.m)};
+  if (shape.m <= 256) {
+    std::vector<int> all = {64, 128};
+    if (shape.m <= 128) all = {eights((shape.m + 1) / 2), 64};
+    if (shape.m == 192) all.push_back(96);
+    all.push_back(eights(shape.m));
+    std::sort(all.begin(), all.end());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    return all;
+  }
+  return {64, 96, 128, 192, 256};
+}
+
+// With as many stages as fit.
+void add_deepest(const Shape& shape, const Target& target, Config config,
+                 std::vector<Config>& configs) {
+  for (int stages : {8, 6, 5, 4, 3, 2}) {
+    config.stages = stages;
+    if (wgmma_rule(shape, target, config)) continue;
+    configs.push_back(config);
+    return;
+  }
+}
+
+void add_partitions(const Shape& shape, const Target& target, Config config,
+                    std::vector<Config>& configs) {
+  constexpr double kFewBusy = 0.4;  // of the places for blocks
+  const int places = target.sms * config.blocks_per_sm;
+  const double load = std::ceil(double(shape.m) / config.tile_m) *
+                      std::ceil(double(shape.n) / config.tile_n) / places;
+  config.partition = {Partition::Kind::split, 1};
+  if (load > kFewBusy) add_deepest(shape, target, config, configs);
+  for (int count : {2, 3, 4, 5, 6, 8}) {
+    const bool most = count == 8;
+    if (load * count > 1 || (load * count <= kFewBusy && !most)) continue;
+    for (auto kind : {Partition::Kind::cluster, Partition::Kind::split}) {
+      config.partition = {kind, count};
+      add_deepest(shape, target, config, configs);
+    }
+  }
+  config.partition = {Partition::Kind::stripes, places};
+  add_deepest(shape, target, config, configs);
+}
+
+// Two blocks on an SM hide more of each other's waits, where the registers suffice; pairs of blocks
+// share tokens where these are many.
+void add_blocks(const Shape& shape, const Target& target, Config config,
+                std::vector<Config>& configs) {
+  constexpr int kFewTokens = 64, kFewest = 24;  // for two blocks, for three
+  config.multicast = 1;
+  for (int blocks : {1, 2, 3}) {
+    config.blocks_per_sm = blocks;
+    if (blocks == 1 || config.tile_m <= (blocks == 2 ? kFewTokens : kFewest)) {
+      add_partitions(shape, target, config, configs);
+    }
+  }
+  config.blocks_per_sm = 1;
+  config.multicast = 2;
+  if (config.tile_m >= kFewTokens) add_partitions(shape, target, config, configs);
+}
+
+}  // namespace
+
+std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
+  constexpr int kFewest = 17;  // tokens; below, the decode family is faster
+  constexpr int kRaster = 8;   // rows of tiles
+  std::vector<Config> configs;
+  if (shape.m < kFewest || target.arch != "sm_90a") return configs;
+  Config config;
+  config.family = Family::wgmma;
+  config.warps_k = 1;
+  for (int tile_m : token_tiles(shape)) {
+    config.tile_m = tile_m;
+    config.raster =
+        static_cast<int>(std::min<std::int64_t>((shape.m + tile_m - 1) / tile_m, kRaster));
+    for (const Tiling& tiling : kTilings) {
+      if (tiling.tile_n == 192 && shape.n % 192 != 0) continue;
+      config.tile_n = tiling.tile_n;
+      config.warps_n = tiling.warps_n;
+      config.warp_k = tiling.warp_k;
+      for (int burst : {1, 2, 4}) {
+        config.burst = burst;
+        for (ScaleOn scale_on : {ScaleOn::weights, ScaleOn::accumulators}) {
+          config.scale_on = scale_on;
+          add_blocks(shape, target, config, configs);
+        }
+      }
+    }
+  }
+  return configs;
+}
+
+}  // namespace marlin

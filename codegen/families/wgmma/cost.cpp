@@ -1,0 +1,124 @@
+// Plan of the wgmma family -> what its kernel costs. Entry point: wgmma_cost.
+#include <algorithm>
+#include <cmath>
+
+#include "codegen/families/wgmma/wgmma.h"
+
+namespace marlin {
+
+namespace {
+
+// What the parts of a kernel cost, in clocks of one SM unless said otherwise, fitted to 4379
+// kernels of 144 products of 24 to 8192 tokens timed on an H200 and then to 2000 more of up to 512
+// tokens (tuner/NOTES.md). Only the order of the estimates matters.
+constexpr double kTensor = 0.809;         // of what the products take at the gpu's sustained clock
+constexpr double kScaled = 30.4;          // making 64 columns of a k16 step, of a scheduler
+constexpr double kUnscaled = 15.6;        // the same where sums are scaled instead of weights
+constexpr double kScaleEights = 3.48;     // and for each sixteen tokens of those sums
+constexpr double kOverlap = 0.229;        // part of the lesser not hidden by two warps a scheduler
+constexpr double kMoreWarps = 0.0064;     // power by which more warps hide more of it
+constexpr double kCommit = 9.05;          // of a step, over its burst
+constexpr double kStage = 106;            // each stage
+constexpr double kPaired = 0.344;         // part of a stage's more where two blocks share tokens
+constexpr double kMoreConsumers = 0.148;  // power by which more warpgroups hide more of both
+constexpr double kMemoryLoss = 0.263;     // part of the lesser of arithmetic and memory not hidden
+constexpr double kReach = 1.04;           // of the rate of plain reads
+constexpr double kLatency = 1995;         // until a stage asked for has arrived
+constexpr double kSharedRate = 220;       // bytes a clock from L2 to an SM's stages, as if
+constexpr double kStart = 4067;           // beyond the piece's, until the first data
+constexpr double kChainedStart = 0;
+constexpr double kPiece = 1171;          // each piece of a tile: filling, draining, its way out
+constexpr double kPieceArea = 0.0476;    // and for each element of its tile
+constexpr double kStripes = 3143;        // handing sums over
+constexpr double kStripesArea = 0.178;   // for each element and block that shares a tile
+constexpr double kCluster = 892;         // adding up in a cluster
+constexpr double kClusterArea = 0.0737;  // for each element
+constexpr double kExchange = 3448;       // the same through L2
+constexpr double kExchangeArea = 0.0989;
+constexpr double kUneven = 0.52;  // weight of the SM with most blocks against the average
+
+// The k16 steps and pieces of tiles of the block that has most, and how many blocks are at work.
+struct Load {
+  double steps, pieces, blocks;
+  double together;  // blocks on an SM, between the average and the most
+};
+
+// Part of the SMs that clusters of this size can use: they lie inside a GPC, and GPCs are uneven.
+// Of clusters of two to eight 66, 39, 30, 22, 17, 15 and 15 fit on one H200, on another 42 of
+// three.
+double places_for(int cluster) {
+  constexpr double kPart[] = {1, 1, 0.886, 0.909, 0.833, 0.773, 0.795, 0.909};
+  return kPart[std::clamp(cluster, 1, 8) - 1];
+}
+
+Load busiest_block(const Plan& plan) {
+  const double sms = plan.target.sms, places = sms * plan.config.blocks_per_sm;
+  const double steps = double(plan.k_tiles) * plan.k_steps;
+  Load load = {};
+  if (plan.striped_units > 0) {
+    load.blocks = plan.grid_x;
+    load.pieces = double(plan.tiles) / plan.workers;
+    load.steps = load.pieces * steps;
+    load.pieces = std::max(1.0, load.pieces);
+  } else {
+    const int parts = std::max(1, plan.parts);
+    const double blocks = double(plan.tiles) * parts * plan.config.multicast;
+    const double part = std::ceil(double(plan.k_tiles) / parts) * plan.k_steps;
+    load.blocks = std::min(blocks, places);
+    load.pieces = std::ceil(blocks / (places * places_for(plan.cluster)));
+    load.steps = load.pieces * part;
+  }
+  const double average = std::clamp(load.blocks / sms, 1.0, double(plan.config.blocks_per_sm));
+  load.together = average + kUneven * (std::ceil(average) - average);
+  return load;
+}
+
+// Of a k16 step in all blocks of an SM.
+double step_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
+  const Config& config = plan.config;
+  const double columns64 = config.tile_n / 64.0;
+  const bool weights = plan.group_scales && config.scale_on == ScaleOn::weights;
+  const double tensor = kTensor / gpu.tensor_rate * columns64 * config.tile_m / 2;
+  const double make =
+      columns64 * (weights ? kScaled : kUnscaled + kScaleEights * config.tile_m / 16);
+  const double bare = kOverlap * std::pow(2 / (plan.consumers * load.together), kMoreWarps);
+  const double stage = kStage * (config.multicast > 1 ? 1 + kPaired : 1);
+  return load.together * (std::max(tensor, make) + bare * std::min(tensor, make)) +
+         (kCommit / config.burst + stage / plan.k_steps) / std::pow(plan.consumers, kMoreConsumers);
+}
+
+double memory_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
+  const Config& config = plan.config;
+  const double bytes = load.together * config.tile_n * 8.2;
+  const double tokens = load.together * config.tile_m * 32 / config.multicast;
+  const double rate = gpu.memory_gb_s * 1000 / gpu.clock_mhz;
+  const double share = kReach * rate / std::min<double>(load.blocks, plan.target.sms);
+  return std::max({bytes / share, kLatency / ((config.stages - 1) * plan.k_steps),
+                   (bytes + tokens) / kSharedRate});
+}
+
+double fixed_clocks(const Plan& plan, const Load& load, bool chained) {
+  const double tile = double(plan.config.tile_m) * plan.config.tile_n;
+  const double area = tile * load.together;
+  double clocks = chained ? kChainedStart : kStart;
+  clocks += load.pieces * (kPiece + kPieceArea * area);
+  if (plan.striped_units > 0) {
+    const double shared = double(plan.tiles - plan.whole_tiles);
+    clocks += kStripes + kStripesArea * tile * std::min(8.0, plan.workers / shared + 1);
+  }
+  if (plan.cluster > 1) clocks += kCluster + kClusterArea * area;
+  if (plan.exchanges) clocks += kExchange + kExchangeArea * area;
+  return clocks;
+}
+
+}  // namespace
+
+Cost wgmma_cost(const Plan& plan, const GpuModel& gpu, bool chained) {
+  const Load load = busiest_block(plan);
+  return {.compute = load.steps * step_clocks(plan, gpu, load),
+          .memory = load.steps * memory_clocks(plan, gpu, load),
+          .fixed = fixed_clocks(plan, load, chained),
+          .overlap_loss = kMemoryLoss};
+}
+
+}  // namespace marlin

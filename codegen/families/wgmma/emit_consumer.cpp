@@ -1,0 +1,212 @@
+// Plan -> the consumers of a wgmma kernel: words to fragments, products, scales.
+// Entry points: emit_wgmma_primitive, emit_wgmma_addresses, emit_wgmma_consume.
+#include "codegen/families/wgmma/emit.h"
+
+namespace marlin {
+
+namespace {
+
+constexpr int kRowK = 16;
+
+// "%4, %5, %6", so many operands of an instruction to a line.
+std::string operands(int first, int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    text += fmt::format("{}%{}", i == 0 ? "" : i % 16 == 0 ? ", \"\n      \"" : ", ", first + i);
+  }
+  return text;
+}
+
+int first_step(const Plan& plan, int burst) { return burst * plan.config.burst; }
+
+// The scales of a stage's groups, all at once.
+void load_scales_of(const Plan& plan, Text& text, std::string_view stage) {
+  for (int group = 0; group < plan.unit_groups; ++group) {
+    text.line("load_words(scale_pairs[{}], {});", group,
+              plus(fmt::format("scales_at + {} * {}", stage, plan.scales_stage),
+                   group * plan.scales_unit));
+  }
+}
+
+void load_stage(const Plan& plan, Text& text, std::string_view stage) {
+  for (int row = 0; row < plan.k_steps; ++row) {
+    text.line(
+        "load_words(words[{}], {});", row,
+        plus(fmt::format("words_at + {} * {}", stage, plan.words_stage), row * plan.words_row));
+  }
+  if (scales_weights(plan)) load_scales_of(plan, text, stage);
+}
+
+void spread(const Plan& plan, Text& text, int group) {
+  for (int m = 0; m < plan.m64_tiles; ++m) {
+    text.line("spread_scales(low[{0}], high[{0}], scale_pairs[{1}][{0}]);", m, group);
+  }
+}
+
+// The fragments of a stage's burst, out of words already in registers.
+void make_fragments(const Plan& plan, Text& text, int burst) {
+  for (int i = 0; i < plan.config.burst; ++i) {
+    const int step = first_step(plan, burst) + i;
+    if (scales_weights(plan) && step % plan.group_steps == 0) {
+      spread(plan, text, step / plan.group_steps);
+    }
+    for (int m = 0; m < plan.m64_tiles; ++m) {
+      const std::string to = fmt::format("fragments[{}][{}][{}]", burst & 1, i, m);
+      text.line("dequantise({}, words[{}][{}]);", to, step, m);
+      if (scales_weights(plan)) text.line("scale_weights({0}, low[{1}], high[{1}]);", to, m);
+    }
+  }
+}
+
+// Whether sums begin anew with this k16 step of a stage: "0", "1" or, for the first step of all,
+// an expression.
+std::string adds(const Plan& plan, int step) {
+  if (scales_accumulators(plan)) return step % plan.group_steps == 0 ? "0" : "1";
+  return step == 0 ? "left < k_count" : "1";
+}
+
+void issue(const Plan& plan, Text& text, int burst) {
+  text.line("open_products();");
+  for (int i = 0; i < plan.config.burst; ++i) {
+    const int step = first_step(plan, burst) + i;
+    const int offset = step * kRowK / 64 * plan.tokens_line + step * kRowK % 64 * 2;
+    for (int m = 0; m < plan.m64_tiles; ++m) {
+      text.line("multiply(sums[{}], fragments[{}][{}][{}], {}, {});", m, burst & 1, i, m,
+                plus(fmt::format("token_tile + stage * {}", plan.tokens_stage / 16), offset / 16),
+                adds(plan, step));
+    }
+  }
+  text.line("close_products();");
+}
+
+// While a burst's products run, the fragments of the next one are made; those of the stage's last
+// one leave room for the next stage's words.
+void one_burst(const Plan& plan, Text& text, int burst) {
+  const int last = plan.bursts - 1;
+  text.line("// Burst {} of {}.", burst + 1, plan.bursts);
+  if (burst == 0 && scales_accumulators(plan)) load_scales_of(plan, text, "stage");
+  issue(plan, text, burst);
+  text.line("wait_for_products<1>();");
+  if (burst == 0) release_stage(plan, text, "left < k_count && ", "previous");
+  if (burst < last) {
+    make_fragments(plan, text, burst + 1);
+  } else {
+    text.open("if (more) {{");
+    make_fragments(plan, text, 0);
+    text.close();
+  }
+  if (burst == last - 1) {
+    text.open("if (more) {{");
+    text.line("wait_for_phase(full + next * 8, next_parity);");
+    load_stage(plan, text, "next");
+    text.close();
+  }
+  const int done = first_step(plan, burst + 1);
+  if (!scales_accumulators(plan) || done % plan.group_steps != 0) return;
+  text.line("wait_for_products<0>();");
+  for (int m = 0; m < plan.m64_tiles; ++m) {
+    text.line("add_scaled(totals[{0}], sums[{0}], widen(scale_pairs[{1}][{0}]));", m,
+              done / plan.group_steps - 1);
+  }
+}
+
+void begin_piece(const Plan& plan, Text& text) {
+  text.line("wait_for_phase(full + stage * 8, parity);");
+  load_stage(plan, text, "stage");
+  make_fragments(plan, text, 0);
+  if (scales_accumulators(plan)) {
+    for (int m = 0; m < plan.m64_tiles; ++m) text.line("clear(totals[{}]);", m);
+  }
+  text.line("unsigned previous = stage;");
+}
+
+}  // namespace
+
+void release_stage(const Plan& plan, Text& text, std::string_view condition,
+                   std::string_view stage) {
+  text.line("__syncwarp();");
+  if (plan.config.multicast == 1) {
+    text.line("if ({}lane == 0) arrive(empty + {} * 8);", condition, stage);
+  } else {
+    text.line("if ({}lane < {}) arrive_in_cluster(empty + {} * 8, lane);", condition,
+              plan.config.multicast, stage);
+  }
+}
+
+std::string wgmma_result(const Plan& plan) { return scales_accumulators(plan) ? "totals" : "sums"; }
+
+std::string emit_wgmma_primitive(const Plan& plan) {
+  const int sums = plan.tile_sums;
+  Text text(0);
+  text.line(
+      "// sums[column, token] = weights[column, k] * tokens[k, token] + sums, for 64 columns, {}",
+      plan.config.tile_m);
+  text.line("// tokens and k = 16; without the last term where `add` is 0.");
+  text.line(
+      "__device__ __forceinline__ void multiply(float (&d)[{}], const unsigned (&weights)[4],",
+      sums);
+  text.line("                                         unsigned long long tokens, int add) {{");
+  text.line("  asm volatile(");
+  text.line("      \"{{.reg .pred p; setp.ne.b32 p, %{}, 0;\\n\\t\"", sums + 5);
+  text.line("      \"wgmma.mma_async.sync.aligned.m64n{}k16.f32.f16.f16 \"", plan.config.tile_m);
+  text.line("      \"{{{}}}, \"", operands(0, sums));
+  text.line("      \"{{{}}}, %{}, p, 1, 1, 0;}}\"", operands(sums, 4), sums + 4);
+  std::string outputs;
+  for (int i = 0; i < sums; ++i) {
+    outputs += fmt::format("{}\"+f\"(d[{}])", i == 0 ? "" : i % 8 == 0 ? ",\n        " : ", ", i);
+  }
+  text.line("      : {}", outputs);
+  text.line("      : \"r\"(weights[0]), \"r\"(weights[1]), \"r\"(weights[2]), \"r\"(weights[3]),");
+  text.line("        \"l\"(tokens), \"r\"(add));");
+  text.line("}}");
+  return text.str();
+}
+
+std::string emit_wgmma_addresses(const Plan& plan) {
+  const int tiles = plan.m64_tiles;
+  Text text(4);
+  text.line(
+      "// This warp's columns: 16 of each m64 tile, all in one block of 64 and neighbours there.");
+  switch (tiles) {
+    case 1: text.line("const unsigned block = warpgroup, fragment = warp;"); break;
+    case 2:
+      text.line("const unsigned block = warpgroup * 2 + warp / 2, fragment = warp % 2 * 2;");
+      break;
+    default: text.line("const unsigned block = warpgroup * 4 + warp, fragment = 0;");
+  }
+  text.line("const unsigned words_at = shared + {} + block * 512 + lane * 16 + fragment * 4;",
+            plan.words_offset);
+  if (plan.group_scales) {
+    text.line(
+        "const unsigned scales_at = shared + {} + block * 128 + lane / 4 * 16 + fragment * 4;",
+        plan.scales_offset);
+  }
+  text.line("const unsigned long long token_tile = describe_tokens({});",
+            plus("shared", plan.tokens_offset));
+  text.line("float sums[{}][{}];  // [m64 tile][fragment of 8 tokens x 4]", tiles, plan.tile_sums);
+  if (scales_accumulators(plan)) text.line("float totals[{}][{}];", tiles, plan.tile_sums);
+  text.line("unsigned fragments[2][{}][{}][4], words[{}][{}];", plan.config.burst, tiles,
+            plan.k_steps, tiles);
+  if (plan.group_scales) text.line("unsigned scale_pairs[{}][{}];", plan.unit_groups, tiles);
+  if (scales_weights(plan)) text.line("unsigned low[{0}], high[{0}];", tiles);
+  text.line("unsigned stage = 0, parity = 0;");
+  return text.str();
+}
+
+std::string emit_wgmma_consume(const Plan& plan) {
+  Text text(6);
+  begin_piece(plan, text);
+  text.line("#pragma unroll 1");
+  text.open("for (int left = k_count; left > 0; --left) {{");
+  text.line("const bool more = left > 1;");
+  text.line("const unsigned next = stage == {} ? 0 : stage + 1;", plan.config.stages - 1);
+  text.line("const unsigned next_parity = next == 0 ? parity ^ 1 : parity;");
+  for (int burst = 0; burst < plan.bursts; ++burst) one_burst(plan, text, burst);
+  text.line("previous = stage, stage = next, parity = next_parity;");
+  text.close();
+  text.line("wait_for_products<0>();");
+  release_stage(plan, text, "", "previous");
+  return text.str();
+}
+
+}  // namespace marlin

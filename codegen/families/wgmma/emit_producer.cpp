@@ -1,0 +1,138 @@
+// Plan -> the producer of a wgmma kernel: the thread that fills the stages.
+// Entry point: emit_wgmma_produce.
+#include "codegen/families/wgmma/emit.h"
+
+namespace marlin {
+
+namespace {
+
+// "whole", or a choice by whether the slice is the last one, which is narrower.
+std::string by_slice(const Plan& plan, int whole, int tail) {
+  if (plan.tail_columns == 0) return std::to_string(whole);
+  return fmt::format("(slice == {} ? {} : {})", plan.n_slices - 1, tail, whole);
+}
+
+std::string scales_row(const Plan& plan) {
+  if (plan.unit_groups > 1) return fmt::format("k_tile * {}", plan.unit_groups);
+  const int units = plan.shape.group / plan.config.warp_k;
+  return units > 1 ? fmt::format("k_tile / {}", units) : "k_tile";
+}
+
+void scales_lambda(const Plan& plan, Text& text) {
+  text.open("auto copy_scales = [&](unsigned stage, unsigned k_tile) {{");
+  text.line("const unsigned bytes = {};", by_slice(plan, plan.scales_unit, plan.tail_scales_unit));
+  text.line("const char* from = scales + {} * {}ll + slice * {};", scales_row(plan),
+            plan.scales_row, plan.scales_unit);
+  text.line("const unsigned to = shared + {} + stage * {};", plan.scales_offset, plan.scales_stage);
+  for (int group = 0; group < plan.unit_groups; ++group) {
+    text.line("copy_bytes({}, {}, bytes, full + stage * 8);", plus("to", group * plan.scales_unit),
+              plus("from", group * plan.scales_row));
+  }
+  text.close("};");
+}
+
+void words_lambda(const Plan& plan, Text& text) {
+  text.open("auto copy_words = [&](unsigned stage, unsigned k_tile) {{");
+  text.line("expect_bytes(full + stage * 8, {});",
+            by_slice(plan, plan.stage_bytes, plan.tail_stage_bytes));
+  text.line(
+      "copy_box(shared + {} + stage * {}, &word_map, slice * {}, k_tile * {}, full + stage * 8);",
+      plan.words_offset, plan.words_stage, plan.config.tile_n, plan.k_steps);
+  if (plan.group_scales) text.line("copy_scales(stage, k_tile);");
+  text.close("};");
+}
+
+void tokens_lambda(const Plan& plan, Text& text) {
+  const Config& config = plan.config;
+  const bool shared = config.multicast > 1;
+  const std::string part = shared ? "rank" : "0";
+  text.open("auto copy_tokens = [&](unsigned stage, unsigned k_tile) {{");
+  for (int line = 0; line < plan.token_lines; ++line) {
+    const std::string to = Sum(plus("shared", plan.tokens_offset + line * plan.tokens_line))
+                               .near("stage", plan.tokens_stage)
+                               .near(part, plan.tokens_line / config.multicast)
+                               .str();
+    const std::string row =
+        Sum(fmt::format("m_tile * {}", config.tile_m)).near(part, plan.token_box).str();
+    text.line("{}({}, &token_map, {}, {}, full + stage * 8{});",
+              shared ? "copy_box_to_all" : "copy_box", to,
+              plus(fmt::format("k_tile * {}", config.warp_k), line * 64), row,
+              shared ? fmt::format(", {}", (1 << config.multicast) - 1) : "");
+  }
+  text.close("};");
+}
+
+// The first stages' words do not depend on the previous kernel.
+void begin_early(const Plan& plan, Text& text) {
+  text.open("if (first) {{");
+  text.line("first = false;");
+  text.line("filled = min({}, k_count);", plan.config.stages);
+  text.line("for (int i = 0; i < filled; ++i) copy_words(i, k_first + i);");
+  text.line("wait_for_previous();");
+  text.close();
+}
+
+void next_words(const Plan& plan, Text& text) {
+  if (plan.config.early_weights) {
+    text.open("if (filled > 0) {{");
+    text.line("--filled;");
+    text.otherwise();
+  }
+  text.line("wait_for_phase(empty + stage * 8, parity);");
+  text.line("copy_words(stage, i);");
+  if (plan.config.early_weights) text.close();
+}
+
+// Sums that the blocks before have given follow the k tiles as stages of their own.
+void copy_partials(const Plan& plan, Text& text) {
+  const std::int64_t chunk = std::int64_t{16} * plan.partial_quads * plan.config.threads();
+  const std::int64_t last = plan.partial_tile - (plan.partial_chunks - 1) * chunk;
+  const std::string bytes =
+      last == chunk ? std::to_string(chunk)
+                    : fmt::format("chunk == {} ? {} : {}", plan.partial_chunks - 1, last, chunk);
+  open_givers(plan, text, fmt::format("k_first > 0 && k_first + k_count == {}", plan.k_tiles));
+  text.line("take_flags<{}>({});", plan.consumers, flags_of(plan, giver_block(plan)));
+  text.line("const char* from = {};", partials_of(plan, giver_block(plan)));
+  text.open("for (int chunk = 0; chunk < {}; ++chunk) {{", plan.partial_chunks);
+  text.line("const unsigned bytes = {};", bytes);
+  text.line("wait_for_phase(empty + stage * 8, parity);");
+  text.line("expect_bytes(full + stage * 8, bytes);");
+  text.line("copy_bytes(shared + {} + stage * {}, from + chunk * {}, bytes, full + stage * 8);",
+            plan.words_offset, plan.words_stage, chunk);
+  next_stage(plan, text);
+  text.close();
+  text.close();
+}
+
+}  // namespace
+
+std::string emit_wgmma_produce(const Plan& plan) {
+  const bool early = plan.config.early_weights;
+  Text text(4);
+  text.open("if (thread == 0) {{");
+  if (plan.group_scales) scales_lambda(plan, text);
+  words_lambda(plan, text);
+  tokens_lambda(plan, text);
+  text.line("unsigned stage = 0, parity = 1;");
+  if (early) {
+    text.line("bool first = true;");
+    text.line("int filled = 0;  // stages whose words are on their way already");
+  } else {
+    text.line("wait_for_previous();");
+  }
+  open_piece(plan, text);
+  if (early) begin_early(plan, text);
+  text.line("#pragma unroll 1");
+  text.open("for (int i = k_first; i < k_first + k_count; ++i) {{");
+  next_words(plan, text);
+  text.line("copy_tokens(stage, i);");
+  next_stage(plan, text);
+  text.close();
+  if (plan.striped_units > 0) copy_partials(plan, text);
+  text.close();
+  if (early) text.line("if (first) wait_for_previous();");
+  text.close();
+  return text.str();
+}
+
+}  // namespace marlin

@@ -1,0 +1,23 @@
+// The wgmma family, for more tokens on sm_90a: dequantised weights as the register A operand of
+// asynchronous warpgroup products, tokens by tensor copies, a producer warp beside the consumers.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "codegen/cost/cost.h"
+#include "codegen/cost/gpu_model.h"
+#include "codegen/plan/plan.h"
+
+namespace marlin {
+
+// As KernelFamily's members of the same names.
+std::vector<Config> wgmma_configs(const Shape& shape, const Target& target);
+std::optional<std::string> wgmma_rule(const Shape& shape, const Target& target,
+                                      const Config& config);
+Plan wgmma_plan(const Shape& shape, const Target& target, const Config& config);
+std::string wgmma_source(const Plan& plan);
+Cost wgmma_cost(const Plan& plan, const GpuModel& gpu, bool chained);
+
+}  // namespace marlin

@@ -1,0 +1,92 @@
+// Shape + Target -> legal configs -> plans, texts and estimates, by way of the families.
+// Entry points: the functions of generator.h.
+#include "codegen/generator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "codegen/base/error.h"
+#include "codegen/families/family.h"
+
+namespace marlin {
+
+namespace {
+
+Plan lay_out(const Shape& shape, const Target& target, const Config& config) {
+  return info(config.family).lay_out(shape, target, config);
+}
+
+std::string entry_name(const Plan& plan) {
+  const Shape& shape = plan.shape;
+  return fmt::format("marlin_{}_{}x{}x{}_g{}", name_of(plan.config.family), shape.m, shape.n,
+                     shape.k, shape.group > 0 ? std::to_string(shape.group) : "all");
+}
+
+}  // namespace
+
+int schema_of(Family family) { return info(family).schema; }
+
+std::string searched_families() {
+  std::string text;
+  for (const Family family : kFamilies) {
+    text += fmt::format("{}{}/{}", text.empty() ? "" : ",", name_of(family), schema_of(family));
+  }
+  return text;
+}
+
+std::optional<std::string> why_illegal(const Shape& shape, const Target& target,
+                                       const Config& config) {
+  if (auto rule = broken_rule(shape)) return rule;
+  require_valid(target);
+  return info(config.family).why_illegal(shape, target, config);
+}
+
+std::vector<Config> legal_configs(const Shape& shape, const Target& target) {
+  require_valid(shape);
+  require_valid(target);
+  std::vector<Config> configs;
+  for (const KernelFamily& family : families()) {
+    const std::vector<Config> more = family.configs(shape, target);
+    configs.insert(configs.end(), more.begin(), more.end());
+  }
+  return configs;
+}
+
+Plan make_plan(const Shape& shape, const Target& target, const Config& config) {
+  if (auto rule = why_illegal(shape, target, config)) {
+    require_valid(shape);
+    throw Error(ErrorCode::invalid_config, fmt::format("config {}: {}", to_string(config), *rule));
+  }
+  Plan plan = lay_out(shape, target, config);
+  plan.entry = entry_name(plan);
+  if (plan.striped) {
+    plan.stripes = cut_stripes(plan.m_tiles * plan.n_slices, plan.k_tiles, config.partition.count);
+  }
+  return plan;
+}
+
+std::string emit_source(const Plan& plan) { return info(plan.config.family).emit_source(plan); }
+
+double estimate_us(const Shape& shape, const Target& target, const GpuModel& gpu,
+                   const Config& config, bool chained) {
+  const Cost cost = info(config.family).cost(lay_out(shape, target, config), gpu, chained);
+  return cost.clocks() / gpu.clock_mhz;
+}
+
+std::vector<Estimate> rank_configs(const Shape& shape, const Target& target, const GpuModel& gpu,
+                                   bool chained) {
+  std::vector<Estimate> ranked;
+  for (const Config& config : legal_configs(shape, target)) {
+    ranked.push_back({config, estimate_us(shape, target, gpu, config, chained)});
+  }
+  if (ranked.empty()) {
+    throw Error(ErrorCode::invalid_config, fmt::format("no config is legal for {} on {}",
+                                                       to_string(shape), to_string(target)));
+  }
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const Estimate& x, const Estimate& y) { return x.us < y.us; });
+  return ranked;
+}
+
+}  // namespace marlin

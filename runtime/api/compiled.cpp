@@ -1,0 +1,66 @@
+// Shape -> the process's kernel for it, and what it tells of itself.
+// Entry points: Compiled::get, Compiled::launch.
+#include "marlin/compiled.h"
+
+#include "runtime/launch/kernel_store.h"
+
+namespace marlin {
+
+Compiled Compiled::get(const Shape& shape, const Options& options) {
+  return {process_store().get(shape, options), shape.m};
+}
+
+Compiled Compiled::get(const Shape& shape) {
+  static const Options defaults;
+  return get(shape, defaults);
+}
+
+Result Compiled::try_get(const Shape& shape, const Options& options) {
+  try {
+    return {get(shape, options), std::nullopt};
+  } catch (const Error& error) {
+    return {std::nullopt, error};
+  }
+}
+
+Result Compiled::try_get(const Shape& shape) {
+  static const Options defaults;
+  return try_get(shape, defaults);
+}
+
+void Compiled::launch(CUstream_st* stream, const LaunchArgs& args) const {
+  kernel_->launch(stream, args, m_);
+}
+
+std::size_t Compiled::workspace_bytes() const {
+  return static_cast<std::size_t>(kernel_->plan().workspace_bytes);
+}
+
+const Shape& Compiled::shape() const { return kernel_->plan().shape; }
+const Target& Compiled::target() const { return kernel_->plan().target; }
+const std::string& Compiled::config() const { return kernel_->config(); }
+const std::string& Compiled::source() const { return kernel_->source(); }
+const Resources& Compiled::resources() const { return kernel_->resources(); }
+Origin Compiled::origin() const { return kernel_->origin(); }
+ChosenBy Compiled::chosen_by() const { return kernel_->chosen_by(); }
+
+const char* to_string(ChosenBy by) {
+  switch (by) {
+    case ChosenBy::given: return "given";
+    case ChosenBy::tuned: return "tuned";
+    case ChosenBy::nearest: return "nearest";
+    case ChosenBy::model: return "model";
+  }
+  return "unknown";
+}
+
+const char* to_string(Origin origin) {
+  switch (origin) {
+    case Origin::user_cache: return "user cache";
+    case Origin::system_cache: return "system cache";
+    case Origin::compiled: return "compiled";
+  }
+  return "unknown";
+}
+
+}  // namespace marlin

@@ -1,0 +1,45 @@
+// Config selection: the config get() uses for a shape.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "codegen/plan/config.h"
+#include "codegen/problem/shape.h"
+#include "codegen/problem/target.h"
+#include "marlin/compiled.h"
+#include "runtime/choose/tuning_db.h"
+
+namespace marlin {
+
+struct Choice {
+  Config config;
+  ChosenBy by = ChosenBy::model;
+  std::string layer = {};  // name of the tuning database it came from
+};
+
+// A record of the databases, else the model's config. `gpu` as its driver calls it, "" for any of
+// the target; `chained` as Options::chained. Throws Error{invalid_shape or invalid_target}; every
+// valid shape has a config on every known target.
+Choice choose_config(const Shape& shape, const Target& target, std::string_view gpu,
+                     const TuningLayers& tuning, bool chained = false);
+
+// The same, unless the text says otherwise: a config's text, or kModelConfig for the model's
+// whatever the databases say. Whether a given config is legal is not asked. Throws
+// Error{invalid_config}, too.
+Choice choose_config(std::string_view text, const Shape& shape, const Target& target,
+                     std::string_view gpu, const TuningLayers& tuning, bool chained = false);
+inline constexpr std::string_view kModelConfig = "model";
+
+// The legal config that the cost model ranks first. Pure and deterministic. Throws as above.
+Config model_config(const Shape& shape, const Target& target, std::string_view gpu = {},
+                    bool chained = false);
+
+// What else a kernel that cannot be compiled now may have been prebuilt with: the choice without
+// the user's own database, that of a machine that was not told the GPU, for chained launches those
+// for isolated ones, and the model's. `tuning` is without the user's database.
+std::vector<Choice> prebuilt_choices(const Shape& shape, const Target& target, std::string_view gpu,
+                                     const TuningLayers& tuning, bool chained);
+
+}  // namespace marlin

@@ -1,0 +1,93 @@
+// TuningFile, TuningLayers: tuning databases, and the look-up of a choice in them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/choose/tuning_record.h"
+
+namespace marlin {
+
+// Token counts from `least` to `most`.
+struct TokenRange {
+  std::int64_t least = 1, most = kMaxM;
+};
+
+// The text of one database. Lines are parsed when they are looked at. Safe to read from many
+// threads at once; a copy shares the text.
+class TuningFile {
+ public:
+  TuningFile(std::string name, std::string text);
+
+  // The file at this path, links followed: nothing when there is none. Throws Error{io} with the
+  // path and the rule for what is no plain file, larger than kMostFileBytes, owned by somebody
+  // other than the user and root, or writable by others.
+  static std::optional<TuningFile> read(const std::string& path);
+  // The data measured for the library's release (tuner/data), embedded in it.
+  static const TuningFile& shipped();
+
+  static constexpr std::size_t kMostFileBytes = std::size_t{64} << 20;
+
+  const std::string& name() const { return name_; }  // its path, or "shipped"
+  std::string_view text() const { return text_; }
+
+  // The choices of the current schema for this n, k and group and an m of the range on this target,
+  // in the order of the file, chained and isolated ones; a later one replaces an earlier one of the
+  // same GPU, m and kind of launches. A torn or damaged line is passed over. The shape's own m
+  // plays no part.
+  std::vector<TuningRecord> choices(const Shape& shape, const Target& target,
+                                    TokenRange range = {}) const;
+
+ private:
+  TuningFile(std::string name, std::shared_ptr<const std::string> owned, std::string_view text)
+      : name_(std::move(name)), owned_(std::move(owned)), text_(text) {}
+
+  std::string name_;
+  std::shared_ptr<const std::string> owned_;  // null: the text is embedded
+  std::string_view text_;
+};
+
+struct TunedChoice {
+  TuningRecord record;
+  std::string layer;   // name of the file it came from
+  bool exact = false;  // measured for this very shape; else for the nearest m
+};
+
+// Databases in order of precedence. Safe to use from many threads at once.
+class TuningLayers {
+ public:
+  explicit TuningLayers(std::vector<std::shared_ptr<const TuningFile>> files)
+      : files_(std::move(files)) {}
+
+  // The files at these paths that are there, then the shipped data. One that is refused is left
+  // out, and `problems` gets the reason.
+  static TuningLayers open(const std::vector<std::string>& paths,
+                           std::vector<std::string>* problems = nullptr);
+
+  const std::vector<std::shared_ptr<const TuningFile>>& files() const { return files_; }
+
+  // For chained launches a record of such, else one of isolated launches. Of each kind:
+  // exact in any layer, else the nearest m within a factor of two whose config is legal for the
+  // shape; both first among the records of this GPU, then of any GPU of the target ("" as gpu: any
+  // at once). Of two that are equally near the one of the larger m, then of the earlier layer, then
+  // of the later line. Nothing when no record serves.
+  std::optional<TunedChoice> find(const Shape& shape, const Target& target, std::string_view gpu,
+                                  bool chained = false) const;
+
+ private:
+  std::vector<std::shared_ptr<const TuningFile>> files_;
+};
+
+// Where the user's database is: MARLIN_TUNING_DB ("" for none), else
+// $XDG_DATA_HOME/marlin/tuning.jsonl, else ~/.local/share/marlin/tuning.jsonl, else "".
+std::string default_tuning_db();
+
+// The database inside a prebuilt cache folder.
+inline constexpr const char* kTuningFileName = "tuning.jsonl";
+
+}  // namespace marlin

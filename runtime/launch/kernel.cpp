@@ -1,0 +1,136 @@
+// A cubin -> a loaded kernel -> launches of it.
+// Entry points: Kernel::Kernel, Kernel::launch, Kernel::enqueue.
+#include "runtime/launch/kernel.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "codegen/base/error.h"
+#include "runtime/driver/driver.h"
+#include "runtime/launch/kernel_params.h"
+
+namespace marlin {
+namespace {
+
+constexpr std::uintptr_t kAlignment = 16;
+
+void require_rows(const Shape& shape, std::int64_t rows) {
+  if (shape.exact_m && rows != shape.m) {
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("m = {} is not {}, the only m this exact kernel serves", rows, shape.m));
+  }
+  if (rows < 1 || rows > shape.m) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("m = {} is not in 1..{}", rows, shape.m));
+  }
+}
+
+}  // namespace
+
+void require_pointer(const char* name, const void* pointer) {
+  if (pointer == nullptr) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} is null", name));
+  }
+  if (reinterpret_cast<std::uintptr_t>(pointer) % kAlignment != 0) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{} = {} is not aligned to {} bytes", name, pointer, kAlignment));
+  }
+}
+
+Kernel::Kernel(KernelText text, const FoundKernel& found, CUdevice device, ChosenBy by)
+    : text_(std::move(text)),
+      config_(to_string(text_.plan.config)),
+      origin_(found.origin),
+      chosen_by_(by) {
+  const Plan& plan = text_.plan;
+  resources_ = {.threads = plan.threads,
+                .grid_x = plan.grid_x,
+                .grid_y = plan.grid_y,
+                .grid_z = plan.grid_z,
+                .registers = found.entry.meta.registers,
+                .spill_bytes = found.entry.meta.spill_bytes,
+                .shared_bytes = plan.shared_bytes,
+                .cubin_bytes = found.entry.cubin.size()};
+  try {
+    load(found.entry.cubin, device);
+  } catch (const Error& error) {
+    if (library_ != nullptr) driver().cuLibraryUnload(library_);
+    const int version = driver().version;
+    throw Error(error.code(),
+                fmt::format("{} for {} on {} (built by NVRTC {}; the driver is for CUDA {}.{})",
+                            error.what(), to_string(plan.shape), to_string(plan.target),
+                            found.entry.meta.key.nvrtc, version / 1000, version % 1000 / 10));
+  }
+}
+
+Kernel::~Kernel() { driver().cuLibraryUnload(library_); }
+
+void Kernel::load(const std::string& cubin, CUdevice device) {
+  const RelaxedCapture relaxed;
+  check(
+      driver().cuLibraryLoadData(&library_, cubin.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
+      "cuLibraryLoadData");
+  check(driver().cuLibraryGetKernel(&kernel_, library_, text_.plan.entry.c_str()),
+        "cuLibraryGetKernel");
+  check(driver().cuKernelSetAttribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                      text_.plan.shared_bytes, kernel_, device),
+        "cuKernelSetAttribute");
+  load_into_context();
+}
+
+// A library loads into a context when it is first used there; that must not be a launch, which may
+// be under capture.
+void Kernel::load_into_context() const {
+  const RelaxedCapture relaxed;
+  CUfunction function = nullptr;
+  check(driver().cuKernelGetFunction(&function, kernel_), "cuKernelGetFunction");
+}
+
+unsigned Kernel::grid_x(std::int64_t rows) const {
+  const Plan& plan = text_.plan;
+  if (!plan.rows_on_x) return static_cast<unsigned>(plan.grid_x);
+  return static_cast<unsigned>((rows + plan.config.tile_m - 1) / plan.config.tile_m);
+}
+
+void Kernel::launch(CUstream stream, const LaunchArgs& args, std::int64_t rows) const {
+  const Plan& plan = text_.plan;
+  if (args.m != 0) rows = args.m;
+  require_rows(plan.shape, rows);
+  require_pointer("a", args.a);
+  require_pointer("b", args.b);
+  require_pointer("scales", args.scales);
+  require_pointer("c", args.c);
+  if (plan.workspace_bytes > 0) require_pointer("workspace", args.workspace);
+  enqueue(stream, args, rows);
+}
+
+void Kernel::enqueue(CUstream stream, const LaunchArgs& args, std::int64_t rows) const {
+  const Plan& plan = text_.plan;
+  KernelParams params(plan, args, rows);
+  CUlaunchAttribute attributes[2] = {};
+  unsigned count = 0;
+  if (args.dependent && plan.dependent_launch) {
+    attributes[count].id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    attributes[count++].value.programmaticStreamSerializationAllowed = 1;
+  }
+  if (plan.cooperative) {
+    attributes[count].id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
+    attributes[count++].value.cooperative = 1;
+  }
+  CUlaunchConfig config = {};
+  config.gridDimX = grid_x(rows);
+  config.gridDimY = static_cast<unsigned>(plan.grid_y);
+  config.gridDimZ = static_cast<unsigned>(plan.grid_z);
+  config.blockDimX = static_cast<unsigned>(plan.threads);
+  config.blockDimY = config.blockDimZ = 1;
+  config.sharedMemBytes = static_cast<unsigned>(plan.shared_bytes);
+  config.hStream = stream;
+  config.attrs = attributes;
+  config.numAttrs = count;
+  check(driver().cuLaunchKernelEx(&config, reinterpret_cast<CUfunction>(kernel_), params.get(),
+                                  nullptr),
+        "cuLaunchKernelEx");
+}
+
+}  // namespace marlin

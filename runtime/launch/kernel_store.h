@@ -1,0 +1,54 @@
+// KernelStore: every kernel this process has, and the making of those it does not have yet.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "marlin/compiled.h"
+#include "runtime/base/single_flight.h"
+#include "runtime/choose/select.h"
+#include "runtime/choose/tuning_db.h"
+#include "runtime/compile/kernel_caches.h"
+#include "runtime/launch/kernel.h"
+#include "runtime/launch/kernel_table.h"
+
+namespace marlin {
+
+// Compiled::get() asks process_store(); tests make their own. All members are safe to
+// call from many threads at once.
+class KernelStore {
+ public:
+  explicit KernelStore(CompileStep compile = compile_kernel) : compile_(std::move(compile)) {}
+
+  // As Compiled::get(). The kernel lives as long as the store.
+  const Kernel* get(const Shape& shape, const Options& options);
+
+ private:
+  const Kernel* make(const TableKey& key, const Options& options);
+  int variant_of(const Options& options);
+  std::shared_ptr<KernelCaches> caches_for(const Options& options);
+  std::shared_ptr<const TuningLayers> tuning_of(const std::vector<std::string>& paths);
+  // A kernel that is in a cache for another choice than this one, which `choice` and `text` then
+  // become.
+  std::optional<FoundKernel> find_prebuilt(const std::string& gpu, bool chained,
+                                           KernelCaches& caches, Choice& choice, KernelText& text);
+
+  CompileStep compile_;
+  KernelTable table_;
+  SingleFlight<TableKey, const Kernel*, TableKeyHash> flights_;
+
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Kernel>> kernels_;
+  std::map<std::string, int> variants_;  // what was asked for, but for the first two variants
+  std::shared_ptr<KernelCaches> default_caches_;  // those of the environment
+  std::map<std::vector<std::string>, std::shared_ptr<const TuningLayers>> tuning_;  // by paths
+};
+
+// The one that Compiled::get() and Linear ask.
+KernelStore& process_store();
+
+}  // namespace marlin

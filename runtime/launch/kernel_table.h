@@ -1,0 +1,39 @@
+// KernelTable: kernels by device and shape, read by any number of threads without a lock.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "codegen/problem/shape.h"
+#include "runtime/base/lock_free_table.h"
+
+namespace marlin {
+
+class Kernel;
+
+struct TableKey {
+  int device = 0;
+  int variant = 0;  // 0: our choice of config for the device itself; 1: that for chained launches
+  Shape shape;      // m is a rung unless it is exact
+
+  friend bool operator==(const TableKey&, const TableKey&) = default;
+};
+
+struct TableKeyHash {
+  std::size_t operator()(const TableKey& key) const noexcept {
+    // Each field times an odd constant of its own.
+    const std::uint64_t sum = static_cast<std::uint64_t>(key.shape.n) * 0x9e3779b97f4a7c15u +
+                              static_cast<std::uint64_t>(key.shape.k) * 0xc2b2ae3d27d4eb4fu +
+                              static_cast<std::uint64_t>(key.shape.m) * 0x165667b19e3779f9u +
+                              static_cast<std::uint64_t>(key.shape.group) * 0x27d4eb2f165667c5u +
+                              static_cast<std::uint64_t>(key.device) * 0x85ebca77c2b2ae63u +
+                              static_cast<std::uint64_t>(key.variant) * 0xff51afd7ed558ccdu +
+                              static_cast<std::uint64_t>(key.shape.exact_m);
+    return mixed_bits(sum);
+  }
+};
+
+// A kernel lives as long as the process; the first one of a key stays.
+using KernelTable = LockFreeTable<TableKey, Kernel, TableKeyHash>;
+
+}  // namespace marlin

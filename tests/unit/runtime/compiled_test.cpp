@@ -1,0 +1,524 @@
+// From a shape to a launch against a make-believe driver: what is compiled, found, refused, loaded
+// and launched. Entry point: the tests of suite CompiledTest.
+#include "marlin/compiled.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <limits>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "codegen/base/error.h"
+#include "codegen/generator.h"
+#include "runtime/choose/select.h"
+#include "runtime/launch/kernel_store.h"
+#include "tests/stubs/fake_cuda.h"
+#include "tests/unit/runtime/cubin_cache_fixture.h"
+#include "tests/unit/runtime/stand_in_entry.h"
+#include "tests/unit/runtime/tuning_cases.h"
+#include "tests/unit/together.h"
+
+namespace marlin {
+namespace {
+
+constexpr Shape kShape = {.m = 16, .n = 512, .k = 1024};
+
+// Launches never look behind these.
+void* device_pointer(std::uintptr_t address) { return reinterpret_cast<void*>(address); }
+
+LaunchArgs sound_args() {
+  return {.a = device_pointer(0x1000),
+          .b = device_pointer(0x2000),
+          .scales = device_pointer(0x3000),
+          .c = device_pointer(0x4000),
+          .workspace = device_pointer(0x5000)};
+}
+
+template <typename Action>
+Error error_of(Action&& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error;
+  }
+  return Error(ErrorCode::io, "nothing was thrown");
+}
+
+class CompiledTest : public testing::Test {
+ protected:
+  void TearDown() override {
+    fake_cuda()->has_context = true;
+    fake_cuda()->blocking_capture = false;
+    fake_cuda()->captured_stream = nullptr;
+    fake_cuda()->load_result = CUDA_SUCCESS;
+    fake_cuda()->kernel_result = CUDA_SUCCESS;
+    fake_cuda()->launch_result = CUDA_SUCCESS;
+  }
+
+  // What stands in for NVRTC: counts, and runs `before_` first.
+  CacheEntry compile(const KernelText& kernel) {
+    ++compiles_;
+    if (before_) before_();
+    return test::stand_in_entry(kernel);
+  }
+
+  // A store as a process has one.
+  KernelStore& new_store() {
+    return *stores_.emplace_back(std::make_unique<KernelStore>(
+        [this](const KernelText& kernel, const std::string&) { return compile(kernel); }));
+  }
+
+  Options in_memory() const {
+    return {.cache_dir = "", .system_dirs = Dirs{}, .disable_jit = false, .tuning_db = ""};
+  }
+  Options cached() const {
+    return {.cache_dir = scratch_ / "user",
+            .system_dirs = Dirs{},
+            .disable_jit = false,
+            .tuning_db = ""};
+  }
+
+  using Dirs = std::vector<std::string>;
+  test::ScratchDir scratch_;
+  std::atomic<int> compiles_{0};
+  std::function<void()> before_;
+  std::vector<std::unique_ptr<KernelStore>> stores_;  // kernels live as long as these
+  KernelStore& store_ = new_store();
+};
+
+TEST_F(CompiledTest, TheSecondGetIsTheFirstKernel) {
+  const Kernel* first = store_.get(kShape, in_memory());
+  const int loads = fake_cuda()->loads;
+  EXPECT_EQ(store_.get(kShape, in_memory()), first);
+  EXPECT_EQ(compiles_, 1);
+  EXPECT_EQ(fake_cuda()->loads, loads);
+  EXPECT_EQ(first->origin(), Origin::compiled);
+  EXPECT_EQ(first->resources().registers, 99);
+  EXPECT_EQ(first->config(), to_string(model_config(kShape, {"sm_90a", 132})));
+  EXPECT_EQ(first->chosen_by(), ChosenBy::model);
+}
+
+TEST_F(CompiledTest, ShapesOfOneRungShareAKernelAndExactOnesDoNot) {
+  Shape shape = kShape;
+  shape.m = 13;
+  const Kernel* rung = store_.get(shape, in_memory());
+  shape.m = 14;
+  EXPECT_EQ(store_.get(shape, in_memory()), rung);
+  EXPECT_EQ(rung->plan().shape.m, rung_for(14));
+  shape.exact_m = true;
+  const Kernel* exact = store_.get(shape, in_memory());
+  EXPECT_NE(exact, rung);
+  EXPECT_EQ(exact->plan().shape.m, 14);
+}
+
+TEST_F(CompiledTest, AConfigOrTargetAskedForIsAnotherKernel) {
+  const Kernel* ours = store_.get(kShape, in_memory());
+  Options options = in_memory();
+  options.target = Target{"sm_90a", 66};
+  const Kernel* fewer = store_.get(kShape, options);
+  EXPECT_NE(fewer, ours);
+  EXPECT_EQ(fewer->plan().target.sms, 66);
+  const auto configs = legal_configs(kShape, {"sm_90a", 132});
+  options = in_memory();
+  options.config = to_string(configs.back());
+  const Kernel* asked = store_.get(kShape, options);
+  EXPECT_EQ(asked->config(), *options.config);
+  EXPECT_EQ(asked->chosen_by(), ChosenBy::given);
+  EXPECT_EQ(store_.get(kShape, options), asked);
+  options.config = "no config";
+  EXPECT_EQ(error_of([&] { store_.get(kShape, options); }).code(), ErrorCode::invalid_config);
+}
+
+// Chained and isolated launches have their choices each; where they agree, one cubin serves both.
+TEST_F(CompiledTest, ChainedLaunchesHaveAChoiceOfTheirOwn) {
+  const std::string db = scratch_ / "tuning.jsonl";
+  TuningRecord record = test::choice_for(kShape, test::plain_config(2));
+  record.gpu = "Fake GPU";
+  const std::string isolated = to_line(record);
+  record.config = test::plain_config(3);
+  test::write_file(db, isolated + to_line(test::chained(record)));
+  Options options = cached();
+  options.tuning_db = db;
+  Options chained = options;
+  chained.chained = true;
+  EXPECT_EQ(store_.get(kShape, options)->config(), to_string(test::plain_config(2)));
+  const Kernel* kernel = store_.get(kShape, chained);
+  EXPECT_EQ(kernel->config(), to_string(test::plain_config(3)));
+  EXPECT_EQ(kernel->chosen_by(), ChosenBy::tuned);
+  EXPECT_EQ(store_.get(kShape, chained), kernel);
+  chained.target = Target{"sm_90a", 66};
+  EXPECT_NE(store_.get(kShape, chained), kernel);
+  EXPECT_EQ(compiles_, 3);
+
+  // A given config is one kernel, however it is launched.
+  options.config = chained.config = to_string(test::plain_config(4));
+  chained.target = std::nullopt;
+  EXPECT_EQ(store_.get(kShape, options), store_.get(kShape, chained));
+
+  test::write_file(db, isolated);
+  KernelStore& other = new_store();
+  options.config = chained.config = std::nullopt;
+  EXPECT_EQ(other.get(kShape, chained)->config(), to_string(test::plain_config(2)));
+  EXPECT_EQ(other.get(kShape, chained)->origin(), Origin::user_cache);
+}
+
+// Kernels that do not wait for the previous one by themselves are launched as always.
+TEST_F(CompiledTest, ADependentLaunchIsForKernelsThatCan) {
+  Options options = in_memory();
+  options.config = to_string(test::plain_config());
+  const Kernel* kernel = store_.get(kShape, options);
+  LaunchArgs args = sound_args();
+  args.dependent = true;
+  kernel->launch(nullptr, args, 13);
+  EXPECT_EQ(fake_cuda()->last.config.numAttrs, 0u);
+  EXPECT_EQ(fake_cuda()->last.m, 13);
+}
+
+// Blocks that wait for one another must be at work at once.
+TEST_F(CompiledTest, AKernelWhoseBlocksMeetIsLaunchedTogether) {
+  const Shape shape = {.m = 64, .n = 4096, .k = 4096};
+  Options options = in_memory();
+  options.target = Target{"sm_90a", 132};
+  options.config = "wgmma m64 n128 w4x1 k128 s6 accumulators split4 b1";
+  const Kernel* kernel = store_.get(shape, options);
+  LaunchArgs args = sound_args();
+  args.dependent = true;
+  kernel->launch(nullptr, args, 64);
+  const CUlaunchConfig& config = fake_cuda()->last.config;
+  ASSERT_EQ(config.numAttrs, 2u);
+}
+
+TEST_F(CompiledTest, AnotherProcessFindsItInTheUsersCache) {
+  store_.get(kShape, cached());
+  const Kernel* found = new_store().get(kShape, cached());
+  EXPECT_EQ(compiles_, 1);
+  EXPECT_EQ(found->origin(), Origin::user_cache);
+  EXPECT_EQ(found->resources().registers, 99);
+}
+
+TEST_F(CompiledTest, ACacheThatCannotBeWrittenDoesNotFailTheCall) {
+  Options options = cached();
+  options.cache_dir = "/proc/no/such/place";
+  EXPECT_EQ(store_.get(kShape, options)->origin(), Origin::compiled);
+}
+
+TEST_F(CompiledTest, ManyThreadsCompileEachKernelOnce) {
+  constexpr int kThreads = 8, kShapes = 4;
+  std::array<std::array<const Kernel*, kShapes>, kThreads> got = {};
+  test::run_together(kThreads, [&](int t) {
+    for (int i = 0; i < kShapes; ++i) {
+      Shape shape = kShape;
+      shape.n *= 1 + (i + t) % kShapes;
+      got[t][(i + t) % kShapes] = store_.get(shape, cached());
+    }
+  });
+  EXPECT_EQ(compiles_, kShapes);
+  for (int t = 1; t < kThreads; ++t) EXPECT_EQ(got[t], got[0]);
+}
+
+TEST_F(CompiledTest, ACompileFailureReachesEveryWaiterAndTheNextCallTriesAgain) {
+  constexpr int kThreads = 8;
+  std::atomic<int> asking{0}, failed{0};
+  before_ = [&] {
+    while (asking < kThreads) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // so that all join this compile
+    throw Error(ErrorCode::compile_failed, "no").with_log("the log");
+  };
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      ++asking;
+      const Error error = error_of([&] { store_.get(kShape, cached()); });
+      if (error.code() == ErrorCode::compile_failed && error.log() == "the log") ++failed;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failed, kThreads);
+  EXPECT_LT(compiles_, kThreads);
+  before_ = nullptr;
+  EXPECT_EQ(store_.get(kShape, cached())->origin(), Origin::compiled);
+}
+
+TEST_F(CompiledTest, WithoutJitAMissNamesTheCommandThatMendsIt) {
+  Options options = cached();
+  options.disable_jit = true;
+  Shape shape = kShape;
+  shape.m = 13;
+  const Error error = error_of([&] { store_.get(shape, options); });
+  EXPECT_EQ(error.code(), ErrorCode::jit_disabled);
+  EXPECT_EQ(compiles_, 0);
+  const std::string command =
+      "marlin prebuild --arch sm_90a --sms 132 --shape 16x512x1024"
+      " --group 128 --out " +
+      scratch_ / "user";
+  EXPECT_NE(std::string(error.what()).find(command), std::string::npos) << error.what();
+}
+
+TEST_F(CompiledTest, WithoutJitAPrebuiltFolderServes) {
+  store_.get(kShape, cached());
+  CubinCache(scratch_ / "user").write_manifest();
+  const Options options = {.cache_dir = "",
+                           .system_dirs = Dirs{scratch_ / "none", scratch_ / "user"},
+                           .disable_jit = true};
+  EXPECT_EQ(new_store().get(kShape, options)->origin(), Origin::system_cache);
+  EXPECT_EQ(compiles_, 1);
+  // The same folder as the user's own.
+  Options own = cached();
+  own.disable_jit = true;
+  EXPECT_EQ(new_store().get(kShape, own)->origin(), Origin::user_cache);
+}
+
+TEST_F(CompiledTest, BadShapesAreRefusedBeforeAnythingElse) {
+  constexpr std::int64_t kHuge = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t kLow = std::numeric_limits<std::int64_t>::min();
+  const int loads = fake_cuda()->loads;
+  for (const bool exact : {false, true}) {
+    for (const std::int64_t bad : {std::int64_t{0}, std::int64_t{-1}, kHuge, kLow, kMaxM + 1}) {
+      for (const Shape& shape : {Shape{bad, 512, 1024, 128, exact},
+                                 Shape{16, bad == kMaxM + 1 ? 65 : bad, 1024, 128, exact},
+                                 Shape{16, 512, bad == kMaxM + 1 ? 65 : bad, 128, exact},
+                                 Shape{bad, bad, bad, 128, exact}}) {
+        const Error error = error_of([&] { store_.get(shape, in_memory()); });
+        EXPECT_EQ(error.code(), ErrorCode::invalid_shape) << to_string(shape) << error.what();
+        EXPECT_EQ(std::string(error.what()), broken_rule(shape));
+      }
+    }
+    for (const int group : {0, 1, 48, -128, std::numeric_limits<int>::min()}) {
+      const Error error = error_of([&] { store_.get({16, 512, 1024, group, exact}, in_memory()); });
+      EXPECT_EQ(error.code(), ErrorCode::invalid_shape) << group;
+    }
+  }
+  // k is no multiple of the group.
+  EXPECT_EQ(error_of([&] {
+              store_.get({16, 512, 192, 128}, in_memory());
+            }).code(),
+            ErrorCode::invalid_shape);
+  EXPECT_EQ(compiles_, 0);
+  EXPECT_EQ(fake_cuda()->loads, loads);
+}
+
+TEST_F(CompiledTest, DuringACaptureAHitWorksAndAMissIsRefused) {
+  const Kernel* kernel = store_.get(kShape, cached());
+  Shape other = kShape;
+  other.n = 1024;
+  const int unrelaxed = fake_cuda()->unrelaxed, loads = fake_cuda()->loads;
+
+  fake_cuda()->blocking_capture = true;
+  EXPECT_EQ(store_.get(kShape, cached()), kernel);
+  EXPECT_EQ(error_of([&] { store_.get(other, cached()); }).code(), ErrorCode::capturing);
+  // Neither is a kernel loaded that only the disk has.
+  EXPECT_EQ(error_of([&] { new_store().get(kShape, cached()); }).code(), ErrorCode::capturing);
+  fake_cuda()->blocking_capture = false;
+
+  // A stream that does not block is seen when the call is told of it.
+  const auto stream = static_cast<CUstream>(device_pointer(0x77));
+  fake_cuda()->captured_stream = stream;
+  Options options = cached();
+  options.stream = stream;
+  EXPECT_EQ(store_.get(kShape, options), kernel);
+  EXPECT_EQ(error_of([&] { store_.get(other, options); }).code(), ErrorCode::capturing);
+  EXPECT_EQ(compiles_, 1);
+  EXPECT_EQ(fake_cuda()->loads, loads);
+
+  // When it is not, the kernel is loaded in a mode that leaves captures alone.
+  EXPECT_NE(store_.get(other, cached()), nullptr);
+  EXPECT_EQ(fake_cuda()->unrelaxed, unrelaxed);
+}
+
+TEST_F(CompiledTest, WithoutAContextThereIsNoKernel) {
+  fake_cuda()->has_context = false;
+  EXPECT_EQ(error_of([&] { store_.get(kShape, in_memory()); }).code(), ErrorCode::no_device);
+}
+
+TEST_F(CompiledTest, ACubinTheDriverRefusesIsUnloadedAndTriedAgain) {
+  const int loads = fake_cuda()->loads, unloads = fake_cuda()->unloads;
+  fake_cuda()->kernel_result = CUDA_ERROR_NOT_FOUND;
+  const Error error = error_of([&] { store_.get(kShape, cached()); });
+  EXPECT_EQ(error.code(), ErrorCode::driver_failed);
+  EXPECT_NE(std::string(error.what()).find("16x512x1024"), std::string::npos) << error.what();
+  EXPECT_EQ(fake_cuda()->loads, loads + 1);
+  EXPECT_EQ(fake_cuda()->unloads, unloads + 1);
+  fake_cuda()->kernel_result = CUDA_SUCCESS;
+  EXPECT_NE(store_.get(kShape, cached()), nullptr);
+}
+
+TEST_F(CompiledTest, ALaunchPassesThePlanAndThePointers) {
+  const Kernel* kernel = store_.get(kShape, in_memory());
+  const auto stream = static_cast<CUstream>(device_pointer(0x99));
+  EXPECT_EQ(fake_cuda()->shared_bytes, kernel->plan().shared_bytes);
+  kernel->launch(stream, sound_args(), 13);
+  const test::FakeLaunch& last = fake_cuda()->last;
+  EXPECT_EQ(last.entry, kernel->plan().entry);
+  EXPECT_EQ(last.m, 13);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(last.pointers[i], device_pointer(0x1000u * (i + 1)));
+  EXPECT_EQ(last.config.hStream, stream);
+  EXPECT_EQ(static_cast<int>(last.config.blockDimX), kernel->plan().threads);
+  EXPECT_EQ(last.config.blockDimY * last.config.blockDimZ, 1u);
+  EXPECT_EQ(static_cast<int>(last.config.sharedMemBytes), kernel->plan().shared_bytes);
+  EXPECT_EQ(last.config.numAttrs, 0u);
+  LaunchArgs args = sound_args();
+  args.m = 5;
+  kernel->launch(nullptr, args, 13);
+  EXPECT_EQ(fake_cuda()->last.m, 5);
+}
+
+// Blocks whose token tile lies beyond the rows are not launched; stripes always all are.
+TEST_F(CompiledTest, ALaunchOfFewerRowsHasFewerTokenTiles) {
+  const Shape shape = {.m = 512, .n = 4096, .k = 4096};
+  std::set<Partition::Kind> kinds;
+  for (const Config& config : legal_configs(shape, {"sm_90a", 132})) {
+    if (config.family != Family::stripe || config.tile_m >= shape.m) continue;
+    if (!kinds.insert(config.partition.kind).second) continue;
+    Options options = in_memory();
+    options.config = to_string(config);
+    const Kernel* kernel = store_.get(shape, options);
+    for (const std::int64_t rows :
+         {std::int64_t{1}, std::int64_t{config.tile_m}, std::int64_t{config.tile_m} + 1, shape.m}) {
+      kernel->launch(nullptr, sound_args(), rows);
+      const CUlaunchConfig& launched = fake_cuda()->last.config;
+      const bool stripes = config.partition.kind == Partition::Kind::stripes;
+      const std::int64_t tiles = (rows + config.tile_m - 1) / config.tile_m;
+      EXPECT_EQ(launched.gridDimX, stripes ? kernel->plan().grid_x : tiles) << *options.config;
+      EXPECT_EQ(static_cast<int>(launched.gridDimY), kernel->plan().grid_y);
+      EXPECT_EQ(static_cast<int>(launched.gridDimZ), kernel->plan().grid_z);
+    }
+  }
+  EXPECT_EQ(kinds.size(), 3u);
+}
+
+// Tokens, words and C go as tensor maps, the rest as it is.
+TEST_F(CompiledTest, AWgmmaLaunchTakesTensorMaps) {
+  const Shape shape = {.m = 512, .n = 4096, .k = 4096};
+  Options options = in_memory();
+  options.config = "wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1 raster4";
+  const Kernel* kernel = store_.get(shape, options);
+  const LaunchArgs args = sound_args();
+  kernel->launch(nullptr, args, 300);
+  const test::FakeLaunch& last = fake_cuda()->last;
+  const void* pointers[] = {args.a, args.b, args.scales, args.c, args.workspace};
+  EXPECT_TRUE(std::equal(std::begin(pointers), std::end(pointers), std::begin(last.pointers)));
+  EXPECT_EQ(last.m, 300);
+  EXPECT_EQ(static_cast<int>(last.config.gridDimX), 132);
+  EXPECT_EQ(static_cast<int>(last.config.blockDimX), 384);
+  ASSERT_EQ(fake_cuda()->maps.size(), 3u);
+  const auto expect_map = [](const test::FakeMap& map, std::uint64_t columns, std::uint64_t rows,
+                             std::uint64_t pitch, std::uint32_t box_columns,
+                             std::uint32_t box_rows) {
+    EXPECT_EQ(map.columns, columns);
+    EXPECT_EQ(map.rows, rows);
+    EXPECT_EQ(map.pitch, pitch);
+    EXPECT_EQ(map.box_columns, box_columns);
+    EXPECT_EQ(map.box_rows, box_rows);
+  };
+  expect_map(fake_cuda()->maps[0], 4096, 300, 8192, 64, 128);  // FP16 tokens
+  expect_map(fake_cuda()->maps[1], 4096, 256, 32768, 256, 8);  // words of a column and k16 row
+  expect_map(fake_cuda()->maps[2], 4096, 300, 8192, 64, 64);   // FP16 results
+}
+
+TEST_F(CompiledTest, BadLaunchesAreRefusedWithTheRule) {
+  const Kernel* kernel = store_.get(kShape, in_memory());
+  const int launches = fake_cuda()->launches;
+  const auto refusal = [&](const LaunchArgs& args, std::int64_t rows) {
+    const Error error = error_of([&] { kernel->launch(nullptr, args, rows); });
+    EXPECT_EQ(error.code(), ErrorCode::invalid_argument) << error.what();
+    return std::string(error.what());
+  };
+  LaunchArgs args = sound_args();
+  args.a = nullptr;
+  EXPECT_EQ(refusal(args, 1), "a is null");
+  args = sound_args();
+  args.scales = device_pointer(0x3008);
+  EXPECT_EQ(refusal(args, 1), "scales = 0x3008 is not aligned to 16 bytes");
+  args = sound_args();
+  args.c = device_pointer(0x4001);
+  EXPECT_EQ(refusal(args, 1), "c = 0x4001 is not aligned to 16 bytes");
+  args = sound_args();
+  args.b = nullptr;
+  EXPECT_EQ(refusal(args, 1), "b is null");
+  for (const std::int64_t m : {std::int64_t{17}, std::int64_t{-1}, std::int64_t{1} << 32}) {
+    args = sound_args();
+    args.m = m;
+    EXPECT_EQ(refusal(args, 1), "m = " + std::to_string(m) + " is not in 1..16");
+  }
+  EXPECT_EQ(fake_cuda()->launches, launches);
+}
+
+TEST_F(CompiledTest, AnExactKernelServesOnlyItsM) {
+  Shape shape = kShape;
+  shape.m = 13;
+  shape.exact_m = true;
+  const Kernel* kernel = store_.get(shape, in_memory());
+  LaunchArgs args = sound_args();
+  args.m = 12;
+  EXPECT_EQ(error_of([&] { kernel->launch(nullptr, args, 13); }).code(),
+            ErrorCode::invalid_argument);
+  EXPECT_NO_THROW(kernel->launch(nullptr, sound_args(), 13));
+}
+
+TEST_F(CompiledTest, AWorkspaceIsAskedForOnlyWhereOneIsUsed) {
+  const Shape shape = {.m = 16, .n = 4096, .k = 4096};
+  bool with = false, without = false;
+  for (const Config& config : legal_configs(shape, {"sm_90a", 132})) {
+    const bool uses = make_plan(shape, {"sm_90a", 132}, config).workspace_bytes > 0;
+    if (uses ? with : without) continue;
+    (uses ? with : without) = true;
+    Options options = in_memory();
+    options.config = to_string(config);
+    const Kernel* kernel = store_.get(shape, options);
+    LaunchArgs args = sound_args();
+    args.workspace = nullptr;
+    const Error error = error_of([&] { kernel->launch(nullptr, args, 1); });
+    EXPECT_STREQ(error.what(), uses ? "workspace is null" : "nothing was thrown");
+  }
+  EXPECT_TRUE(with && without);
+}
+
+TEST_F(CompiledTest, ALaunchTheDriverRefusesIsAnError) {
+  const Kernel* kernel = store_.get(kShape, in_memory());
+  fake_cuda()->launch_result = CUDA_ERROR_ILLEGAL_ADDRESS;
+  EXPECT_EQ(error_of([&] { kernel->launch(nullptr, sound_args(), 1); }).code(),
+            ErrorCode::driver_failed);
+}
+
+// The public door, with the real compiler behind it.
+TEST_F(CompiledTest, GetCompilesWithNvrtcAndLaunchesTheRowsAskedFor) {
+  const Options options = cached();
+  const Result bad = Compiled::try_get({.m = 16, .n = 100, .k = 1024}, options);
+  EXPECT_FALSE(bad);
+  ASSERT_TRUE(bad.error.has_value());
+  EXPECT_EQ(bad.error->code(), ErrorCode::invalid_shape);
+
+  const Result good = Compiled::try_get({.m = 11, .n = 256, .k = 256}, options);
+  ASSERT_TRUE(good) << good.error->what() << good.error->log();
+  const Compiled& kernel = *good.kernel;
+  EXPECT_EQ(kernel.origin(), Origin::compiled);
+  EXPECT_EQ(kernel.shape().m, 16);
+  EXPECT_EQ(kernel.target(), (Target{"sm_90a", 132}));
+  EXPECT_GT(kernel.resources().registers, 0);
+  EXPECT_GT(kernel.resources().cubin_bytes, 0u);
+  EXPECT_NE(kernel.source().find("__global__"), std::string::npos);
+  kernel.launch(nullptr, sound_args());
+  EXPECT_EQ(fake_cuda()->last.m, 11);
+
+  const Kernel* again = new_store().get({.m = 11, .n = 256, .k = 256}, options);
+  EXPECT_EQ(again->origin(), Origin::user_cache);
+  EXPECT_EQ(again->resources().registers, kernel.resources().registers);
+  EXPECT_EQ(compiles_, 0);
+}
+
+TEST_F(CompiledTest, OriginsHaveNames) {
+  EXPECT_STREQ(to_string(Origin::user_cache), "user cache");
+  EXPECT_STREQ(to_string(Origin::system_cache), "system cache");
+  EXPECT_STREQ(to_string(Origin::compiled), "compiled");
+}
+
+}  // namespace
+}  // namespace marlin

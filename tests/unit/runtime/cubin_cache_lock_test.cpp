@@ -1,0 +1,242 @@
+// One build for a key among processes (promise 4), failing builds (5), and lock holders that die
+// or hang (6).
+#include <sys/stat.h>
+
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <stdexcept>
+#include <thread>
+
+#include "tests/unit/runtime/cubin_cache_fixture.h"
+
+namespace marlin::test {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Longer than CTest lets a test run: a wait that ought to end otherwise shows as a time-out.
+constexpr milliseconds kForever{3600 * 1000};
+
+class CubinLock : public ::testing::Test {
+ protected:
+  // Builds entry `number` and notes it in a file that all processes append to.
+  CacheEntry counted_build(unsigned number, unsigned build = 0) const {
+    const UniqueFd log(open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    const std::string line = std::to_string(number) + "\n";
+    if (write(log.get(), line.data(), line.size()) < 0) throw std::runtime_error("no log");
+    return make_entry(number, 64, build);
+  }
+
+  std::map<unsigned, int> builds() const {
+    std::map<unsigned, int> counts;
+    std::ifstream log(log_);
+    for (unsigned number = 0; log >> number;) ++counts[number];
+    return counts;
+  }
+
+  // N processes of M threads each ask for keys 1..keys, all starting at once; a build takes long
+  // enough for the others to arrive.
+  void ask_from_everywhere(int processes, int threads, unsigned keys) {
+    const Signal start;
+    std::vector<pid_t> children;
+    for (int p = 0; p < processes; ++p) {
+      children.push_back(start_child([&] {
+        start.await();
+        CubinCache cache(dir_);
+        std::atomic<int> wrong{0};
+        std::vector<std::thread> workers;
+        for (int t = 0; t < threads; ++t) {
+          workers.emplace_back([&, t] {
+            for (unsigned i = 0; i < keys; ++i) {
+              const unsigned number = (i + static_cast<unsigned>(p + t)) % keys + 1;
+              const auto build = [&] {
+                std::this_thread::sleep_for(milliseconds(30));
+                return counted_build(number);
+              };
+              const CacheEntry expected = make_entry(number);
+              const BuiltEntry got = load_or_build(cache, key_of(expected), build, kForever);
+              if (!(got.entry == expected)) ++wrong;
+            }
+          });
+        }
+        for (std::thread& worker : workers) worker.join();
+        return wrong == 0 ? 0 : 1;
+      }));
+    }
+    start.raise(processes);
+    for (const pid_t child : children) EXPECT_EQ(wait_for(child), 0);
+    const auto counts = builds();
+    EXPECT_EQ(counts.size(), keys);
+    for (const auto& [number, count] : counts) EXPECT_EQ(count, 1) << "key " << number;
+  }
+
+  // A child that holds the lock of entry 1, in the middle of its build, until it is killed.
+  pid_t start_holder() {
+    const Signal building;
+    const pid_t child = start_child([&] {
+      CubinCache cache(dir_);
+      load_or_build(cache, key_of(make_entry(1)), [&]() -> CacheEntry {
+        building.raise();
+        while (true) pause();
+      });
+      return 0;
+    });
+    building.await();
+    return child;
+  }
+
+  ScratchDir scratch_;
+  std::string dir_ = scratch_ / "cache";
+  std::string log_ = scratch_ / "builds";
+};
+
+TEST_F(CubinLock, OneBuildForOneKey) { ask_from_everywhere(4, 4, 1); }
+TEST_F(CubinLock, OneBuildForEachOfManyKeys) { ask_from_everywhere(4, 4, 12); }
+TEST_F(CubinLock, OneBuildAmongManyProcesses) { ask_from_everywhere(16, 1, 3); }
+
+TEST_F(CubinLock, HeldByOneAtATime) {
+  const CubinCache cache(dir_), same(dir_);
+  const std::string key = key_of(make_entry(1)), other = key_of(make_entry(2));
+  {
+    const KeyLock held = cache.try_lock(key);
+    EXPECT_EQ(held.state(), KeyLock::State::held);
+    EXPECT_EQ(same.try_lock(key).state(), KeyLock::State::busy);
+    EXPECT_EQ(in_child([&] { return same.try_lock(key).state() == KeyLock::State::busy ? 0 : 1; }),
+              0);
+    EXPECT_EQ(same.try_lock(other).state(), KeyLock::State::held);
+  }
+  EXPECT_EQ(same.try_lock(key).state(), KeyLock::State::held);
+}
+
+TEST_F(CubinLock, AKilledHolderFreesTheOthers) {
+  const pid_t holder = start_holder();
+  EXPECT_EQ(CubinCache(dir_).try_lock(key_of(make_entry(1))).state(), KeyLock::State::busy);
+  std::thread killer([&] {
+    std::this_thread::sleep_for(milliseconds(50));
+    kill(holder, SIGKILL);
+  });
+  CubinCache cache(dir_);
+  const BuiltEntry built = load_or_build(
+      cache, key_of(make_entry(1)), [&] { return counted_build(1); }, kForever);
+  killer.join();
+  EXPECT_EQ(wait_for(holder), 128 + SIGKILL);
+  EXPECT_FALSE(built.from_cache);
+  EXPECT_EQ(built.store_error, "");
+  EXPECT_EQ(built.entry, make_entry(1));
+}
+
+TEST_F(CubinLock, AStoppedHolderIsWaitedForOnlySoLong) {
+  const pid_t holder = start_holder();
+  kill(holder, SIGSTOP);
+  CubinCache cache(dir_);
+  const BuiltEntry built = load_or_build(
+      cache, key_of(make_entry(1)), [&] { return counted_build(1); }, milliseconds(100));
+  EXPECT_EQ(cache.try_lock(key_of(make_entry(1))).state(), KeyLock::State::busy);
+  EXPECT_FALSE(built.from_cache);
+  EXPECT_EQ(built.store_error, "");
+  EXPECT_EQ(CubinCache(dir_).load(key_of(make_entry(1))), make_entry(1));
+  kill(holder, SIGKILL);
+  EXPECT_EQ(wait_for(holder), 128 + SIGKILL);
+}
+
+TEST_F(CubinLock, AnEntryEndsTheWaitThoughTheLockStaysBusy) {
+  const pid_t holder = start_holder();
+  std::thread publisher([&] {
+    std::this_thread::sleep_for(milliseconds(50));
+    EXPECT_TRUE(CubinCache(dir_).store(make_entry(1)));
+  });
+  CubinCache cache(dir_);
+  const BuiltEntry got = load_or_build(
+      cache, key_of(make_entry(1)), [&] { return counted_build(1); }, kForever);
+  publisher.join();
+  EXPECT_TRUE(got.from_cache);
+  EXPECT_TRUE(builds().empty());
+  kill(holder, SIGKILL);
+  wait_for(holder);
+}
+
+TEST_F(CubinLock, ALockThatCannotWorkIsDoneWithout) {
+  struct {
+    const char* name;
+    void (*spoil)(const std::string& lock);
+  } const cases[] = {
+      {"folder", [](const std::string& lock) { fs::create_directory(lock); }},
+      {"link", [](const std::string& lock) { fs::create_symlink("/dev/null", lock); }},
+  };
+  for (const auto& c : cases) {
+    const std::string dir = scratch_ / c.name;
+    fs::create_directories(dir + "/v1");
+    c.spoil(dir + "/v1/lock");
+    CubinCache cache(dir);
+    EXPECT_EQ(cache.try_lock(key_of(make_entry(1))).state(), KeyLock::State::unavailable);
+    const BuiltEntry built = load_or_build(
+        cache, key_of(make_entry(1)), [&] { return counted_build(1); }, kForever);
+    EXPECT_EQ(built.entry, make_entry(1));
+    EXPECT_EQ(built.store_error, "") << c.name;
+  }
+}
+
+TEST_F(CubinLock, ALockCallThatFailsIsDoneWithout) {
+  for (const int error : {ENOLCK, EINVAL, EIO}) {
+    const int code = in_child([&] {
+      if (!fail_system_call(SYS_fcntl, error, F_OFD_SETLK)) return 77;
+      CubinCache cache(scratch_ / std::to_string(error));
+      if (cache.try_lock(key_of(make_entry(1))).state() != KeyLock::State::unavailable) return 1;
+      const BuiltEntry built = load_or_build(
+          cache, key_of(make_entry(1)), [&] { return counted_build(1); }, kForever);
+      return built.entry == make_entry(1) && built.store_error.empty() ? 0 : 2;
+    });
+    if (code == 77) GTEST_SKIP() << "needs seccomp filters";
+    EXPECT_EQ(code, 0) << std::strerror(error);
+  }
+}
+
+TEST_F(CubinLock, AFailedBuildReachesItsCallerAndTheNextCallTriesAgain) {
+  CubinCache cache(dir_);
+  const std::string key = key_of(make_entry(1));
+  const auto fail = []() -> CacheEntry { throw std::runtime_error("does not compile"); };
+  for (int i = 0; i < 2; ++i) EXPECT_THROW(load_or_build(cache, key, fail), std::runtime_error);
+  EXPECT_TRUE(cache.list().empty());
+  EXPECT_EQ(cache.try_lock(key).state(), KeyLock::State::held);
+  EXPECT_EQ(load_or_build(cache, key, [&] { return counted_build(1); }).entry, make_entry(1));
+}
+
+// Every process that waits sees the failure of a build of its own, none hangs or gets nothing.
+TEST_F(CubinLock, AFailedBuildLetsTheWaitersTry) {
+  const Signal start;
+  std::vector<pid_t> children;
+  constexpr int kProcesses = 6;
+  for (int p = 0; p < kProcesses; ++p) {
+    children.push_back(start_child([&] {
+      start.await();
+      CubinCache cache(dir_);
+      try {
+        load_or_build(
+            cache, key_of(make_entry(1)),
+            [&]() -> CacheEntry {
+              counted_build(1);
+              std::this_thread::sleep_for(milliseconds(10));
+              throw std::runtime_error("does not compile");
+            },
+            kForever);
+      } catch (const std::runtime_error&) {
+        return 0;
+      }
+      return 1;
+    }));
+  }
+  start.raise(kProcesses);
+  for (const pid_t child : children) EXPECT_EQ(wait_for(child), 0);
+  EXPECT_EQ(builds()[1], kProcesses);
+}
+
+TEST_F(CubinLock, AnEntryOfAnotherKeyIsTheCallersMistake) {
+  CubinCache cache(dir_);
+  EXPECT_THROW(load_or_build(cache, key_of(make_entry(1)), [] { return make_entry(2); }),
+               std::logic_error);
+  EXPECT_TRUE(cache.list().empty());
+}
+
+}  // namespace
+}  // namespace marlin::test

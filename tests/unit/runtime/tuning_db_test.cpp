@@ -1,0 +1,315 @@
+// Tuning databases: which files are read, and which record serves a shape.
+// Entry point: the tests of suites TuningFile and TuningLayers.
+#include "runtime/choose/tuning_db.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+
+#include "codegen/base/error.h"
+#include "codegen/generator.h"
+#include "tests/unit/runtime/cubin_cache_fixture.h"
+#include "tests/unit/runtime/tuning_cases.h"
+
+namespace marlin::test {
+namespace {
+
+constexpr std::string_view kH200Name = "NVIDIA H200";
+
+Shape shape_of(std::int64_t m) { return {m, 4096, 4096, 128, false}; }
+
+std::shared_ptr<const TuningFile> file_of(const std::vector<TuningRecord>& records,
+                                          const std::string& name = "file") {
+  std::string text;
+  for (const TuningRecord& record : records) text += to_line(record);
+  return std::make_shared<const TuningFile>(name, text);
+}
+
+std::optional<TunedChoice> find_in(const std::vector<TuningRecord>& records, const Shape& shape,
+                                   std::string_view gpu = kH200Name) {
+  return TuningLayers({file_of(records)}).find(shape, kH200, gpu);
+}
+
+// The time of the record that serves the shape names it; 0 for none.
+double found_us(const std::vector<TuningRecord>& records, const Shape& shape,
+                std::string_view gpu = kH200Name) {
+  const auto found = find_in(records, shape, gpu);
+  return found ? found->record.us : 0;
+}
+
+TuningRecord of_gpu(TuningRecord record, const std::string& gpu) {
+  record.gpu = gpu;
+  return record;
+}
+
+TEST(TuningFile, ChoicesAreThoseOfTheShapeAndTarget) {
+  TuningRecord timing = choice_for(shape_of(16), plain_config());
+  timing.kind = TuningRecord::Kind::timing;
+  TuningRecord failure = choice_for(shape_of(16), plain_config());
+  failure.kind = TuningRecord::Kind::failure;
+  TuningRecord old = choice_for(shape_of(4), plain_config());
+  old.schema = 99;
+  TuningRecord narrow = choice_for(shape_of(16), plain_config());
+  narrow.shape.n = 2048;
+  TuningRecord one_scale = choice_for(shape_of(16), plain_config());
+  one_scale.shape.group = -1;
+  TuningRecord smaller = choice_for(shape_of(16), plain_config());
+  smaller.target.sms = 13;
+  const auto file = file_of(
+      {choice_for(shape_of(8), plain_config(), 1), timing, failure, old, narrow, one_scale, smaller,
+       choice_for(shape_of(16), plain_config(), 2), choice_for(shape_of(8), plain_config(3), 3)});
+  const std::vector<TuningRecord> found = file->choices(shape_of(64), kH200);
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].us, 2);
+  EXPECT_EQ(found[1].us, 3) << "the later line of m = 8";
+  EXPECT_EQ(file->choices(narrow.shape, kH200).size(), 1U);
+  EXPECT_EQ(file->choices(one_scale.shape, kH200).size(), 1U);
+  EXPECT_EQ(file->choices(shape_of(16), smaller.target).size(), 1U);
+  EXPECT_EQ(file->choices(shape_of(16), {"sm_80", 132}).size(), 0U);
+}
+
+TEST(TuningFile, DamagedAndTornLinesArePassedOver) {
+  const std::string first = to_line(choice_for(shape_of(8), plain_config(), 1));
+  const std::string last = to_line(choice_for(shape_of(16), plain_config(), 2));
+  for (std::size_t size = 0; size < last.size(); ++size) {
+    const TuningFile file("torn", first + last.substr(0, size));
+    // Without its newline alone the line is still whole.
+    const std::size_t expected = size + 1 == last.size() ? 2 : 1;
+    ASSERT_EQ(file.choices(shape_of(8), kH200).size(), expected) << size;
+  }
+  std::string damaged = first;
+  damaged[damaged.find("choice")] = 'C';
+  const std::string noise = "\n\n{}\nno JSON\n" + std::string("\0\xff\n", 3);
+  EXPECT_EQ(TuningFile("mixed", noise + damaged + last).choices(shape_of(8), kH200).size(), 1U);
+  EXPECT_EQ(TuningFile("empty", "").choices(shape_of(8), kH200).size(), 0U);
+}
+
+// A text that looks like fields of another line is still only a text.
+TEST(TuningFile, FieldsInsideATextAreNoFields) {
+  TuningRecord record = choice_for(shape_of(16), plain_config());
+  record.shape.n = 2048;
+  record.gpu = ",\"n\":4096,\"k\":4096,\"group\":128,\"exact_m\":";
+  EXPECT_EQ(file_of({record})->choices(shape_of(16), kH200).size(), 0U);
+  EXPECT_EQ(file_of({record})->choices(record.shape, kH200).size(), 1U);
+}
+
+TEST(TuningFile, TheShippedDataIsSound) {
+  const std::string_view text = TuningFile::shipped().text();
+  EXPECT_EQ(TuningFile::shipped().name(), "shipped");
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = text.find('\n', begin);
+    ASSERT_NE(end, std::string_view::npos) << "the last line is torn";
+    const ParsedLine parsed = parse_line(text.substr(begin, end - begin));
+    ASSERT_TRUE(parsed.record) << parsed.problem << "\n" << text.substr(begin, end - begin);
+    EXPECT_TRUE(current_schema(*parsed.record)) << text.substr(begin, end - begin);
+    begin = end + 1;
+  }
+}
+
+TEST(TuningLayers, AnExactRecordServes) {
+  const TuningRecord record = choice_for(shape_of(16), plain_config(3), 4);
+  const auto found = find_in({choice_for(shape_of(8), plain_config(2)), record}, shape_of(16));
+  ASSERT_TRUE(found);
+  EXPECT_TRUE(found->exact);
+  EXPECT_EQ(found->record.config, plain_config(3));
+  EXPECT_EQ(found->layer, "file");
+  EXPECT_FALSE(find_in({record}, {16, 4096, 8192, 128, false}));
+  EXPECT_FALSE(find_in({}, shape_of(16)));
+}
+
+TEST(TuningLayers, ElseTheNearestWithinAFactorOfTwo) {
+  const std::vector<TuningRecord> records = {choice_for(shape_of(2), plain_config(), 2),
+                                             choice_for(shape_of(8), plain_config(), 8),
+                                             choice_for(shape_of(16), plain_config(), 16)};
+  EXPECT_EQ(found_us(records, shape_of(1)), 2);
+  EXPECT_EQ(found_us(records, shape_of(4)), 8) << "of two equally near the larger";
+  EXPECT_EQ(found_us(records, shape_of(24)), 16);
+  EXPECT_EQ(found_us(records, {10, 4096, 4096, 128, true}), 8);
+  EXPECT_EQ(found_us(records, {13, 4096, 4096, 128, true}), 16);
+  EXPECT_EQ(found_us(records, shape_of(48)), 0);
+  EXPECT_EQ(found_us({records[2]}, shape_of(4)), 0);
+  EXPECT_FALSE(find_in(records, shape_of(4))->exact);
+  // Exactly m rows and up to m rows are two kernels.
+  const auto other = find_in(records, {16, 4096, 4096, 128, true});
+  ASSERT_TRUE(other);
+  EXPECT_FALSE(other->exact);
+}
+
+TEST(TuningLayers, ANearestRecordThatIsNotLegalForTheShapeIsPassedOver) {
+  Config wide = plain_config();
+  wide.tile_m = 24;
+  const Shape small = shape_of(16), large = shape_of(24);
+  ASSERT_FALSE(why_illegal(large, kH200, wide));
+  ASSERT_TRUE(why_illegal(small, kH200, wide)) << "the test needs another config";
+  const std::vector<TuningRecord> records = {choice_for(large, wide, 24),
+                                             choice_for(shape_of(8), plain_config(), 8)};
+  EXPECT_EQ(found_us(records, small), 8) << "24 is nearer, but its tile is too large";
+  EXPECT_EQ(found_us({records[0]}, small), 0);
+}
+
+TEST(TuningLayers, LayersComeInOrder) {
+  const auto mine = file_of({choice_for(shape_of(16), plain_config(), 1)}, "mine");
+  const auto theirs = file_of(
+      {choice_for(shape_of(16), plain_config(), 2), choice_for(shape_of(8), plain_config(), 3)},
+      "theirs");
+  const auto found = TuningLayers({mine, theirs}).find(shape_of(16), kH200, kH200Name);
+  EXPECT_EQ(found->layer, "mine");
+  EXPECT_EQ(TuningLayers({theirs, mine}).find(shape_of(16), kH200, kH200Name)->layer, "theirs");
+  EXPECT_EQ(TuningLayers({mine, theirs}).find(shape_of(8), kH200, kH200Name)->record.us, 3)
+      << "exact in a later layer beats the nearest in an earlier one";
+  EXPECT_EQ(TuningLayers({mine, theirs}).find(shape_of(24), kH200, kH200Name)->layer, "mine");
+}
+
+TEST(TuningLayers, TheGpuItselfComesFirst) {
+  const auto near = choice_for(shape_of(8), plain_config(), 1);
+  const auto other = of_gpu(choice_for(shape_of(16), plain_config(), 2), "NVIDIA H100 80GB HBM3");
+  EXPECT_EQ(found_us({near, other}, shape_of(16)), 1) << "the nearest of this very GPU";
+  EXPECT_EQ(found_us({near, other}, shape_of(16), "NVIDIA GH200"), 2);
+  EXPECT_EQ(found_us({near, other}, shape_of(16), ""), 2);
+  EXPECT_EQ(found_us({other}, shape_of(16)), 2) << "another GPU of the same target";
+  const auto same = choice_for(shape_of(16), plain_config(), 3);
+  EXPECT_EQ(found_us({same, other}, shape_of(16)), 3);
+  EXPECT_EQ(found_us({other, same}, shape_of(16), "NVIDIA H100 80GB HBM3"), 2);
+  EXPECT_EQ(found_us({other, same}, shape_of(16), ""), 3) << "the later line";
+}
+
+TEST(TuningFile, ChainedAndIsolatedChoicesStandSideBySide) {
+  const auto record = choice_for(shape_of(16), plain_config(), 1);
+  const auto later = choice_for(shape_of(16), plain_config(), 3);
+  const auto file = file_of({record, chained(choice_for(shape_of(16), plain_config(), 2)), later,
+                             chained(choice_for(shape_of(16), plain_config(), 4))});
+  const std::vector<TuningRecord> found = file->choices(shape_of(16), kH200);
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].us, 3);
+  EXPECT_FALSE(found[0].chained);
+  EXPECT_EQ(found[1].us, 4);
+  EXPECT_TRUE(found[1].chained);
+}
+
+TEST(TuningLayers, ChainedLaunchesHaveRecordsOfTheirOwn) {
+  const auto alone = choice_for(shape_of(16), plain_config(), 1);
+  const auto near = chained(choice_for(shape_of(8), plain_config(), 2));
+  const auto mine = chained(choice_for(shape_of(16), plain_config(), 3));
+  const auto others = of_gpu(mine, "NVIDIA H100 80GB HBM3");
+  const auto us_of = [](const std::vector<TuningRecord>& records, bool in_chain) {
+    const auto found =
+        TuningLayers({file_of(records)}).find(shape_of(16), kH200, kH200Name, in_chain);
+    return found ? found->record.us : 0;
+  };
+  EXPECT_EQ(us_of({mine, alone}, true), 3);
+  EXPECT_EQ(us_of({mine, alone}, false), 1);
+  EXPECT_EQ(us_of({near, alone}, true), 2) << "the nearest of its kind before the exact other one";
+  EXPECT_EQ(us_of({others, alone}, true), 3) << "and another GPU's";
+  EXPECT_EQ(us_of({alone}, true), 1);
+  EXPECT_EQ(us_of({mine, near}, false), 0) << "isolated launches never go by chained ones";
+}
+
+TEST(TuningLayers, ARecordOfAnotherSchemaIsNotUsed) {
+  TuningRecord old = choice_for(shape_of(16), plain_config(), 1);
+  old.schema = 99;
+  EXPECT_FALSE(find_in({old}, shape_of(16)));
+  EXPECT_EQ(found_us({choice_for(shape_of(16), plain_config(), 2), old}, shape_of(16)), 2);
+}
+
+class TuningFiles : public ::testing::Test {
+ protected:
+  // "read", "absent" or why it was refused.
+  std::string outcome(const std::string& path) const {
+    try {
+      const auto file = TuningFile::read(path);
+      if (!file) return "absent";
+      EXPECT_EQ(file->name(), path);
+      EXPECT_EQ(file->text(), text_);
+      return "read";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::io);
+      EXPECT_NE(std::string(error.what()).find(path), std::string::npos) << error.what();
+      return error.what();
+    }
+  }
+
+  bool refused(const std::string& path, const std::string& why) const {
+    const std::string found = outcome(path);
+    EXPECT_NE(found.find(why), std::string::npos) << found;
+    return found.find(why) != std::string::npos;
+  }
+
+  ScratchDir scratch_;
+  std::string text_ = to_line(plain_choice());
+  std::string path_ = scratch_ / "tuning.jsonl";
+};
+
+TEST_F(TuningFiles, OnlyPlainFilesOfTheUserThatNobodyElseWrites) {
+  EXPECT_EQ(outcome(path_), "absent");
+  write_file(path_, text_);
+  EXPECT_EQ(outcome(path_), "read");
+  for (unsigned others = 0; others <= 077; ++others) {
+    fs::permissions(path_, fs::perms(0400 | others));
+    if ((others & 022) != 0) {
+      EXPECT_TRUE(refused(path_, "others may write it"));
+    } else {
+      EXPECT_EQ(outcome(path_), "read");
+    }
+  }
+  fs::permissions(path_, fs::perms(0644));
+  fs::create_symlink(path_, scratch_ / "link");
+  EXPECT_EQ(outcome(scratch_ / "link"), "read");
+  fs::create_symlink(scratch_ / "nowhere", scratch_ / "dangling");
+  EXPECT_EQ(outcome(scratch_ / "dangling"), "absent");
+  fs::create_symlink(scratch_ / "loop", scratch_ / "loop");
+  EXPECT_TRUE(refused(scratch_ / "loop", "cannot open the file"));
+  fs::create_directory(scratch_ / "folder");
+  EXPECT_TRUE(refused(scratch_ / "folder", "is not a plain file"));
+  ASSERT_EQ(mkfifo((scratch_ / "fifo").c_str(), 0600), 0);
+  EXPECT_TRUE(refused(scratch_ / "fifo", "is not a plain file"));
+  fs::create_symlink("/dev/zero", scratch_ / "device");
+  EXPECT_NE(outcome(scratch_ / "device"), "read");
+}
+
+TEST_F(TuningFiles, NoMoreThan64MiB) {
+  write_file(path_, "");
+  fs::resize_file(path_, TuningFile::kMostFileBytes + 1);
+  EXPECT_TRUE(refused(path_, "has 67108865 bytes, over 67108864"));
+}
+
+TEST_F(TuningFiles, NotThoseOfAStranger) {
+  if (!is_root()) GTEST_SKIP() << "only root can give files away";
+  write_file(path_, text_);
+  ASSERT_EQ(chown(path_.c_str(), 12345, 12345), 0);
+  EXPECT_TRUE(refused(path_, "belongs to user 12345"));
+}
+
+TEST_F(TuningFiles, LayersLeaveOutWhatIsRefused) {
+  write_file(path_, text_);
+  const std::string open_to_all = scratch_ / "open.jsonl";
+  write_file(open_to_all, text_);
+  fs::permissions(open_to_all, fs::perms(0666));
+  std::vector<std::string> problems;
+  const TuningLayers layers =
+      TuningLayers::open({open_to_all, scratch_ / "absent", path_}, &problems);
+  ASSERT_EQ(layers.files().size(), 2U);
+  EXPECT_EQ(layers.files()[0]->name(), path_);
+  EXPECT_EQ(layers.files()[1]->name(), "shipped");
+  ASSERT_EQ(problems.size(), 1U);
+  EXPECT_NE(problems[0].find(open_to_all), std::string::npos);
+}
+
+TEST(DefaultTuningDb, FollowsTheEnvironment) {
+  setenv("HOME", "/somebody", 1);
+  setenv("XDG_DATA_HOME", "/data", 1);
+  setenv("MARLIN_TUNING_DB", "/own/db.jsonl", 1);
+  EXPECT_EQ(default_tuning_db(), "/own/db.jsonl");
+  setenv("MARLIN_TUNING_DB", "", 1);
+  EXPECT_EQ(default_tuning_db(), "");
+  unsetenv("MARLIN_TUNING_DB");
+  EXPECT_EQ(default_tuning_db(), "/data/marlin/tuning.jsonl");
+  setenv("XDG_DATA_HOME", "relative", 1);
+  EXPECT_EQ(default_tuning_db(), "/somebody/.local/share/marlin/tuning.jsonl");
+  unsetenv("XDG_DATA_HOME");
+  unsetenv("HOME");
+  EXPECT_EQ(default_tuning_db(), "");
+}
+
+}  // namespace
+}  // namespace marlin::test

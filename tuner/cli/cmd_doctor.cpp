@@ -1,0 +1,322 @@
+// marlin doctor: this machine -> what is found of all that compiling, caching and launching need,
+// and what is wrong with it. Entry point: add_doctor.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <iterator>
+#include <memory>
+
+#include "codegen/base/error.h"
+#include "runtime/cache/cubin_cache.h"
+#include "runtime/choose/settings.h"
+#include "runtime/compile/nvrtc.h"
+#include "runtime/driver/device.h"
+#include "runtime/driver/driver.h"
+#include "tuner/cli/cli_common.h"
+#include "tuner/cli/disassembler.h"
+#include "tuner/cli/verbs.h"
+#include "tuner/search/tuning_files.h"
+
+namespace marlin {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// One thing looked at. `state` is "ok", "note" (only what this serves is lost), "finding" or
+// "missing" (nothing can be compiled).
+struct Check {
+  std::string name, state, text;
+  Json details = Json::object();
+};
+
+constexpr const char* kVariables[] = {"MARLIN_CACHE_DIR", "MARLIN_SYSTEM_CACHE_DIRS",
+                                      "MARLIN_CACHE_CAP", "MARLIN_DISABLE_JIT",
+                                      "MARLIN_TUNING_DB", "MARLIN_NVRTC",
+                                      "XDG_CACHE_HOME",   "XDG_DATA_HOME",
+                                      "CUDA_HOME",        "CUDA_PATH",
+                                      "LD_LIBRARY_PATH",  "CUDA_VISIBLE_DEVICES"};
+
+Check check_nvrtc() {
+  Check result{"NVRTC", "ok", ""};
+  try {
+    const Nvrtc& library = nvrtc();
+    result.text = fmt::format("{} at {}", library.identity(), library.path());
+    result.details = {{"identity", library.identity()}, {"path", library.path()}};
+  } catch (const Error& error) {
+    result.state = "missing";
+    result.text = error.what();
+  }
+  return result;
+}
+
+// Compiles an empty kernel for each architecture: an older NVRTC does not know them all.
+Check check_archs() {
+  Check result{"architectures", "ok", ""};
+  std::string refused;
+  for (const ArchLimits& arch : known_archs()) {
+    const std::string name(arch.name);
+    try {
+      nvrtc_compile({.source = "extern \"C\" __global__ void probe() {}",
+                     .name = "probe.cu",
+                     .arch = name,
+                     .options = kernel_compile_options()});
+      result.text += (result.text.empty() ? "" : ", ") + name;
+      result.details[name] = true;
+    } catch (const Error& error) {
+      refused += fmt::format("\n{}: {}", name, error.what());
+      result.details[name] = false;
+    }
+  }
+  if (!refused.empty()) {
+    result.state = "finding";
+    result.text += refused;
+  }
+  return result;
+}
+
+Check check_driver() {
+  Check result{"driver", "ok", ""};
+  try {
+    const int version = driver().version;
+    result.text = fmt::format("for CUDA {}.{}", version / 1000, version % 1000 / 10);
+    result.details["cuda_version"] = version;
+  } catch (const Error& error) {
+    result.state = "note";
+    result.text = fmt::format("{} (needed to launch only)", error.what());
+  }
+  return result;
+}
+
+Check check_gpu(int ordinal) {
+  Check result{fmt::format("GPU {}", ordinal), "ok", ""};
+  try {
+    CUdevice device = 0;
+    check(driver().cuDeviceGet(&device, ordinal), "cuDeviceGet");
+    const std::string name = device_name(device);
+    result.details["name"] = name;
+    result.text = name;
+    const Target& target = target_of_device(device);
+    result.details.update(to_json(target));
+    result.text += ", " + to_string(target);
+  } catch (const Error& error) {
+    result.state = "note";
+    result.text += (result.text.empty() ? "" : ": ") + std::string(error.what());
+  }
+  return result;
+}
+
+int gpu_count() {
+  int count = 0;
+  if (gpu_available()) check(driver().cuDeviceGetCount(&count), "cuDeviceGetCount");
+  return count;
+}
+
+// The nearest folder that is there, from the path upwards.
+std::filesystem::path standing_part(std::filesystem::path path) {
+  std::error_code ignored;
+  while (!std::filesystem::exists(path, ignored) && path.has_relative_path()) {
+    path = path.parent_path();
+  }
+  return path;
+}
+
+void count_entries(const CubinCache& cache, Check& result) {
+  std::size_t sound = 0, damaged = 0;
+  std::uint64_t bytes = 0;
+  for (const ListedEntry& entry : cache.list()) {
+    ++(entry.meta ? sound : damaged);
+    bytes += entry.bytes;
+  }
+  result.details.update(Json{{"sound", sound}, {"damaged", damaged}, {"bytes", bytes}});
+  result.text += fmt::format(", {} entries, {} bytes, {} damaged", sound + damaged, bytes, damaged);
+  if (damaged > 0) result.state = "finding";
+}
+
+Check check_cache(const std::string& name, const std::string& dir, bool read_only) {
+  const CubinCache cache(dir, read_only);
+  Check result{name, "ok", cache.dir(), {{"dir", cache.dir()}}};
+  std::error_code ignored;
+  const bool there = std::filesystem::exists(cache.dir(), ignored);
+  try {
+    if (there) count_entries(cache, result);
+  } catch (const Error& error) {
+    result.state = "finding";
+    result.text = error.what();
+  }
+  if (!there) {
+    result.state = read_only ? "finding" : "ok";
+    result.text += read_only ? ", not there" : ", not there yet";
+  }
+  if (!read_only && access(standing_part(cache.dir()).c_str(), W_OK) != 0) {
+    result.state = "finding";
+    result.text += ", cannot be written: kernels are compiled anew in each process";
+  }
+  return result;
+}
+
+Check check_user_cache() {
+  const std::string dir = default_cache_dir();
+  if (!dir.empty()) return check_cache("cache", dir, false);
+  return {"cache", "note", "none: kernels are kept in memory only"};
+}
+
+Check check_cap() {
+  Check result{"cache cap", "ok", ""};
+  try {
+    result.details["bytes"] = cache_cap();
+    result.text = fmt::format("{} bytes", cache_cap());
+  } catch (const Error& error) {
+    result.state = "finding";
+    result.text = error.what();
+  }
+  return result;
+}
+
+Check check_disassembler() {
+  const std::string tool = find_disassembler();
+  if (tool.empty()) {
+    return {"disassembler", "note",
+            fmt::format("{} (for inspect --emit sass only)", kInstallDisassembler)};
+  }
+  return {"disassembler", "ok", tool, {{"path", tool}}};
+}
+
+void count_records(const TuningFile& file, Check& result) {
+  const LoadedDb db = load_db(file);
+  const std::size_t choices = standing_choices(db).size();
+  result.details.update(Json{{"choices", choices}, {"damaged", db.bad.size()}});
+  result.text += fmt::format(", {} choices, {} damaged lines", choices, db.bad.size());
+  if (!db.bad.empty()) result.state = "finding";
+}
+
+// A database that need not be there.
+Check check_tuning_file(const std::string& path) {
+  Check result{"tuning database", "ok", path, {{"path", path}}};
+  try {
+    const auto file = TuningFile::read(path);
+    if (file) count_records(*file, result);
+    if (!file) result.text += ", not there";
+  } catch (const Error& error) {
+    result.state = "finding";
+    result.text = error.what();
+  }
+  return result;
+}
+
+// The user's, those in cache folders that have one, and the shipped one.
+std::vector<Check> check_tuning() {
+  const Settings settings = settings_from({.disable_jit = false});
+  std::vector<Check> checks;
+  if (settings.tuning_db.empty()) {
+    checks.push_back({"tuning database", "note", "none of the user's own"});
+  } else {
+    checks.push_back(check_tuning_file(settings.tuning_db));
+  }
+  for (const std::string& path : tuning_paths(settings, false)) {
+    std::error_code ignored;
+    if (std::filesystem::exists(path, ignored)) checks.push_back(check_tuning_file(path));
+  }
+  Check shipped{"tuning database", "ok", "shipped", {{"path", nullptr}}};
+  count_records(TuningFile::shipped(), shipped);
+  checks.push_back(shipped);
+  return checks;
+}
+
+// What is set for finding kernels, and the prebuilt folders it names.
+std::vector<Check> check_settings() {
+  Check jit{"compiling on demand", "ok", "yes"};
+  std::vector<Check> checks;
+  try {
+    const Settings settings = settings_from({});
+    if (settings.disable_jit) jit.text = "no: a kernel that is in no cache is an error";
+    jit.details["disable_jit"] = settings.disable_jit;
+    for (const std::string& dir : settings.system_dirs) {
+      checks.push_back(check_cache("system cache", dir, true));
+    }
+  } catch (const Error& error) {
+    jit.state = "finding";
+    jit.text = error.what();
+  }
+  checks.push_back(jit);
+  return checks;
+}
+
+std::vector<Check> examine() {
+  std::vector<Check> checks = {check_nvrtc()};
+  if (checks.front().state == "ok") checks.push_back(check_archs());
+  checks.push_back(check_driver());
+  const int gpus = gpu_count();
+  for (int ordinal = 0; ordinal < gpus; ++ordinal) checks.push_back(check_gpu(ordinal));
+  checks.push_back(check_user_cache());
+  checks.push_back(check_cap());
+  for (const Check& check : check_settings()) checks.push_back(check);
+  for (const Check& check : check_tuning()) checks.push_back(check);
+  checks.push_back(check_disassembler());
+  return checks;
+}
+
+Exit exit_of(const std::vector<Check>& checks) {
+  Exit exit = Exit::done;
+  for (const Check& check : checks) {
+    if (check.state == "missing") return Exit::environment;
+    if (check.state == "finding") exit = Exit::findings;
+  }
+  return exit;
+}
+
+void print_json(const std::vector<Check>& checks) {
+  Json result = json_result("doctor");
+  result["checks"] = Json::array();
+  for (const Check& check : checks) {
+    result["checks"].push_back({{"name", check.name},
+                                {"state", check.state},
+                                {"text", check.text},
+                                {"details", check.details}});
+  }
+  result["environment"] = Json::object();
+  for (const char* name : kVariables) {
+    if (const char* value = std::getenv(name)) result["environment"][name] = value;
+  }
+  print(text_of(result));
+}
+
+void print_text(const std::vector<Check>& checks) {
+  std::vector<std::vector<std::string>> rows;
+  rows.reserve(checks.size() + std::size(kVariables));
+  for (const Check& check : checks) rows.push_back({check.state, check.name, check.text});
+  for (const char* name : kVariables) {
+    if (const char* value = std::getenv(name)) rows.push_back({"set", name, value});
+  }
+  print(table(rows));
+}
+
+Exit run_doctor(bool json) {
+  const std::vector<Check> checks = examine();
+  json ? print_json(checks) : print_text(checks);
+  return exit_of(checks);
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& app, Exit& exit) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App* verb =
+      app.add_subcommand("doctor", "Say what of this machine serves, and what is wrong");
+  verb->footer(
+      "\nLooks at NVRTC and the architectures it compiles for, the driver, the GPUs, the cache\n"
+      "folders, the tuning databases, the disassembler and the environment variables that are "
+      "set.\n"
+      "ok: it serves; note: not there, and only what is named is lost; finding: to be mended;\n"
+      "missing: nothing can be compiled. Exit code 0 when all that compiling without a GPU needs "
+      "is\n"
+      "fine, 1 with findings, 3 without NVRTC.\n"
+      "\nExamples:\n"
+      "  marlin doctor\n"
+      "  MARLIN_NVRTC=/opt/cuda/lib64/libnvrtc.so.13 marlin doctor --json\n");
+  verb->add_flag("--json", *json, "the same as JSON");
+  verb->callback([json, &exit] { exit = run_doctor(*json); });
+}
+
+}  // namespace marlin

@@ -1,0 +1,46 @@
+// TuneBench: the GPU of this process as a TuneDevice.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "tuner/check/checker.h"
+#include "tuner/measure/bench_layer.h"
+#include "tuner/search/search.h"
+
+namespace marlin {
+
+// The GPU takes no more work, after an illegal address or a kernel that does not end: the process
+// must go. `what()` says what the last config did.
+class DeviceLost : public Error {
+ public:
+  explicit DeviceLost(const std::string& message) : Error(ErrorCode::driver_failed, message) {}
+};
+
+// Beside what TuneDevice promises, all members throw DeviceLost.
+class TuneBench : public TuneDevice {
+ public:
+  TuneBench(const Gpu& gpu, std::uint64_t seed, bool chained = false);
+
+  Trial try_out(const Shape& shape, const Config& config) override;
+  std::optional<std::vector<RaceTiming>> race(const Shape& shape,
+                                              const std::vector<Config>& configs,
+                                              int rounds) override;
+
+ private:
+  template <class Work>
+  void guarded(const Work& work);
+  Problem& problem_for(const Shape& shape);
+  LayerBench& bench_for(const Shape& shape);
+  std::string findings(const Compiled& kernel, const Shape& shape);
+
+  std::uint64_t seed_;
+  BenchTools tools_;
+  Checker checker_;
+  // Of the last shape and the last layer; a search works on one after the other.
+  Shape problem_shape_, bench_shape_;
+  std::unique_ptr<Problem> problem_;
+  std::unique_ptr<LayerBench> bench_;
+};
+
+}  // namespace marlin
