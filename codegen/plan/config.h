@@ -45,8 +45,8 @@ struct Config {
   Partition partition;
   int blocks_per_sm = 1;  // blocks meant to share one SM; bounds registers and shared memory
   Family family = Family::stripe;
-  // Decode family: request the weights of all stages before waiting for the previous kernel and for
-  // tokens, which pays in dependent launches; else weights and tokens stage by stage.
+  // Decode and wgmma families: request all stages' weights before waiting for the previous kernel
+  // and for tokens, which pays in dependent launches; else weights and tokens stage by stage.
   bool early_weights = false;
   // Wgmma family, whose warps are the consumers' alone:
   int burst = 1;      // k16 steps whose products are issued together

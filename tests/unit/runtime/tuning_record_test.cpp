@@ -35,7 +35,7 @@ TEST(TuningRecord, OnlyAChainedOneSaysSo) {
   EXPECT_TRUE(parse_line(line).record->chained);
 }
 
-// Only the decode family has clusters and early weights.
+// Only the families of sm_90 have clusters and early weights.
 TEST(TuningRecord, OnlyAConfigWithEarlyWeightsSaysSo) {
   TuningRecord record = plain_choice();
   record.shape.m = 8;
