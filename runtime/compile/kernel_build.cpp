@@ -27,6 +27,8 @@ CubinMeta describe(const KernelText& kernel, const CompileOutput& output,
   meta.config = to_string(kernel.plan.config);
   meta.sms = kernel.plan.target.sms;
   meta.threads = kernel.plan.threads;
+  // A cluster's blocks split K or share tokens, never both: one of the two counts is 1.
+  meta.cluster = kernel.plan.cluster * kernel.plan.config.multicast;
   meta.shared_bytes = kernel.plan.shared_bytes;
   meta.registers = resources.registers;
   meta.stack_bytes = resources.stack_bytes;

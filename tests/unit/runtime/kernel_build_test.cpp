@@ -52,6 +52,28 @@ TEST(KernelBuild, ACompiledEntryIsOneTheCacheTakes) {
   EXPECT_EQ(cache.load(cache_key(entry.meta.key)), entry);
 }
 
+// Blocks of a cluster split K, or share the tokens that they copy.
+TEST(KernelBuild, AnEntrySaysHowManyBlocksAClusterHas) {
+  const struct {
+    const char* config;
+    int cluster;
+  } cases[] = {
+      {"m8 n64 w1x2 k64 s3 accumulators split1 b1", 1},
+      {"decode m8 n64 w1x2 k64 s2 accumulators cluster1 b1", 1},
+      {"decode m8 n64 w1x2 k64 s2 accumulators cluster2 b1", 2},
+      {"wgmma m64 n128 w4x1 k64 s2 weights split1 b1", 1},
+      {"wgmma m64 n128 w4x1 k64 s2 weights cluster4 b1", 4},
+      {"wgmma m64 n128 w4x1 k64 s2 weights split1 b1 multicast2", 2},
+  };
+  for (const auto& [text, cluster] : cases) {
+    const Config config = parse_config(text);
+    const Shape shape = {.m = config.tile_m, .n = 256, .k = 512};
+    ASSERT_EQ(why_illegal(shape, {"sm_90a", 132}, config), std::nullopt) << text;
+    const CacheEntry entry = compile_kernel(write_kernel(shape, {"sm_90a", 132}, config));
+    EXPECT_EQ(entry.meta.cluster, cluster) << text;
+  }
+}
+
 TEST(KernelBuild, ARefusedSourceIsKept) {
   const test::ScratchDir scratch;
   KernelText kernel = kernel_for(kShape, {"sm_80", 108});
