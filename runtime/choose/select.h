@@ -1,6 +1,7 @@
 // Config selection: the config get() uses for a shape.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,12 +17,17 @@ namespace marlin {
 struct Choice {
   Config config;
   ChosenBy by = ChosenBy::model;
-  std::string layer = {};  // name of the tuning database it came from
+  std::string layer = {};                   // name of the tuning database it came from
+  std::optional<TuningRecord> record = {};  // of that database
 };
 
-// A record of the databases, else the model's config. `gpu` as its driver calls it, "" for any of
-// the target; `chained` as Options::chained. Throws Error{invalid_shape or invalid_target}; every
-// valid shape has a config on every known target.
+// A record of the databases, else the model's config. One measured for this very shape on this GPU
+// is taken as it is. The config of a neighbour (TuningLayers::candidates) is taken when the model
+// finds it, for this problem, hardly farther behind its own first choice than where it was measured
+// to be the best; and never when its tiles make several passes over weights that a legal config of
+// its family reads once. `gpu` as its driver calls it, "" for any of the target; `chained` as
+// Options::chained. Throws Error{invalid_shape or invalid_target}; every valid shape has a config
+// on every known target.
 Choice choose_config(const Shape& shape, const Target& target, std::string_view gpu,
                      const TuningLayers& tuning, bool chained = false);
 

@@ -1,5 +1,5 @@
-// Files of tuning records -> the choice for a shape on a GPU.
-// Entry points: TuningFile::read, TuningLayers::find.
+// Files of tuning records -> those that may choose the config for a shape on a GPU.
+// Entry points: TuningFile::read, TuningLayers::candidates.
 #include "runtime/choose/tuning_db.h"
 
 #include <fmt/format.h>
@@ -67,24 +67,19 @@ bool same_weights(const Shape& x, const Shape& y) {
 // Farther than by this factor from its m a record serves no other.
 constexpr std::int64_t kFarthest = 2;
 
-struct Candidate {
-  const TuningFile* file = nullptr;
-  TuningRecord record;
-};
-using Candidates = std::vector<Candidate>;
+using Choices = std::vector<TunedChoice>;
 using Files = std::vector<std::shared_ptr<const TuningFile>>;
 
-// In order of precedence.
-Candidates candidates_of(const Files& files, const Shape& shape, const Target& target,
-                         TokenRange range) {
-  Candidates candidates;
+// Of every layer, in order of precedence; which of them are exact is not asked yet.
+Choices choices_of(const Files& files, const Shape& shape, const Target& target, TokenRange range) {
+  Choices choices;
   for (const auto& file : files) {
     std::vector<TuningRecord> records = file->choices(shape, target, range);
     for (auto record = records.rbegin(); record != records.rend(); ++record) {
-      candidates.push_back({file.get(), std::move(*record)});
+      choices.push_back({std::move(*record), file->name()});
     }
   }
-  return candidates;
+  return choices;
 }
 
 // How far two token counts are from one another: 1 is none.
@@ -92,23 +87,41 @@ double distance(std::int64_t x, std::int64_t y) {
   return double(std::max(x, y)) / double(std::min(x, y));
 }
 
-const Candidate* best_of(const Candidates& candidates, const Shape& shape, const Target& target,
-                         std::string_view gpu, bool chained) {
-  const Candidate* best = nullptr;
-  double least = 0;
-  for (const Candidate& candidate : candidates) {
-    const TuningRecord& record = candidate.record;
-    if (record.chained != chained || (!gpu.empty() && record.gpu != gpu)) continue;
-    if (record.shape == shape) return &candidate;
-    const double far = distance(record.shape.m, shape.m);
-    if (far > double(kFarthest)) continue;
-    const bool nearer =
-        best == nullptr || far < least || (far == least && record.shape.m > best->record.shape.m);
-    if (!nearer || why_illegal(shape, target, record.config)) continue;
-    best = &candidate;
-    least = far;
+bool of_gpu(const TuningRecord& record, std::string_view gpu) {
+  return gpu.empty() || record.gpu == gpu;
+}
+
+// The first that was measured for this very shape on this GPU.
+std::optional<TunedChoice> exact_of(const Choices& choices, const Shape& shape,
+                                    std::string_view gpu, bool chained) {
+  for (const TunedChoice& choice : choices) {
+    const TuningRecord& record = choice.record;
+    if (record.chained != chained || record.shape != shape || !of_gpu(record, gpu)) continue;
+    TunedChoice exact = choice;
+    exact.exact = true;
+    return exact;
   }
-  return best;
+  return std::nullopt;
+}
+
+// The others that may serve the shape.
+Choices neighbours_of(const Choices& choices, const Shape& shape, const Target& target,
+                      std::string_view gpu, bool chained) {
+  Choices found;
+  for (const TunedChoice& choice : choices) {
+    const TuningRecord& record = choice.record;
+    if (record.chained != chained || (record.shape == shape && of_gpu(record, gpu))) continue;
+    if (distance(record.shape.m, shape.m) > double(kFarthest)) continue;
+    if (!why_illegal(shape, target, record.config)) found.push_back(choice);
+  }
+  const auto rank = [&](const TunedChoice& choice) {
+    const TuningRecord& record = choice.record;
+    return std::tuple(!of_gpu(record, gpu), record.shape != shape,
+                      distance(record.shape.m, shape.m), -record.shape.m);
+  };
+  std::stable_sort(found.begin(), found.end(),
+                   [&](const TunedChoice& x, const TunedChoice& y) { return rank(x) < rank(y); });
+  return found;
 }
 
 }  // namespace
@@ -171,24 +184,23 @@ TuningLayers TuningLayers::open(const std::vector<std::string>& paths,
 }
 
 // Mostly there is an exact record of this GPU, and then no other line is parsed.
-std::optional<TunedChoice> TuningLayers::find(const Shape& shape, const Target& target,
-                                              std::string_view gpu, bool chained) const {
-  if (broken_rule(shape)) return std::nullopt;
-  const auto served = [&](const Candidate& by) {
-    return TunedChoice{by.record, by.file->name(), by.record.shape == shape};
-  };
-  const Candidates same_m = candidates_of(files_, shape, target, {shape.m, shape.m});
-  const Candidate* best = best_of(same_m, shape, target, gpu, chained);
-  if (best != nullptr && best->record.shape == shape) return served(*best);
-  const Candidates near = candidates_of(
-      files_, shape, target, {(shape.m + kFarthest - 1) / kFarthest, shape.m * kFarthest});
-  for (const bool kind : {chained, false}) {
-    for (const std::string_view name : {gpu, std::string_view()}) {
-      best = best_of(near, shape, target, name, kind);
-      if (best != nullptr) return served(*best);
-    }
+std::vector<TunedChoice> TuningLayers::candidates(const Shape& shape, const Target& target,
+                                                  std::string_view gpu, bool chained) const {
+  if (broken_rule(shape)) return {};
+  const Choices same_m = choices_of(files_, shape, target, {shape.m, shape.m});
+  if (auto exact = exact_of(same_m, shape, gpu, chained)) return {std::move(*exact)};
+  const Choices near = choices_of(files_, shape, target,
+                                  {(shape.m + kFarthest - 1) / kFarthest, shape.m * kFarthest});
+  Choices candidates;
+  if (chained) candidates = neighbours_of(near, shape, target, gpu, true);
+  if (auto exact = exact_of(same_m, shape, gpu, false)) {
+    candidates.push_back(std::move(*exact));
+    return candidates;
   }
-  return std::nullopt;
+  for (TunedChoice& isolated : neighbours_of(near, shape, target, gpu, false)) {
+    candidates.push_back(std::move(isolated));
+  }
+  return candidates;
 }
 
 std::string default_tuning_db() {

@@ -1,4 +1,4 @@
-// TuningFile, TuningLayers: tuning databases, and the look-up of a choice in them.
+// TuningFile, TuningLayers: tuning databases, and the look-up of choices in them.
 #pragma once
 
 #include <cstddef>
@@ -55,7 +55,7 @@ class TuningFile {
 struct TunedChoice {
   TuningRecord record;
   std::string layer;   // name of the file it came from
-  bool exact = false;  // measured for this very shape; else for the nearest m
+  bool exact = false;  // measured for this very shape on the GPU asked for; else a neighbour's
 };
 
 // Databases in order of precedence. Safe to use from many threads at once.
@@ -71,13 +71,16 @@ class TuningLayers {
 
   const std::vector<std::shared_ptr<const TuningFile>>& files() const { return files_; }
 
-  // For chained launches a record of such, else one of isolated launches. Of each kind:
-  // exact in any layer, else the nearest m within a factor of two whose config is legal for the
-  // shape; both first among the records of this GPU, then of any GPU of the target ("" as gpu: any
-  // at once). Of two that are equally near the one of the larger m, then of the earlier layer, then
-  // of the later line. Nothing when no record serves.
-  std::optional<TunedChoice> find(const Shape& shape, const Target& target, std::string_view gpu,
-                                  bool chained = false) const;
+  // The records that may serve the shape, the first to be asked first. One measured for this very
+  // shape on this GPU ("" as gpu: on any) is an answer, in whatever layer it is, and the last of
+  // the list. Before it, or where there is none, come its neighbours, whose configs are legal for
+  // the shape and have yet to be judged (select.h): those of this GPU with another m within a
+  // factor of two, the nearest first, then those of other GPUs of the target, of this very shape or
+  // a near m. Of two that are equally near the one of the larger m comes first, then that of the
+  // earlier layer, then the later line. For chained launches all this of chained records, then of
+  // isolated ones.
+  std::vector<TunedChoice> candidates(const Shape& shape, const Target& target,
+                                      std::string_view gpu, bool chained = false) const;
 
  private:
   std::vector<std::shared_ptr<const TuningFile>> files_;

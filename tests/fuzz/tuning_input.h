@@ -59,11 +59,15 @@ inline void check_look_up(const std::string& text, const Shape& shape, const Tar
   const TuningLayers layers({file});
   for (const char* gpu : {"", "NVIDIA H200"}) {
     for (const bool chained : {false, true}) {
-      const auto found = layers.find(shape, target, gpu, chained);
-      if (!found) continue;
-      require(!why_illegal(shape, target, found->record.config), "a legal choice", text);
-      require(found->exact == (found->record.shape == shape), "exact as it is said", text);
-      require(chained || !found->record.chained, "a choice for launches of this kind", text);
+      const auto found = layers.candidates(shape, target, gpu, chained);
+      for (const TunedChoice& choice : found) {
+        const TuningRecord& record = choice.record;
+        const bool exact = record.shape == shape && (*gpu == '\0' || record.gpu == gpu);
+        require(!why_illegal(shape, target, record.config), "a legal choice", text);
+        require(!choice.exact || (exact && &choice == &found.back()), "an answer that is the last",
+                text);
+        require(chained || !record.chained, "a choice for launches of this kind", text);
+      }
     }
   }
 }

@@ -80,10 +80,7 @@ std::vector<Job> jobs_for_shapes(const PrebuildOptions& options) {
       planned.push_back(shape);
       const Choice choice = choice_for(options.config, shape, target, gpu, options.chained);
       jobs.push_back(job_for(named.layer, shape, target, choice));
-      if (choice.layer.empty()) continue;
-      if (auto found = tuning_layers().find(shape, target, gpu, options.chained)) {
-        jobs.back().records.push_back(std::move(found->record));
-      }
+      if (choice.record) jobs.back().records.push_back(*choice.record);
     }
   }
   return jobs;

@@ -82,7 +82,8 @@ enum class Origin { user_cache, system_cache, compiled };
 const char* to_string(Origin origin);  // "user cache", "system cache", "compiled"
 
 // How its config was chosen: by Options::config; by a record of a tuning database that was measured
-// for its very shape, or for the nearest m; by the cost model.
+// for its very shape on such a GPU, or near it, for another m or on another GPU of the target,
+// where the cost model finds that it suits this shape as well; by the cost model.
 enum class ChosenBy { given, tuned, nearest, model };
 const char* to_string(ChosenBy by);  // "given", "tuned", "nearest", "model"
 

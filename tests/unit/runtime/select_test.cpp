@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "codegen/base/error.h"
 #include "codegen/generator.h"
@@ -74,15 +75,164 @@ TEST(Select, ARecordComesBeforeTheModel) {
   EXPECT_EQ(choice.config, other);
   EXPECT_EQ(choice.by, ChosenBy::tuned);
   EXPECT_EQ(choice.layer, "db");
-  choice = choose_config({24, 4096, 4096, 128, false}, test::kH200, "", tuning);
-  EXPECT_EQ(choice.config, other);
-  EXPECT_EQ(choice.by, ChosenBy::nearest);
+  EXPECT_EQ(to_line(choice.record.value()), to_line(test::choice_for(shape, other)));
   for (const TuningLayers& none : {layers_of({}), tuning}) {
     choice = choose_config({64, 4096, 4096, 128, false}, test::kH200, "", none);
     EXPECT_EQ(choice.config, model_config({64, 4096, 4096, 128, false}, test::kH200));
     EXPECT_EQ(choice.by, ChosenBy::model);
     EXPECT_EQ(choice.layer, "");
+    EXPECT_FALSE(choice.record);
   }
+}
+
+constexpr const char* kH200Name = "NVIDIA H200";
+
+Shape shape_of(std::int64_t m) { return {m, 4096, 4096, 128, false}; }
+
+Choice chosen(const Shape& shape, const std::vector<TuningRecord>& records, bool chained = false) {
+  return choose_config(shape, test::kH200, kH200Name, layers_of(records), chained);
+}
+
+void expect_model(const Choice& choice, const Shape& shape, bool chained = false) {
+  EXPECT_EQ(choice.by, ChosenBy::model) << to_string(shape) << ": " << to_string(choice.config);
+  EXPECT_EQ(choice.config, model_config(shape, test::kH200, kH200Name, chained));
+  EXPECT_FALSE(choice.record);
+}
+
+void expect_nearest(const Choice& choice, const TuningRecord& record) {
+  EXPECT_EQ(choice.by, ChosenBy::nearest) << to_string(choice.config);
+  EXPECT_EQ(choice.config, record.config);
+  EXPECT_EQ(choice.layer, "db");
+  ASSERT_TRUE(choice.record);
+  EXPECT_EQ(to_line(*choice.record), to_line(record));
+}
+
+// The model's estimate for the config over that for its own first choice.
+double behind(const Shape& shape, const Config& config, std::string_view gpu = kH200Name) {
+  const GpuModel board = gpu_model_of(test::kH200, gpu);
+  return estimate_us(shape, test::kH200, board, config) /
+         estimate_us(shape, test::kH200, board, model_config(shape, test::kH200, gpu));
+}
+
+// Where eight tokens make one tile they cost the same, and a config that was the best for some of
+// them is good for the others, whatever the model says.
+TEST(Select, ANeighbourServesThatTheModelHasNoFartherBehindThanWhereItWasMeasured) {
+  const TuningRecord below = test::choice_for(shape_of(2), test::plain_config(2));
+  const TuningRecord above = test::choice_for(shape_of(8), test::plain_config(3));
+  ASSERT_GT(behind(shape_of(4), below.config), 1.5);
+  expect_nearest(chosen(shape_of(4), {below}), below);
+  expect_nearest(chosen(shape_of(4), {above}), above);
+  expect_nearest(chosen(shape_of(4), {below, above}), above);
+  expect_nearest(chosen({3, 4096, 4096, 128, true}, {below, above}), below);
+  expect_nearest(chosen({8, 4096, 4096, 128, true}, {below, above}), above);
+}
+
+TEST(Select, ANeighbourServesThatTheModelHasHardlyBehindItsOwnChoice) {
+  const Shape small{1024, 6144, 4096, 128, false}, large{1536, 6144, 4096, 128, false};
+  const TuningRecord record = test::choice_for(small, model_config(small, test::kH200, kH200Name));
+  ASSERT_NE(record.config, model_config(large, test::kH200, kH200Name));
+  ASSERT_LT(behind(large, record.config), 1.03) << "the test needs other shapes";
+  expect_nearest(chosen(large, {record}), record);
+}
+
+// What fills whole waves of blocks for one M leaves most of a wave idle for another.
+TEST(Select, ANeighbourThatTheModelSetsBackDoesNotServe) {
+  for (const auto& [there, here] :
+       {std::pair{shape_of(768), shape_of(1024)}, std::pair{shape_of(1024), shape_of(1536)}}) {
+    const TuningRecord record =
+        test::choice_for(there, model_config(there, test::kH200, kH200Name));
+    ASSERT_FALSE(why_illegal(here, test::kH200, record.config));
+    ASSERT_GT(behind(here, record.config), 1.2) << "the test needs other shapes";
+    expect_model(chosen(here, {record}), here);
+  }
+}
+
+// The next candidate is asked then.
+TEST(Select, ANeighbourThatServesComesAfterOneThatDoesNot) {
+  const Shape here = shape_of(1536);
+  const TuningRecord nearer =
+      test::choice_for(shape_of(1024), model_config(shape_of(1024), test::kH200, kH200Name));
+  const TuningRecord farther =
+      test::choice_for(shape_of(768), model_config(shape_of(768), test::kH200, kH200Name));
+  expect_nearest(chosen(here, {farther, nearer}), farther);
+}
+
+// Weights are never read once more than a config of the same family would.
+TEST(Select, ANeighbourWhoseTileDoesNotCoverTheRowsDoesNotServe) {
+  for (const char* text : {"m16 n256 w4x2 k64 s3 accumulators split1 b1",
+                           "wgmma m24 n128 w4x1 k64 s4 weights split2 b1"}) {
+    const Config config = parse_config(text);
+    const Shape there = shape_of(config.tile_m);
+    const Shape here = shape_of(config.tile_m == 24 ? 48 : 32);
+    ASSERT_FALSE(why_illegal(here, test::kH200, config));
+    ASSERT_LE(behind(here, config), behind(there, config)) << "the model would let it serve";
+    expect_model(chosen(here, {test::choice_for(there, config)}), here);
+  }
+}
+
+// No tile of the stripe family holds 128 tokens, and sm_80 has no other family.
+TEST(Select, ANeighbourMayReadWeightsAgainWhereNoTileCoversTheRows) {
+  const Target target{"sm_80", 108};
+  const std::string gpu = "NVIDIA A100-SXM4-80GB";
+  TuningRecord record = test::choice_for(shape_of(64), model_config(shape_of(128), target, gpu));
+  record.target = target;
+  record.gpu = gpu;
+  ASSERT_LT(record.config.tile_m, 128);
+  const Choice choice = choose_config(shape_of(128), target, gpu, layers_of({record}));
+  EXPECT_EQ(choice.by, ChosenBy::nearest);
+  EXPECT_EQ(choice.config, record.config);
+}
+
+// It was measured up to 16 tokens, and its weights are too large to stay in any cache.
+TEST(Select, TheIdealProductReadsItsWeightsOnce) {
+  const TuningLayers shipped = TuningLayers::open({});
+  for (const std::int64_t m : {16, 24, 32, 48, 64}) {
+    const Shape shape{m, 33792, 135168, 128, false};
+    const Choice choice = choose_config(shape, test::kH200, kH200Name, shipped);
+    EXPECT_GE(choice.config.tile_m, m) << to_string(choice.config);
+    EXPECT_EQ(choice.by, m == 16 ? ChosenBy::tuned : ChosenBy::model);
+  }
+}
+
+// The same architecture with other memory: what pays there may not pay here.
+TEST(Select, ARecordOfAnotherGpuIsJudgedToo) {
+  const std::string other = "NVIDIA H100 80GB HBM3";
+  const Shape shape = shape_of(16);
+  const auto record_of = [&](const Config& config) {
+    TuningRecord record = test::choice_for(shape, config);
+    record.gpu = other;
+    return record;
+  };
+  Config worst = test::plain_config();
+  const auto set_back = [&](const Config& config) {
+    return behind(shape, config) / behind(shape, config, other);
+  };
+  for (const Config& config : legal_configs(shape, test::kH200)) {
+    if (set_back(config) > set_back(worst)) worst = config;
+  }
+  ASSERT_GT(set_back(worst), 1.05) << "the test needs another shape";
+  expect_model(chosen(shape, {record_of(worst)}), shape);
+  EXPECT_EQ(choose_config(shape, test::kH200, other, layers_of({record_of(worst)})).by,
+            ChosenBy::tuned);
+
+  Config alike = model_config(shape, test::kH200, kH200Name);
+  alike.stages += alike.stages > 2 ? -1 : 1;
+  ASSERT_LT(set_back(alike), 1.02) << "the test needs another config";
+  expect_nearest(chosen(shape, {record_of(alike)}), record_of(alike));
+}
+
+// Chained neighbours are judged first; an isolated record of this very shape needs no judging.
+TEST(Select, AChainedNeighbourIsJudgedBeforeTheIsolatedRecord) {
+  const TuningRecord alone =
+      test::choice_for(shape_of(24), model_config(shape_of(24), test::kH200));
+  const TuningRecord narrow = test::chained(test::choice_for(shape_of(16), test::plain_config()));
+  const Choice choice = chosen(shape_of(24), {narrow, alone}, true);
+  EXPECT_EQ(choice.by, ChosenBy::tuned);
+  EXPECT_EQ(choice.config, alone.config);
+  expect_model(chosen(shape_of(24), {narrow}, true), shape_of(24), true);
+  const TuningRecord few = test::choice_for(shape_of(4), test::plain_config(2));
+  const TuningRecord near = test::chained(test::choice_for(shape_of(8), test::plain_config(3)));
+  expect_nearest(chosen(shape_of(4), {near, few}, true), near);
 }
 
 TEST(Select, ATextComesBeforeBoth) {

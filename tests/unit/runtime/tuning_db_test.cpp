@@ -26,16 +26,20 @@ std::shared_ptr<const TuningFile> file_of(const std::vector<TuningRecord>& recor
   return std::make_shared<const TuningFile>(name, text);
 }
 
-std::optional<TunedChoice> find_in(const std::vector<TuningRecord>& records, const Shape& shape,
-                                   std::string_view gpu = kH200Name) {
-  return TuningLayers({file_of(records)}).find(shape, kH200, gpu);
+std::vector<TunedChoice> candidates_in(const std::vector<TuningRecord>& records, const Shape& shape,
+                                       std::string_view gpu = kH200Name, bool chained = false) {
+  return TuningLayers({file_of(records)}).candidates(shape, kH200, gpu, chained);
 }
 
-// The time of the record that serves the shape names it; 0 for none.
-double found_us(const std::vector<TuningRecord>& records, const Shape& shape,
-                std::string_view gpu = kH200Name) {
-  const auto found = find_in(records, shape, gpu);
-  return found ? found->record.us : 0;
+// The times of the records that may serve the shape name them.
+using Times = std::vector<double>;
+Times times_of(const std::vector<TuningRecord>& records, const Shape& shape,
+               std::string_view gpu = kH200Name, bool chained = false) {
+  Times times;
+  for (const TunedChoice& choice : candidates_in(records, shape, gpu, chained)) {
+    times.push_back(choice.record.us);
+  }
+  return times;
 }
 
 TuningRecord of_gpu(TuningRecord record, const std::string& gpu) {
@@ -107,36 +111,50 @@ TEST(TuningFile, TheShippedDataIsSound) {
   }
 }
 
-TEST(TuningLayers, AnExactRecordServes) {
+TEST(TuningLayers, AnExactRecordIsTheOnlyOne) {
   const TuningRecord record = choice_for(shape_of(16), plain_config(3), 4);
-  const auto found = find_in({choice_for(shape_of(8), plain_config(2)), record}, shape_of(16));
-  ASSERT_TRUE(found);
-  EXPECT_TRUE(found->exact);
-  EXPECT_EQ(found->record.config, plain_config(3));
-  EXPECT_EQ(found->layer, "file");
-  EXPECT_FALSE(find_in({record}, {16, 4096, 8192, 128, false}));
-  EXPECT_FALSE(find_in({}, shape_of(16)));
+  const auto found =
+      candidates_in({choice_for(shape_of(8), plain_config(2)), record}, shape_of(16));
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_TRUE(found[0].exact);
+  EXPECT_EQ(found[0].record.config, plain_config(3));
+  EXPECT_EQ(found[0].layer, "file");
+  EXPECT_EQ(times_of({}, shape_of(16)), Times{});
 }
 
-TEST(TuningLayers, ElseTheNearestWithinAFactorOfTwo) {
+TEST(TuningLayers, ElseThoseWithinAFactorOfTwoTheNearestFirst) {
   const std::vector<TuningRecord> records = {choice_for(shape_of(2), plain_config(), 2),
                                              choice_for(shape_of(8), plain_config(), 8),
                                              choice_for(shape_of(16), plain_config(), 16)};
-  EXPECT_EQ(found_us(records, shape_of(1)), 2);
-  EXPECT_EQ(found_us(records, shape_of(4)), 8) << "of two equally near the larger";
-  EXPECT_EQ(found_us(records, shape_of(24)), 16);
-  EXPECT_EQ(found_us(records, {10, 4096, 4096, 128, true}), 8);
-  EXPECT_EQ(found_us(records, {13, 4096, 4096, 128, true}), 16);
-  EXPECT_EQ(found_us(records, shape_of(48)), 0);
-  EXPECT_EQ(found_us({records[2]}, shape_of(4)), 0);
-  EXPECT_FALSE(find_in(records, shape_of(4))->exact);
+  EXPECT_EQ(times_of(records, shape_of(1)), Times{2});
+  EXPECT_EQ(times_of(records, shape_of(4)), (Times{8, 2})) << "of two equally near the larger";
+  EXPECT_EQ(times_of(records, shape_of(24)), Times{16});
+  EXPECT_EQ(times_of(records, {10, 4096, 4096, 128, true}), (Times{8, 16}));
+  EXPECT_EQ(times_of(records, {13, 4096, 4096, 128, true}), (Times{16, 8}));
+  EXPECT_EQ(times_of(records, shape_of(48)), Times{});
+  EXPECT_EQ(times_of({records[2]}, shape_of(4)), Times{});
+  for (const TunedChoice& choice : candidates_in(records, shape_of(4))) EXPECT_FALSE(choice.exact);
   // Exactly m rows and up to m rows are two kernels.
-  const auto other = find_in(records, {16, 4096, 4096, 128, true});
-  ASSERT_TRUE(other);
-  EXPECT_FALSE(other->exact);
+  const auto other = candidates_in(records, {16, 4096, 4096, 128, true});
+  ASSERT_EQ(other.size(), 2U);
+  EXPECT_EQ(other[0].record.us, 16);
+  EXPECT_FALSE(other[0].exact);
 }
 
-TEST(TuningLayers, ANearestRecordThatIsNotLegalForTheShapeIsPassedOver) {
+TEST(TuningLayers, OtherWeightsGroupsAndSmCountsAreNoNeighbours) {
+  const TuningRecord record = choice_for(shape_of(16), plain_config(), 16);
+  EXPECT_EQ(times_of({record}, {16, 4096, 8192, 128, false}), Times{});
+  EXPECT_EQ(times_of({record}, {16, 8192, 4096, 128, false}), Times{});
+  for (const int group : {64, 32, -1}) {
+    EXPECT_EQ(times_of({record}, {16, 4096, 4096, group, false}), Times{}) << group;
+  }
+  const TuningLayers layers({file_of({record})});
+  for (const Target& target : {Target{"sm_90a", 114}, Target{"sm_90", 132}}) {
+    EXPECT_TRUE(layers.candidates(shape_of(16), target, kH200Name).empty()) << to_string(target);
+  }
+}
+
+TEST(TuningLayers, ANeighbourThatIsNotLegalForTheShapeIsPassedOver) {
   Config wide = plain_config();
   wide.tile_m = 24;
   const Shape small = shape_of(16), large = shape_of(24);
@@ -144,8 +162,8 @@ TEST(TuningLayers, ANearestRecordThatIsNotLegalForTheShapeIsPassedOver) {
   ASSERT_TRUE(why_illegal(small, kH200, wide)) << "the test needs another config";
   const std::vector<TuningRecord> records = {choice_for(large, wide, 24),
                                              choice_for(shape_of(8), plain_config(), 8)};
-  EXPECT_EQ(found_us(records, small), 8) << "24 is nearer, but its tile is too large";
-  EXPECT_EQ(found_us({records[0]}, small), 0);
+  EXPECT_EQ(times_of(records, small), Times{8}) << "24 is nearer, but its tile is too large";
+  EXPECT_EQ(times_of({records[0]}, small), Times{});
 }
 
 TEST(TuningLayers, LayersComeInOrder) {
@@ -153,25 +171,34 @@ TEST(TuningLayers, LayersComeInOrder) {
   const auto theirs = file_of(
       {choice_for(shape_of(16), plain_config(), 2), choice_for(shape_of(8), plain_config(), 3)},
       "theirs");
-  const auto found = TuningLayers({mine, theirs}).find(shape_of(16), kH200, kH200Name);
-  EXPECT_EQ(found->layer, "mine");
-  EXPECT_EQ(TuningLayers({theirs, mine}).find(shape_of(16), kH200, kH200Name)->layer, "theirs");
-  EXPECT_EQ(TuningLayers({mine, theirs}).find(shape_of(8), kH200, kH200Name)->record.us, 3)
+  const auto first_of = [](const TuningLayers& layers, std::int64_t m) {
+    return layers.candidates(shape_of(m), kH200, kH200Name).at(0);
+  };
+  EXPECT_EQ(first_of(TuningLayers({mine, theirs}), 16).layer, "mine");
+  EXPECT_EQ(first_of(TuningLayers({theirs, mine}), 16).layer, "theirs");
+  EXPECT_EQ(first_of(TuningLayers({mine, theirs}), 8).record.us, 3)
       << "exact in a later layer beats the nearest in an earlier one";
-  EXPECT_EQ(TuningLayers({mine, theirs}).find(shape_of(24), kH200, kH200Name)->layer, "mine");
+  EXPECT_EQ(first_of(TuningLayers({mine, theirs}), 24).layer, "mine");
 }
 
 TEST(TuningLayers, TheGpuItselfComesFirst) {
   const auto near = choice_for(shape_of(8), plain_config(), 1);
   const auto other = of_gpu(choice_for(shape_of(16), plain_config(), 2), "NVIDIA H100 80GB HBM3");
-  EXPECT_EQ(found_us({near, other}, shape_of(16)), 1) << "the nearest of this very GPU";
-  EXPECT_EQ(found_us({near, other}, shape_of(16), "NVIDIA GH200"), 2);
-  EXPECT_EQ(found_us({near, other}, shape_of(16), ""), 2);
-  EXPECT_EQ(found_us({other}, shape_of(16)), 2) << "another GPU of the same target";
+  EXPECT_EQ(times_of({near, other}, shape_of(16)), (Times{1, 2})) << "the nearest of this very GPU";
+  EXPECT_EQ(times_of({near, other}, shape_of(16), "NVIDIA GH200"), (Times{2, 1}));
+  EXPECT_EQ(times_of({near, other}, shape_of(16), ""), Times{2});
   const auto same = choice_for(shape_of(16), plain_config(), 3);
-  EXPECT_EQ(found_us({same, other}, shape_of(16)), 3);
-  EXPECT_EQ(found_us({other, same}, shape_of(16), "NVIDIA H100 80GB HBM3"), 2);
-  EXPECT_EQ(found_us({other, same}, shape_of(16), ""), 3) << "the later line";
+  EXPECT_EQ(times_of({same, other}, shape_of(16)), Times{3});
+  EXPECT_EQ(times_of({other, same}, shape_of(16), "NVIDIA H100 80GB HBM3"), Times{2});
+  EXPECT_EQ(times_of({other, same}, shape_of(16), ""), Times{3}) << "the later line";
+}
+
+// What another GPU found for this very shape is no answer for this one.
+TEST(TuningLayers, OnlyARecordOfTheGpuAskedForIsExact) {
+  const auto other = of_gpu(choice_for(shape_of(16), plain_config()), "NVIDIA H100 80GB HBM3");
+  EXPECT_FALSE(candidates_in({other}, shape_of(16)).at(0).exact);
+  EXPECT_TRUE(candidates_in({other}, shape_of(16), other.gpu).at(0).exact);
+  EXPECT_TRUE(candidates_in({other}, shape_of(16), "").at(0).exact);
 }
 
 TEST(TuningFile, ChainedAndIsolatedChoicesStandSideBySide) {
@@ -192,24 +219,27 @@ TEST(TuningLayers, ChainedLaunchesHaveRecordsOfTheirOwn) {
   const auto near = chained(choice_for(shape_of(8), plain_config(), 2));
   const auto mine = chained(choice_for(shape_of(16), plain_config(), 3));
   const auto others = of_gpu(mine, "NVIDIA H100 80GB HBM3");
-  const auto us_of = [](const std::vector<TuningRecord>& records, bool in_chain) {
-    const auto found =
-        TuningLayers({file_of(records)}).find(shape_of(16), kH200, kH200Name, in_chain);
-    return found ? found->record.us : 0;
+  const auto chain = [](const std::vector<TuningRecord>& records) {
+    return times_of(records, shape_of(16), kH200Name, true);
   };
-  EXPECT_EQ(us_of({mine, alone}, true), 3);
-  EXPECT_EQ(us_of({mine, alone}, false), 1);
-  EXPECT_EQ(us_of({near, alone}, true), 2) << "the nearest of its kind before the exact other one";
-  EXPECT_EQ(us_of({others, alone}, true), 3) << "and another GPU's";
-  EXPECT_EQ(us_of({alone}, true), 1);
-  EXPECT_EQ(us_of({mine, near}, false), 0) << "isolated launches never go by chained ones";
+  EXPECT_EQ(chain({mine, alone}), Times{3});
+  EXPECT_EQ(times_of({mine, alone}, shape_of(16)), Times{1});
+  EXPECT_EQ(chain({near, alone}), (Times{2, 1})) << "a near one of its kind before the exact other";
+  EXPECT_EQ(chain({others, alone}), (Times{3, 1})) << "and another GPU's";
+  EXPECT_EQ(chain({alone}), Times{1});
+  EXPECT_TRUE(candidates_in({near, alone}, shape_of(16), kH200Name, true).back().exact);
+  const auto near_alone = choice_for(shape_of(8), plain_config(), 4);
+  EXPECT_EQ(chain({near, near_alone}), (Times{2, 4}));
+  EXPECT_EQ(chain({alone, near_alone}), Times{1});
+  EXPECT_EQ(times_of({mine, near}, shape_of(16)), Times{})
+      << "isolated launches never go by chained ones";
 }
 
 TEST(TuningLayers, ARecordOfAnotherSchemaIsNotUsed) {
   TuningRecord old = choice_for(shape_of(16), plain_config(), 1);
   old.schema = 99;
-  EXPECT_FALSE(find_in({old}, shape_of(16)));
-  EXPECT_EQ(found_us({choice_for(shape_of(16), plain_config(), 2), old}, shape_of(16)), 2);
+  EXPECT_EQ(times_of({old}, shape_of(16)), Times{});
+  EXPECT_EQ(times_of({choice_for(shape_of(16), plain_config(), 2), old}, shape_of(16)), Times{2});
 }
 
 class TuningFiles : public ::testing::Test {
