@@ -1,5 +1,6 @@
 // How long Compiled::get takes: its table alone, a hit in memory, a hit on disk, a compile.
-// Entry point: main. Everything but the table needs a GPU. Usage: get_latency [threads]
+// Entry point: main. Everything but the table needs a GPU.
+// Usage: get_latency [--brief] [threads]
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -47,8 +48,7 @@ struct CallTime {
   double wall = 0, processor = 0;
 };
 
-CallTime time_calls(int threads, const std::function<void(int calls)>& body) {
-  constexpr int kCalls = 1'000'000;
+CallTime time_calls(int threads, int calls, const std::function<void(int calls)>& body) {
   std::atomic<int> ready{0};
   std::vector<CallTime> took(threads);
   std::vector<std::thread> all;
@@ -59,9 +59,9 @@ CallTime time_calls(int threads, const std::function<void(int calls)>& body) {
       while (ready < threads) std::this_thread::yield();
       const auto start = Clock::now();
       const double processor_start = processor_nanoseconds();
-      body(kCalls);
-      took[t] = {nanoseconds_since(start) / kCalls,
-                 (processor_nanoseconds() - processor_start) / kCalls};
+      body(calls);
+      took[t] = {nanoseconds_since(start) / calls,
+                 (processor_nanoseconds() - processor_start) / calls};
     });
   }
   for (std::thread& thread : all) thread.join();
@@ -78,15 +78,15 @@ void report(const char* what, int threads, const CallTime& took) {
              took.processor);
 }
 
-void time_table(int threads) {
+void time_table(int threads, int calls) {
   KernelTable table;
   const std::vector<Shape> all = shapes();
   // The table never looks behind the pointer.
   for (std::size_t i = 0; i < all.size(); ++i) {
     table.insert({0, 0, all[i]}, reinterpret_cast<const Kernel*>(i + 1));
   }
-  const CallTime took = time_calls(threads, [&](int calls) {
-    for (int i = 0; i < calls; ++i) {
+  const CallTime took = time_calls(threads, calls, [&](int count) {
+    for (int i = 0; i < count; ++i) {
       const std::size_t at = static_cast<std::size_t>(i) % all.size();
       if (table.find({0, 0, all[at]}) != reinterpret_cast<const Kernel*>(at + 1)) std::abort();
     }
@@ -94,13 +94,13 @@ void time_table(int threads) {
   report("table look-up", threads, took);
 }
 
-void time_memory(const Gpu& gpu, int threads, const Options& options) {
+void time_memory(const Gpu& gpu, int threads, int calls, const Options& options) {
   const Shape shape = {.m = 16, .n = 4096, .k = 4096};
   static KernelStore store;
   const Kernel* kernel = store.get(shape, options);
-  const CallTime took = time_calls(threads, [&](int calls) {
+  const CallTime took = time_calls(threads, calls, [&](int count) {
     gpu.make_current();
-    for (int i = 0; i < calls; ++i) {
+    for (int i = 0; i < count; ++i) {
       if (store.get(shape, options) != kernel) std::abort();
     }
   });
@@ -108,12 +108,12 @@ void time_memory(const Gpu& gpu, int threads, const Options& options) {
 }
 
 // A store of its own each time, as a process has one.
-void time_disk(const Shape& shape, const Options& options) {
+void time_disk(const Shape& shape, int loads, const Options& options) {
   const auto start = Clock::now();
   KernelStore().get(shape, options);
   const double cold = nanoseconds_since(start);
   std::vector<double> hits;
-  for (int i = 0; i < 50; ++i) {
+  for (int i = 0; i < loads; ++i) {
     KernelStore store;
     const auto begin = Clock::now();
     if (store.get(shape, options)->origin() != Origin::user_cache) std::abort();
@@ -126,9 +126,11 @@ void time_disk(const Shape& shape, const Options& options) {
       *std::max_element(hits.begin(), hits.end()) / 1e6, hits.size());
 }
 
-int run(int threads) {
-  time_table(1);
-  time_table(threads);
+int run(const Extent& extent) {
+  constexpr int kCalls = 1'000'000;
+  const int calls = extent.calls(kCalls);
+  time_table(1, calls);
+  time_table(extent.threads, calls);
   if (!gpu_available()) {
     fmt::print("no GPU: the rest is left out\n");
     return 0;
@@ -140,10 +142,10 @@ int run(int threads) {
   const Options options = {
       .cache_dir = dir, .system_dirs = std::vector<std::string>{}, .disable_jit = false};
   for (const std::int64_t m : {1, 16, 128}) {
-    time_disk({.m = m, .n = 28672, .k = 4096}, options);
+    time_disk({.m = m, .n = 28672, .k = 4096}, extent.brief ? 2 : 50, options);
   }
-  time_memory(gpu, 1, options);
-  time_memory(gpu, threads, options);
+  time_memory(gpu, 1, calls, options);
+  time_memory(gpu, extent.threads, calls, options);
   std::filesystem::remove_all(dir);
   return 0;
 }

@@ -1,17 +1,19 @@
 // How long one call of a Linear takes the calling thread, beside the driver's launch alone.
-// Entry point: main. Needs a GPU. Usage: linear_latency [threads]
+// Entry point: main. Needs a GPU. Usage: linear_latency [--brief] [threads]
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
 #include "marlin/linear.h"
 #include "marlin/pack.h"
 #include "runtime/launch/kernel.h"
+#include "runtime/launch/kernel_params.h"
 #include "runtime/launch/kernel_store.h"
 #include "tests/bench/latency.h"
 #include "tuner/measure/gpu.h"
@@ -21,7 +23,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kCalls = 20'000;
+constexpr int kCalls = 20'000;  // of each thread
 // The driver's queue takes some 1000 launches; a launch into a full one waits for the GPU.
 constexpr int kCallsBetweenDrains = 128;
 constexpr std::int64_t kRows[] = {1, 3, 16, 40, 128, 300};
@@ -48,84 +50,105 @@ double percentile(std::vector<CallTime>& times, double CallTime::*which, double 
   return (*at).*which;
 }
 
+void clear(const DeviceBuffer& buffer) {
+  if (buffer.bytes() == 0) return;
+  check(driver().cuMemsetD8(buffer.address(), 0, buffer.bytes()), "cuMemsetD8");
+  check(driver().cuCtxSynchronize(), "cuCtxSynchronize");
+}
+
 // Device memory of any content: only how long the calls take is looked at.
 struct Memory {
-  DeviceBuffer a, b, scales, c, workspace;
+  DeviceBuffer a, b, scales, c;
 
-  Memory(const Shape& shape, std::size_t workspace_bytes)
+  explicit Memory(const Shape& shape)
       : a(static_cast<std::size_t>(shape.m * shape.k) * 2),
         b(packed_bytes(shape)),
         scales(scales_bytes(shape)),
-        c(static_cast<std::size_t>(shape.m * shape.n) * 2),
-        workspace(workspace_bytes) {
-    for (const DeviceBuffer* buffer : {&a, &b, &scales, &c, &workspace}) {
-      if (buffer->bytes() == 0) continue;
-      check(driver().cuMemsetD8(buffer->address(), 0, buffer->bytes()), "cuMemsetD8");
-    }
-    check(driver().cuCtxSynchronize(), "cuCtxSynchronize");
+        c(static_cast<std::size_t>(shape.m * shape.n) * 2) {
+    for (const DeviceBuffer* buffer : {&a, &b, &scales, &c}) clear(*buffer);
   }
 };
 
-// A launch by the driver with everything worked out beforehand.
+// A launch by the driver with everything worked out beforehand, tensor maps included. Its workspace
+// is its own, as a Linear's streams have one each: blocks that wait for one another count there.
 class RawLaunch {
  public:
   RawLaunch(const Kernel& kernel, const Memory& memory, CUstream stream, std::int64_t m)
-      : handle_(reinterpret_cast<CUfunction>(kernel.handle())),
-        pointers_{memory.a.pointer(), memory.b.pointer(), memory.scales.pointer(),
-                  memory.c.pointer(), memory.workspace.pointer()},
-        m_(static_cast<int>(m)) {
+      : workspace_(static_cast<std::size_t>(kernel.plan().workspace_bytes)),
+        handle_(reinterpret_cast<CUfunction>(kernel.handle())),
+        params_(kernel.plan(),
+                {.a = memory.a.pointer(),
+                 .b = memory.b.pointer(),
+                 .scales = memory.scales.pointer(),
+                 .c = memory.c.pointer(),
+                 .workspace = workspace_.pointer()},
+                m) {
+    clear(workspace_);
     const Plan& plan = kernel.plan();
-    config_.gridDimX = static_cast<unsigned>(plan.grid_x);
+    config_.gridDimX = static_cast<unsigned>(
+        plan.rows_on_x ? (m + plan.config.tile_m - 1) / plan.config.tile_m : plan.grid_x);
     config_.gridDimY = static_cast<unsigned>(plan.grid_y);
     config_.gridDimZ = static_cast<unsigned>(plan.grid_z);
     config_.blockDimX = static_cast<unsigned>(plan.threads);
     config_.blockDimY = config_.blockDimZ = 1;
     config_.sharedMemBytes = static_cast<unsigned>(plan.shared_bytes);
     config_.hStream = stream;
+    if (plan.cooperative) {
+      cooperative_.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
+      cooperative_.value.cooperative = 1;
+      config_.attrs = &cooperative_;
+      config_.numAttrs = 1;
+    }
   }
+  RawLaunch(const RawLaunch&) = delete;
+  RawLaunch& operator=(const RawLaunch&) = delete;
 
   void operator()() {
-    void* parameters[] = {&pointers_[0], &pointers_[1], &pointers_[2],
-                          &pointers_[3], &pointers_[4], &m_};
-    check(driver().cuLaunchKernelEx(&config_, handle_, parameters, nullptr), "cuLaunchKernelEx");
+    check(driver().cuLaunchKernelEx(&config_, handle_, params_.get(), nullptr), "cuLaunchKernelEx");
   }
 
  private:
+  DeviceBuffer workspace_;
   CUfunction handle_;
-  void* pointers_[5];
-  int m_;
+  KernelParams params_;
+  CUlaunchAttribute cooperative_ = {};
   CUlaunchConfig config_ = {};
 };
 
 using MakeCall = std::function<std::function<void()>(CUstream)>;
 
-// Each thread has a stream of its own and begins when all are ready.
-void report(const Gpu& gpu, const char* what, int threads, const MakeCall& make) {
+// What one thread calls, and how long that took.
+struct Caller {
+  std::function<void()> call;
+  std::vector<CallTime> took;
+};
+
+// Each thread has a stream of its own and begins when all are ready. What they call is freed when
+// all are done: that waits for the GPU.
+void report(const Gpu& gpu, const char* what, int threads, int calls, const MakeCall& make) {
   std::atomic<int> ready{0};
-  std::vector<std::vector<CallTime>> took(static_cast<std::size_t>(threads));
+  std::vector<Caller> callers(static_cast<std::size_t>(threads));
   std::vector<std::thread> all;
-  for (std::vector<CallTime>& mine : took) {
+  for (Caller& mine : callers) {
     all.emplace_back([&] {
       gpu.make_current();
       const Stream stream;
-      const std::function<void()> call = make(stream.handle());
-      for (int i = 0; i < kCallsBetweenDrains; ++i) call();
+      mine.call = make(stream.handle());
+      for (int i = 0; i < kCallsBetweenDrains; ++i) mine.call();
       stream.finish();
-      mine.reserve(kCalls);
+      mine.took.reserve(static_cast<std::size_t>(calls));
       ++ready;
       while (ready < threads) std::this_thread::yield();
-      for (int i = 0; i < kCalls; ++i) {
+      for (int i = 0; i < calls; ++i) {
         if (i % kCallsBetweenDrains == 0) stream.finish();
-        mine.push_back(time_one(call));
+        mine.took.push_back(time_one(mine.call));
       }
       stream.finish();
     });
   }
   for (std::thread& thread : all) thread.join();
   std::vector<CallTime> times;
-  for (const std::vector<CallTime>& mine : took) {
-    times.insert(times.end(), mine.begin(), mine.end());
-  }
+  for (const Caller& mine : callers) times.insert(times.end(), mine.took.begin(), mine.took.end());
   fmt::print(
       "  {:<10} {:2} threads: clock {:6.2f} us median, {:6.2f} us p99; processor {:6.2f} us "
       "median, {:6.2f} us p99\n",
@@ -135,27 +158,30 @@ void report(const Gpu& gpu, const char* what, int threads, const MakeCall& make)
       percentile(times, &CallTime::processor, 0.99) / 1e3);
 }
 
-void report_rows(const Gpu& gpu, const Linear& linear, Shape shape, int threads) {
+void report_rows(const Gpu& gpu, const Linear& linear, const Shape& shape, const Extent& extent) {
   const Options options = {.cache_dir = "", .system_dirs = std::vector<std::string>{}};
   const Kernel* kernel = process_store().get(shape, options);
-  const auto bytes = static_cast<std::size_t>(kernel->plan().workspace_bytes);
-  fmt::print("{} [{}], {} bytes of workspace\n", to_string(shape), kernel->config(), bytes);
-  // Threads write the same C, and without the Linear's workspaces share one: results are of no use.
-  const Memory memory(shape, bytes);
-  for (const int count : {1, threads}) {
-    report(gpu, "nothing", count, [](CUstream) { return [] {}; });
-    report(gpu, "cuLaunch", count,
-           [&](CUstream stream) { return RawLaunch(*kernel, memory, stream, shape.m); });
-    report(gpu, "Linear", count, [&](CUstream stream) {
+  fmt::print("{} [{}], {} bytes of workspace\n", to_string(shape), kernel->config(),
+             kernel->plan().workspace_bytes);
+  // Threads write the same C: results are of no use.
+  const Memory memory(shape);
+  const int calls = extent.calls(kCalls);
+  for (const int count : {1, extent.threads}) {
+    report(gpu, "nothing", count, calls, [](CUstream) { return [] {}; });
+    report(gpu, "cuLaunch", count, calls, [&](CUstream stream) {
+      return
+          [launch = std::make_shared<RawLaunch>(*kernel, memory, stream, shape.m)] { (*launch)(); };
+    });
+    report(gpu, "Linear", count, calls, [&](CUstream stream) {
       return [&, stream] { linear(stream, memory.a.pointer(), shape.m, memory.c.pointer()); };
     });
   }
 }
 
-int run(int threads) {
+int run(const Extent& extent) {
   const Gpu gpu;
   const Options options = {.cache_dir = "", .system_dirs = std::vector<std::string>{}};
-  const Memory memory({.m = 1, .n = 512, .k = 4096}, 0);
+  const Memory memory({.m = 1, .n = 512, .k = 4096});
   const Linear linear({.n = 512,
                        .k = 4096,
                        .group = 128,
@@ -164,7 +190,7 @@ int run(int threads) {
                       options);
   linear.warm_up(kRows[std::size(kRows) - 1]);
   for (const std::int64_t m : kRows) {
-    report_rows(gpu, linear, {.m = m, .n = 512, .k = 4096, .group = 128}, threads);
+    report_rows(gpu, linear, {.m = m, .n = 512, .k = 4096, .group = 128}, extent);
   }
   return 0;
 }
