@@ -16,6 +16,8 @@ class Opinion {
   Opinion(const Shape& shape, const Target& target, std::string_view gpu, bool chained)
       : shape_(shape), target_(target), gpu_(gpu_model_of(target, gpu)), chained_(chained) {}
 
+  std::int64_t m() const { return shape_.m; }
+
   const Config& first() { return ranked().front().config; }
 
   // Its estimate for the config over that for its first choice.
@@ -50,10 +52,11 @@ class Opinion {
 // tokens. Farther behind here, by more than what the model errs between two such problems, it is
 // not meant for this one. Of the configs that the shipped data has for a shape and for its
 // neighbour, other than the model's first, this keeps 113 of 118; a fixed bound of 1.05 keeps 42 of
-// them and one of 1.2 keeps 87.
+// them and one of 1.2 keeps 87. A tile chosen for fewer rows never reads weights again that one
+// pass could read once; one that was measured for as many rows on another GPU may.
 bool serves(const TuningRecord& neighbour, Opinion& here) {
   constexpr double kMargin = 1.03;
-  if (here.reads_again(neighbour.config)) return false;
+  if (neighbour.shape.m != here.m() && here.reads_again(neighbour.config)) return false;
   const double behind = here.behind(neighbour.config);
   if (behind <= kMargin) return true;
   Opinion there(neighbour.shape, neighbour.target, neighbour.gpu, neighbour.chained);

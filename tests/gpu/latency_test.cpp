@@ -9,7 +9,7 @@
 #include <filesystem>
 #include <string>
 
-#include "tuner/gpu.h"
+#include "tuner/measure/gpu.h"
 
 namespace marlin {
 namespace {
