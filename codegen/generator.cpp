@@ -14,12 +14,12 @@ namespace marlin {
 namespace {
 
 Plan lay_out(const Shape& shape, const Target& target, const Config& config) {
-  return info(config.family).lay_out(shape, target, config);
+  return info(config.family()).lay_out(shape, target, config);
 }
 
 std::string entry_name(const Plan& plan) {
   const Shape& shape = plan.shape;
-  return fmt::format("marlin_{}_{}x{}x{}_g{}", name_of(plan.config.family), shape.m, shape.n,
+  return fmt::format("marlin_{}_{}x{}x{}_g{}", name_of(plan.config.family()), shape.m, shape.n,
                      shape.k, shape.group > 0 ? std::to_string(shape.group) : "all");
 }
 
@@ -39,7 +39,7 @@ std::optional<std::string> why_illegal(const Shape& shape, const Target& target,
                                        const Config& config) {
   if (auto rule = broken_rule(shape)) return rule;
   require_valid(target);
-  return info(config.family).why_illegal(shape, target, config);
+  return info(config.family()).why_illegal(shape, target, config);
 }
 
 std::vector<Config> legal_configs(const Shape& shape, const Target& target) {
@@ -59,18 +59,15 @@ Plan make_plan(const Shape& shape, const Target& target, const Config& config) {
     throw Error(ErrorCode::invalid_config, fmt::format("config {}: {}", to_string(config), *rule));
   }
   Plan plan = lay_out(shape, target, config);
-  plan.entry = entry_name(plan);
-  if (plan.striped) {
-    plan.stripes = cut_stripes(plan.m_tiles * plan.n_slices, plan.k_tiles, config.partition.count);
-  }
+  plan.launch.entry = entry_name(plan);
   return plan;
 }
 
-std::string emit_source(const Plan& plan) { return info(plan.config.family).emit_source(plan); }
+std::string emit_source(const Plan& plan) { return info(plan.config.family()).emit_source(plan); }
 
 double estimate_us(const Shape& shape, const Target& target, const GpuModel& gpu,
                    const Config& config, bool chained) {
-  const Cost cost = info(config.family).cost(lay_out(shape, target, config), gpu, chained);
+  const Cost cost = info(config.family()).cost(lay_out(shape, target, config), gpu, chained);
   return cost.clocks() / gpu.clock_mhz;
 }
 

@@ -10,18 +10,16 @@ constexpr char kComponents[] = "xyzw";
 
 }  // namespace
 
-void load_step(const Plan& plan, Text& text, int step, std::string_view words,
-               std::string_view tokens) {
+void MmaStep::load(Text& text, int step, std::string_view words, std::string_view tokens) const {
   const int buffer = step & 1;
-  for (int block = 0; block < plan.blocks64; ++block) {
-    text.line("load_words(words[{}][{}], {});", buffer, block,
-              plus(words, step * plan.weights_unit_row + block * 512));
+  for (int block = 0; block < warp.blocks64; ++block) {
+    text.line("load_words(words[{}][{}], {});", buffer, block, plus(words, packed.at(step, block)));
   }
-  const int twist = step * 32 & 127, line = step * 32 / 128 * plan.tokens_line;
+  const int twist = activations.swizzle_of_step(step);
   const std::string at = twist == 0 ? std::string(tokens) : fmt::format("({} ^ {})", tokens, twist);
-  for (int tile = 0; tile < plan.token_tiles; tile += 2) {
-    const int offset = tile * 8 * plan.tokens_pitch + line;
-    if (tile + 1 < plan.token_tiles) {
+  for (int tile = 0; tile < warp.n8_tiles; tile += 2) {
+    const int offset = activations.at(tile, step);
+    if (tile + 1 < warp.n8_tiles) {
       text.line("load_tokens(tokens[{}][{}], tokens[{}][{}], {});", buffer, tile, buffer, tile + 1,
                 plus(at, offset));
     } else {
@@ -30,16 +28,16 @@ void load_step(const Plan& plan, Text& text, int step, std::string_view words,
   }
 }
 
-void multiply_step(const Plan& plan, Text& text, int step, int group_steps) {
+void MmaStep::multiply(Text& text, int step) const {
   const int buffer = step & 1;
-  const bool first = scales_accumulators(plan) && step % group_steps == 0;
-  for (int block = 0; block < plan.blocks64; ++block) {
+  const bool first = scales_accumulators(plan) && step % plan.scales.steps == 0;
+  for (int block = 0; block < warp.blocks64; ++block) {
     for (int j = 0; j < 4; ++j) {
       text.line("dequantise(weights, words[{}][{}].{});", buffer, block, kComponents[j]);
       if (scales_weights(plan)) {
         text.line("scale_weights(weights, scale_low[{0}][{1}], scale_high[{0}][{1}]);", block, j);
       }
-      for (int tile = 0; tile < plan.token_tiles; ++tile) {
+      for (int tile = 0; tile < warp.n8_tiles; ++tile) {
         text.line("{}({}[{}][{}][{}], weights, tokens[{}][{}]);", first ? "mma_first" : "mma",
                   scales_accumulators(plan) ? "group_sums" : "sums", block, j, tile, buffer, tile);
       }
@@ -47,17 +45,17 @@ void multiply_step(const Plan& plan, Text& text, int step, int group_steps) {
   }
 }
 
-void load_scales(const Plan& plan, Text& text, std::string_view scales) {
-  for (int block = 0; block < plan.blocks64; ++block) {
-    text.line("load_words(scale_pairs[{}], {});", block, plus(scales, block * 128));
+void MmaStep::load_scales(Text& text, std::string_view scales) const {
+  for (int block = 0; block < warp.blocks64; ++block) {
+    text.line("load_words(scale_pairs[{}], {});", block, plus(scales, block * kScaleBlockBytes));
   }
 }
 
-void add_group(const Plan& plan, Text& text) {
+void MmaStep::add_group(Text& text) const {
   text.line("// The group's sums, scaled, join the running sums.");
-  for (int block = 0; block < plan.blocks64; ++block) {
+  for (int block = 0; block < warp.blocks64; ++block) {
     for (int j = 0; j < 4; ++j) {
-      for (int tile = 0; tile < plan.token_tiles; ++tile) {
+      for (int tile = 0; tile < warp.n8_tiles; ++tile) {
         text.line(
             "add_scaled(sums[{0}][{1}][{2}], group_sums[{0}][{1}][{2}], "
             "widen(scale_pairs[{0}].{3}));",
@@ -67,16 +65,16 @@ void add_group(const Plan& plan, Text& text) {
   }
 }
 
-void declare_registers(const Plan& plan, Text& text) {
-  text.line("uint4 words[2][{}];", plan.blocks64);
-  text.line("unsigned tokens[2][{}][2];", plan.token_tiles);
+void MmaStep::declare_registers(Text& text) const {
+  text.line("uint4 words[2][{}];", warp.blocks64);
+  text.line("unsigned tokens[2][{}][2];", warp.n8_tiles);
   text.line("unsigned weights[4];");
-  if (plan.group_scales) text.line("uint4 scale_pairs[{}];", plan.blocks64);
+  if (plan.scales.grouped) text.line("uint4 scale_pairs[{}];", warp.blocks64);
   if (scales_weights(plan)) {
-    text.line("unsigned scale_low[{0}][4], scale_high[{0}][4];", plan.blocks64);
+    text.line("unsigned scale_low[{0}][4], scale_high[{0}][4];", warp.blocks64);
   }
   if (scales_accumulators(plan)) {
-    text.line("float group_sums[{}][4][{}][4];", plan.blocks64, plan.token_tiles);
+    text.line("float group_sums[{}][4][{}][4];", warp.blocks64, warp.n8_tiles);
   }
 }
 

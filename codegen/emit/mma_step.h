@@ -9,12 +9,24 @@
 
 namespace marlin {
 
-void declare_registers(const Plan& plan, Text& text);
-void load_step(const Plan& plan, Text& text, int step, std::string_view words,
-               std::string_view tokens);
-void load_scales(const Plan& plan, Text& text, std::string_view scales);
-// `group_steps` steps share a scale: the first of them starts their sums.
-void multiply_step(const Plan& plan, Text& text, int step, int group_steps);
-void add_group(const Plan& plan, Text& text);
+struct MmaStep {
+  const Plan& plan;
+  const WarpTile& warp;
+  const PackedUnit& packed;
+  const ActivationRows& activations;
+
+  void declare_registers(Text& text) const;
+  void load(Text& text, int step, std::string_view words, std::string_view tokens) const;
+  void load_scales(Text& text, std::string_view scales) const;
+  // Where scales go on accumulators, the first step of those that share a scale starts their sums.
+  void multiply(Text& text, int step) const;
+  void add_group(Text& text) const;
+};
+
+// That of a family's own plan.
+template <class Own>
+MmaStep mma_step(const Plan& plan, const Own& own) {
+  return {plan, own.warp, own.packed, own.activations};
+}
 
 }  // namespace marlin

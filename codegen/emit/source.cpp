@@ -26,7 +26,7 @@ std::string commented(std::string_view lines) {
 }  // namespace
 
 std::string emit_title(const Plan& plan) {
-  return fmt::format("{}: Marlin {} kernel, {}", plan.entry, name_of(plan.config.family),
+  return fmt::format("{}: Marlin {} kernel, {}", plan.launch.entry, name_of(plan.config.family()),
                      to_string(plan.shape));
 }
 
@@ -34,15 +34,15 @@ std::string emit_description(const Plan& plan, std::string_view way) {
   const Shape& shape = plan.shape;
   Text text(0);
   text.line("C[{0}, {1}] = A[{0}, {2}] * dequantised(B)[{2}, {1}]{3}.",
-            plan.dynamic_m ? "m" : std::to_string(shape.m), shape.n, shape.k,
-            plan.dynamic_m ? fmt::format(" for any m in 1..{}", shape.m) : "");
+            plan.tiles.dynamic_m ? "m" : std::to_string(shape.m), shape.n, shape.k,
+            plan.tiles.dynamic_m ? fmt::format(" for any m in 1..{}", shape.m) : "");
   text.line("B: 4-bit codes in the Marlin format, {}.",
-            plan.group_scales ? fmt::format("one FP16 scale for each {} along K", shape.group)
-                              : "one FP16 scale for the whole K");
+            plan.scales.grouped ? fmt::format("one FP16 scale for each {} along K", shape.group)
+                                : "one FP16 scale for the whole K");
   text.line("Written for {} by config '{}'.", to_string(plan.target), to_string(plan.config));
   text.line("{} x {} x {} blocks of {} threads, {} bytes of shared memory each, {} of workspace.",
-            plan.grid_x, plan.grid_y, plan.grid_z, plan.threads, plan.shared_bytes,
-            plan.workspace_bytes);
+            plan.launch.grid_x, plan.launch.grid_y, plan.launch.grid_z, plan.launch.threads,
+            plan.launch.shared_bytes, plan.workspace.bytes);
   text.line("");
   text.line("{}", way);
   return commented(text.str());
@@ -55,6 +55,12 @@ std::string emit_beliefs(const Plan& plan, std::string_view more) {
             limits_of(plan.target).compute_capability * 10, plan.target.arch);
   text.line("{}", more);
   return text.str() + "\n";
+}
+
+std::string first_scale_row(const Plan& plan, std::string_view unit) {
+  if (plan.scales.rows > 1) return fmt::format("{} * {}", unit, plan.scales.rows);
+  const int units = plan.shape.group / plan.config.warp_k;
+  return units > 1 ? fmt::format("{} / {}", unit, units) : std::string(unit);
 }
 
 std::string device_text(const std::vector<std::string_view>& names) {

@@ -15,8 +15,23 @@ namespace marlin {
 struct TokenCopy {
   std::string guard, to, from;
 };
-std::vector<TokenCopy> token_copies(const Plan& plan, std::string_view to, std::string_view from);
-// The same as asynchronous copies.
-void copy_tokens(const Plan& plan, Text& text, std::string_view to, std::string_view from);
+struct TokenCopies {
+  const Plan& plan;
+  const ActivationCopies& copies;
+  const ActivationRows& rows;
+
+  std::vector<TokenCopy> all(std::string_view to, std::string_view from) const;
+  // The same as asynchronous copies.
+  void emit(Text& text, std::string_view to, std::string_view from) const;
+
+ private:
+  std::string guard(int pass) const;
+};
+
+// Those of a family's own plan.
+template <class Own>
+TokenCopies token_copies(const Plan& plan, const Own& own) {
+  return {plan, own.copies, own.activations};
+}
 
 }  // namespace marlin

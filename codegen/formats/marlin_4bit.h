@@ -24,11 +24,14 @@ namespace marlin {
 inline constexpr int kPackTileK = 16;       // k of one pack tile
 inline constexpr int kPackTileN = 64;       // columns of one pack tile
 inline constexpr int kPackTileWords = 128;  // 32-bit words of one pack tile, contiguous
-inline constexpr int kCodesPerWord = 8;     // 4-bit codes of one word
+inline constexpr int kPackTileBytes = kPackTileWords * 4;
+inline constexpr int kPackedStepBytes = kPackTileBytes / kPackTileN;  // a column's, of one k16 step
+inline constexpr int kCodesPerWord = 8;                               // 4-bit codes of one word
 inline constexpr int kPackTileCodes = kPackTileWords * kCodesPerWord;
 inline constexpr int kCodeBias = 8;  // weight = (code - 8) * scale
 inline constexpr int kMaxCode = 15;
 inline constexpr int kScaleBlock = 64;  // both scale orders repeat every 64 columns
+inline constexpr int kScaleBlockBytes = kScaleBlock * 2;
 
 // The place of a code within its A fragment: value v of a word belongs to row 8 (v / 4) + L / 4 of
 // the fragment and to k = 2 (L % 4) + {0, 1, 8, 9}[v % 4]. Value v lies in nibble (bits 4i .. 4i+3)

@@ -4,141 +4,164 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <sstream>
+#include <vector>
 
 #include "codegen/base/error.h"
 
 namespace marlin {
 
-const char* name_of(Family family) {
+const char* name_of(Family family) { return kFamilyNames[static_cast<std::size_t>(family)].data(); }
+
+std::variant<StripeOptions, DecodeOptions, WgmmaOptions> options_of(Family family) {
   switch (family) {
-    case Family::stripe: return "stripe";
-    case Family::decode: return "decode";
-    case Family::wgmma: return "wgmma";
+    case Family::stripe: return StripeOptions{};
+    case Family::decode: return DecodeOptions{};
+    case Family::wgmma: return WgmmaOptions{};
   }
-  return "?";
+  return {};
 }
 
 namespace {
 
-const char* name_of(Partition::Kind kind) {
-  switch (kind) {
-    case Partition::Kind::split: return "split";
-    case Partition::Kind::span: return "span";
-    case Partition::Kind::stripes: return "stripes";
-    case Partition::Kind::cluster: return "cluster";
+using AllOptions = decltype(Config::options);
+
+class TextWriter {
+ public:
+  void family(const AllOptions& options) {
+    const auto family = static_cast<Family>(options.index());
+    if (family != Family::stripe) text_ = name_of(family);
   }
-  return "?";
-}
+  void number(const char*, const char* prefix, int value, bool joined = false) {
+    word(joined, fmt::format("{}{}", prefix, value));
+  }
+  template <class Enum, class Names>
+  void choice(const char*, Enum value, const Names& names) {
+    word(false, names[static_cast<std::size_t>(value)]);
+  }
+  void flag(const char*, const char* text, bool value) {
+    if (value) word(false, text);
+  }
+  void count(const char*, const char* prefix, int value) {
+    if (value != 1) word(false, fmt::format("{}{}", prefix, value));
+  }
+  std::string take() { return std::move(text_); }
 
-// Reads "<prefix><positive integer>" whole.
-bool read_field(std::string_view word, std::string_view prefix, int& value) {
-  if (word.substr(0, prefix.size()) != prefix) return false;
-  const std::string_view digits = word.substr(prefix.size());
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  return error == std::errc() && end == digits.data() + digits.size() && value > 0;
-}
+ private:
+  void word(bool joined, std::string_view text) {
+    if (!joined && !text_.empty()) text_ += ' ';
+    text_ += text;
+  }
 
-// "w<warps_n>x<warps_k>"
-bool read_warps(std::string_view word, Config& config) {
-  const std::size_t x = word.find('x');
-  return x != std::string_view::npos && read_field(word.substr(0, x), "w", config.warps_n) &&
-         read_field(word.substr(x), "x", config.warps_k);
-}
+  std::string text_;
+};
 
-bool read_partition(std::string_view word, Partition& partition) {
-  for (auto kind : {Partition::Kind::split, Partition::Kind::span, Partition::Kind::stripes,
-                    Partition::Kind::cluster}) {
-    if (read_field(word, name_of(kind), partition.count)) {
-      partition.kind = kind;
-      return true;
+// Takes the text word by word; a joined field goes on in the word of the one before it. Options
+// come last, in any order.
+class TextReader {
+ public:
+  explicit TextReader(std::string_view text) {
+    std::istringstream words{std::string(text)};
+    for (std::string word; words >> word;) words_.push_back(word);
+  }
+
+  void family(AllOptions& options) {
+    for (const Family family : {Family::decode, Family::wgmma}) {
+      if (words_.empty() || words_.front() != name_of(family)) continue;
+      options = options_of(family);
+      words_.erase(words_.begin());
+      return;
     }
   }
-  return false;
-}
-
-bool read_scale_on(std::string_view word, ScaleOn& scale_on) {
-  scale_on = word == "weights" ? ScaleOn::weights : ScaleOn::accumulators;
-  return word == "weights" || word == "accumulators";
-}
-
-bool read_word(int index, std::string_view word, Config& config) {
-  switch (index) {
-    case 0: return read_field(word, "m", config.tile_m);
-    case 1: return read_field(word, "n", config.tile_n);
-    case 2: return read_warps(word, config);
-    case 3: return read_field(word, "k", config.warp_k);
-    case 4: return read_field(word, "s", config.stages);
-    case 5: return read_scale_on(word, config.scale_on);
-    case 6: return read_partition(word, config.partition);
-    case 7: return read_field(word, "b", config.blocks_per_sm);
-    default: return false;
+  void number(const char*, const char* prefix, int& value, bool joined = false) {
+    if (!joined) next_word();
+    if (!take(prefix) || !take_number(rest_, value)) refuse(words_[next_ - 1]);
   }
-}
+  template <class Enum, class Names>
+  void choice(const char*, Enum& value, const Names& names) {
+    next_word();
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (!take(names[i])) continue;
+      value = static_cast<Enum>(i);
+      return;
+    }
+    refuse(words_[next_ - 1]);
+  }
+  void flag(const char*, const char* text, bool& value) {
+    take_option([&](std::string_view word) { return value = word == text; });
+  }
+  void count(const char*, const char* prefix, int& value) {
+    take_option([&](std::string_view word) {
+      const std::size_t size = std::string_view(prefix).size();
+      if (word.substr(0, size) != prefix) return false;
+      word.remove_prefix(size);
+      return take_number(word, value) && word.empty();
+    });
+  }
+  // After the last field: what is left is none of this family's options, or one said twice.
+  void finish() {
+    end_word();
+    if (next_ < words_.size()) refuse(words_[next_]);
+  }
 
-// What only some families have, after the fields that all have.
-bool read_option(std::string_view word, Config& config) {
-  if (word == "early" && !config.early_weights) {
-    config.early_weights = true;
+ private:
+  static constexpr std::size_t kFields = 8;
+
+  [[noreturn]] static void refuse(const std::string& word) {
+    throw Error(ErrorCode::invalid_config, fmt::format("config: cannot read '{}'; the form is '{}'",
+                                                       word, to_string(Config{})));
+  }
+  void end_word() const {
+    if (!rest_.empty()) refuse(words_[next_ - 1]);
+  }
+  void next_word() {
+    end_word();
+    if (next_ == words_.size()) {
+      throw Error(ErrorCode::invalid_config,
+                  fmt::format("config: {} fields of {}; the form is '{}'", next_, kFields,
+                              to_string(Config{})));
+    }
+    rest_ = words_[next_++];
+  }
+  bool take(std::string_view prefix) {
+    if (rest_.substr(0, prefix.size()) != prefix) return false;
+    rest_.remove_prefix(prefix.size());
     return true;
   }
-  return (config.burst == 1 && read_field(word, "burst", config.burst)) ||
-         (config.raster == 1 && read_field(word, "raster", config.raster)) ||
-         (config.multicast == 1 && read_field(word, "multicast", config.multicast));
-}
-
-// The name of a family other than stripe, which goes without saying.
-bool read_family(std::string_view word, Config& config) {
-  for (const Family family : {Family::decode, Family::wgmma}) {
-    if (word == name_of(family)) {
-      config.family = family;
-      return true;
-    }
+  // A positive integer at the beginning of the text.
+  static bool take_number(std::string_view& text, int& value) {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    return error == std::errc() && value > 0;
   }
-  return false;
-}
+  template <class Reads>
+  void take_option(const Reads& reads) {
+    end_word();
+    const auto found =
+        std::find_if(words_.begin() + static_cast<std::ptrdiff_t>(next_), words_.end(), reads);
+    if (found != words_.end()) words_.erase(found);
+  }
 
-std::string options_of(const Config& config) {
-  std::string text = config.early_weights ? " early" : "";
-  if (config.burst != 1) text += fmt::format(" burst{}", config.burst);
-  if (config.raster != 1) text += fmt::format(" raster{}", config.raster);
-  if (config.multicast != 1) text += fmt::format(" multicast{}", config.multicast);
-  return text;
-}
+  std::vector<std::string> words_;
+  std::size_t next_ = 0;   // the first word that no field has taken
+  std::string_view rest_;  // of the word before it
+};
 
 }  // namespace
 
 std::string to_string(const Config& config) {
-  const std::string family =
-      config.family == Family::stripe ? "" : fmt::format("{} ", name_of(config.family));
-  return fmt::format("{}m{} n{} w{}x{} k{} s{} {} {}{} b{}{}", family, config.tile_m, config.tile_n,
-                     config.warps_n, config.warps_k, config.warp_k, config.stages,
-                     config.scale_on == ScaleOn::weights ? "weights" : "accumulators",
-                     name_of(config.partition.kind), config.partition.count, config.blocks_per_sm,
-                     options_of(config));
+  TextWriter writer;
+  visit_config(config, writer);
+  return writer.take();
 }
 
 Config parse_config(std::string_view text) {
-  constexpr int kWords = 8;
   Config config;
-  std::istringstream words{std::string(text)};
-  std::string word;
-  int count = 0;
-  while (words >> word) {
-    if (count == 0 && config.family == Family::stripe && read_family(word, config)) continue;
-    if (count == kWords && read_option(word, config)) continue;
-    if (!read_word(count, word, config)) {
-      throw Error(
-          ErrorCode::invalid_config,
-          fmt::format("config: cannot read '{}'; the form is '{}'", word, to_string(Config{})));
-    }
-    ++count;
-  }
-  if (count != kWords) {
-    throw Error(ErrorCode::invalid_config, fmt::format("config: {} fields of {}; the form is '{}'",
-                                                       count, kWords, to_string(Config{})));
-  }
+  TextReader reader(text);
+  visit_config(config, reader);
+  reader.finish();
   return config;
 }
 

@@ -33,7 +33,7 @@ void Compiled::launch(CUstream_st* stream, const LaunchArgs& args) const {
 }
 
 std::size_t Compiled::workspace_bytes() const {
-  return static_cast<std::size_t>(kernel_->plan().workspace_bytes);
+  return static_cast<std::size_t>(kernel_->plan().workspace.bytes);
 }
 
 const Shape& Compiled::shape() const { return kernel_->plan().shape; }

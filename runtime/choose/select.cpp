@@ -30,7 +30,7 @@ class Opinion {
   bool reads_again(const Config& config) {
     if (config.tile_m >= shape_.m) return false;
     return std::any_of(ranked().begin(), ranked().end(), [&](const Estimate& other) {
-      return other.config.family == config.family && other.config.tile_m >= shape_.m;
+      return other.config.family() == config.family() && other.config.tile_m >= shape_.m;
     });
   }
 

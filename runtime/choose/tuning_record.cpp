@@ -27,17 +27,6 @@ constexpr int kMostConfigValue = 1 << 20;
 constexpr double kMostMicroseconds = 1e9;
 
 constexpr std::array<std::string_view, 3> kKinds = {"choice", "timing", "failure"};
-constexpr std::array<std::string_view, 2> kScalePlaces = {"weights", "accumulators"};
-constexpr std::array<std::string_view, 4> kPartitions = {"split", "span", "stripes", "cluster"};
-
-const std::vector<std::string_view>& family_names() {
-  static const std::vector<std::string_view> names = [] {
-    std::vector<std::string_view> all;
-    for (const Family family : kFamilies) all.emplace_back(name_of(family));
-    return all;
-  }();
-  return names;
-}
 
 bool printable(char c) { return c >= ' ' && c <= '~'; }
 
@@ -49,28 +38,36 @@ std::string plain_text(std::string_view text) {
   return plain;
 }
 
-// The fields of a line in their order, as Writer prints them and Reader takes them.
-template <class Form, class Record>
-void visit_config(Form& form, Record& config) {
-  form.open("config");
-  form.name("family", config.family, family_names());
-  form.number("tile_m", config.tile_m);
-  form.number("tile_n", config.tile_n);
-  form.number("warps_n", config.warps_n);
-  form.number("warps_k", config.warps_k);
-  form.number("warp_k", config.warp_k);
-  form.number("stages", config.stages);
-  form.name("scale_on", config.scale_on, kScalePlaces);
-  form.name("partition", config.partition.kind, kPartitions);
-  form.number("count", config.partition.count);
-  form.number("blocks_per_sm", config.blocks_per_sm);
-  form.mark("early_weights", config.early_weights);
-  form.more("burst", config.burst);
-  form.more("raster", config.raster);
-  form.more("multicast", config.multicast);
-  form.close();
-}
+// A config's fields as a form's: what visit_config asks of a visitor.
+template <class Form>
+struct ConfigFields {
+  Form& form;
 
+  template <class Options>
+  void family(Options& options) {
+    auto family = static_cast<Family>(options.index());
+    form.name("family", family, kFamilyNames);
+    if constexpr (!std::is_const_v<Options>) options = options_of(family);
+  }
+  template <class Number>
+  void number(const char* name, const char*, Number& value, bool = false) {
+    form.number(name, value);
+  }
+  template <class Enum, class Names>
+  void choice(const char* name, Enum& value, const Names& names) {
+    form.name(name, value, names);
+  }
+  template <class Flag>
+  void flag(const char* name, const char*, Flag& value) {
+    form.mark(name, value);
+  }
+  template <class Number>
+  void count(const char* name, const char*, Number& value) {
+    form.more(name, value);
+  }
+};
+
+// The fields of a line in their order, as Writer prints them and Reader takes them.
 template <class Form, class Record>
 void visit_record(Form& form, Record& record) {
   form.fixed("v", "1");
@@ -87,7 +84,10 @@ void visit_record(Form& form, Record& record) {
   form.fixed("a", "\"f16\"");
   form.fixed("b", "\"i4\"");
   form.fixed("c", "\"f16\"");
-  visit_config(form, record.config);
+  form.open("config");
+  ConfigFields<Form> fields{form};
+  visit_config(record.config, fields);
+  form.close();
   form.number("schema", record.schema);
   if (record.kind == Kind::choice) form.text("searched", record.searched);
   form.text("protocol", record.protocol);
@@ -272,16 +272,29 @@ std::string sum_of(std::string_view body) {
   return fmt::format(",\"sum\":\"{}\"}}", sha256_hex(body).substr(0, kSumDigits));
 }
 
-std::optional<std::string> broken_config_rule(const Config& config) {
-  const int values[] = {config.tile_m, config.tile_n, config.warps_n,         config.warps_k,
-                        config.warp_k, config.stages, config.partition.count, config.blocks_per_sm,
-                        config.burst,  config.raster};
-  for (const int value : values) {
-    if (value < 1 || value > kMostConfigValue) {
-      return fmt::format("{} in the config is not in 1..{}", value, kMostConfigValue);
-    }
+// Finds a number of a config that no config field can mean.
+struct ConfigLimits {
+  std::optional<std::string> rule = {};
+
+  template <class Options>
+  void family(Options&) {}
+  void number(const char*, const char*, int value, bool = false) { check(value); }
+  template <class Enum, class Names>
+  void choice(const char*, Enum, const Names&) {}
+  void flag(const char*, const char*, bool) {}
+  void count(const char*, const char*, int value) { check(value); }
+
+ private:
+  void check(int value) {
+    if (rule || (value >= 1 && value <= kMostConfigValue)) return;
+    rule = fmt::format("{} in the config is not in 1..{}", value, kMostConfigValue);
   }
-  return std::nullopt;
+};
+
+std::optional<std::string> broken_config_rule(const Config& config) {
+  ConfigLimits limits;
+  visit_config(config, limits);
+  return limits.rule;
 }
 
 std::optional<std::string> broken_time_rule(const TuningRecord& record) {
@@ -366,7 +379,7 @@ ParsedLine parse_line(std::string_view line) {
 }
 
 bool current_schema(const TuningRecord& record) {
-  return record.schema == schema_of(record.config.family);
+  return record.schema == schema_of(record.config.family());
 }
 
 bool is_stale(const TuningRecord& record, std::string_view nvrtc, int driver) {

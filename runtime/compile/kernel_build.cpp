@@ -20,16 +20,16 @@ namespace {
 
 CubinMeta describe(const KernelText& kernel, const CompileOutput& output,
                    const std::string& nvrtc_identity) {
-  const KernelResources resources = parse_resources(output.log, kernel.plan.entry);
+  const KernelResources resources = parse_resources(output.log, kernel.plan.launch.entry);
   CubinMeta meta;
   meta.key = key_fields(kernel, nvrtc_identity);
   meta.shape = to_string(kernel.plan.shape);
   meta.config = to_string(kernel.plan.config);
   meta.sms = kernel.plan.target.sms;
-  meta.threads = kernel.plan.threads;
+  meta.threads = kernel.plan.launch.threads;
   // A cluster's blocks split K or share tokens, never both: one of the two counts is 1.
-  meta.cluster = kernel.plan.cluster * kernel.plan.config.multicast;
-  meta.shared_bytes = kernel.plan.shared_bytes;
+  meta.cluster = kernel.plan.launch.cluster;
+  meta.shared_bytes = kernel.plan.launch.shared_bytes;
   meta.registers = resources.registers;
   meta.stack_bytes = resources.stack_bytes;
   meta.spill_bytes = resources.spill_stores + resources.spill_loads;
@@ -82,14 +82,14 @@ KernelText write_kernel(const Shape& shape, const Target& target, const Config& 
 
 CacheKeyFields key_fields(const KernelText& kernel, std::string_view nvrtc_identity) {
   return {kKernelSchema,           sha256_hex(kernel.source), kernel.options,
-          kernel.plan.target.arch, kernel.plan.entry,         std::string(nvrtc_identity)};
+          kernel.plan.target.arch, kernel.plan.launch.entry,  std::string(nvrtc_identity)};
 }
 
 CacheEntry compile_kernel(const KernelText& kernel, const std::string& failed_dir) {
   const Nvrtc& compiler = nvrtc();
   try {
     CompileOutput output = compiler.compile({.source = kernel.source,
-                                             .name = kernel.plan.entry + ".cu",
+                                             .name = kernel.plan.launch.entry + ".cu",
                                              .arch = kernel.plan.target.arch,
                                              .options = kernel.options});
     return {describe(kernel, output, compiler.identity()), std::move(output.cubin)};

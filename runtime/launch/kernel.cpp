@@ -44,13 +44,13 @@ Kernel::Kernel(KernelText text, const FoundKernel& found, CUdevice device, Chose
       origin_(found.origin),
       chosen_by_(by) {
   const Plan& plan = text_.plan;
-  resources_ = {.threads = plan.threads,
-                .grid_x = plan.grid_x,
-                .grid_y = plan.grid_y,
-                .grid_z = plan.grid_z,
+  resources_ = {.threads = plan.launch.threads,
+                .grid_x = plan.launch.grid_x,
+                .grid_y = plan.launch.grid_y,
+                .grid_z = plan.launch.grid_z,
                 .registers = found.entry.meta.registers,
                 .spill_bytes = found.entry.meta.spill_bytes,
-                .shared_bytes = plan.shared_bytes,
+                .shared_bytes = plan.launch.shared_bytes,
                 .cubin_bytes = found.entry.cubin.size()};
   try {
     load(found.entry.cubin, device);
@@ -71,10 +71,10 @@ void Kernel::load(const std::string& cubin, CUdevice device) {
   check(
       driver().cuLibraryLoadData(&library_, cubin.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
       "cuLibraryLoadData");
-  check(driver().cuLibraryGetKernel(&kernel_, library_, text_.plan.entry.c_str()),
+  check(driver().cuLibraryGetKernel(&kernel_, library_, text_.plan.launch.entry.c_str()),
         "cuLibraryGetKernel");
   check(driver().cuKernelSetAttribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                                      text_.plan.shared_bytes, kernel_, device),
+                                      text_.plan.launch.shared_bytes, kernel_, device),
         "cuKernelSetAttribute");
   load_into_context();
 }
@@ -89,7 +89,7 @@ void Kernel::load_into_context() const {
 
 unsigned Kernel::grid_x(std::int64_t rows) const {
   const Plan& plan = text_.plan;
-  if (!plan.rows_on_x) return static_cast<unsigned>(plan.grid_x);
+  if (!plan.launch.rows_on_x) return static_cast<unsigned>(plan.launch.grid_x);
   return static_cast<unsigned>((rows + plan.config.tile_m - 1) / plan.config.tile_m);
 }
 
@@ -101,7 +101,7 @@ void Kernel::launch(CUstream stream, const LaunchArgs& args, std::int64_t rows) 
   require_pointer("b", args.b);
   require_pointer("scales", args.scales);
   require_pointer("c", args.c);
-  if (plan.workspace_bytes > 0) require_pointer("workspace", args.workspace);
+  if (plan.workspace.bytes > 0) require_pointer("workspace", args.workspace);
   enqueue(stream, args, rows);
 }
 
@@ -110,21 +110,21 @@ void Kernel::enqueue(CUstream stream, const LaunchArgs& args, std::int64_t rows)
   KernelParams params(plan, args, rows);
   CUlaunchAttribute attributes[2] = {};
   unsigned count = 0;
-  if (args.dependent && plan.dependent_launch) {
+  if (args.dependent && plan.launch.dependent) {
     attributes[count].id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
     attributes[count++].value.programmaticStreamSerializationAllowed = 1;
   }
-  if (plan.cooperative) {
+  if (plan.launch.cooperative) {
     attributes[count].id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
     attributes[count++].value.cooperative = 1;
   }
   CUlaunchConfig config = {};
   config.gridDimX = grid_x(rows);
-  config.gridDimY = static_cast<unsigned>(plan.grid_y);
-  config.gridDimZ = static_cast<unsigned>(plan.grid_z);
-  config.blockDimX = static_cast<unsigned>(plan.threads);
+  config.gridDimY = static_cast<unsigned>(plan.launch.grid_y);
+  config.gridDimZ = static_cast<unsigned>(plan.launch.grid_z);
+  config.blockDimX = static_cast<unsigned>(plan.launch.threads);
   config.blockDimY = config.blockDimZ = 1;
-  config.sharedMemBytes = static_cast<unsigned>(plan.shared_bytes);
+  config.sharedMemBytes = static_cast<unsigned>(plan.launch.shared_bytes);
   config.hStream = stream;
   config.attrs = attributes;
   config.numAttrs = count;

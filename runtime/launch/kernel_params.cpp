@@ -8,7 +8,7 @@ namespace marlin {
 KernelParams::KernelParams(const Plan& plan, const LaunchArgs& args, std::int64_t rows)
     : args_(args), m_(static_cast<int>(rows)) {
   std::size_t count = 0;
-  for (const TensorBox& box : plan.tensor_maps) {
+  for (const TensorBox& box : plan.launch.tensor_maps) {
     encode(maps_.at(count), box);
     params_.at(count) = &maps_.at(count);
     ++count;

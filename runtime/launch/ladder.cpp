@@ -126,7 +126,7 @@ void Ladder::launch(CUstream stream, const void* a, std::int64_t m, void* c) con
   const int rung = rung_index(m);
   const Kernel* kernel = kernel_at(rung);
   if (kernel == nullptr) kernel = fill(rung, stream);
-  const auto bytes = static_cast<std::size_t>(kernel->plan().workspace_bytes);
+  const auto bytes = static_cast<std::size_t>(kernel->plan().workspace.bytes);
   void* workspace = bytes > 0 ? workspaces_.get(context_id_, stream, bytes) : nullptr;
   kernel->enqueue(stream,
                   {.a = a,
@@ -155,7 +155,7 @@ const Kernel* Ladder::fill(int rung, CUstream stream) const {
   const Kernel* kernel = store_.get(
       {.m = rungs()[rung], .n = weights_.n, .k = weights_.k, .group = weights_.group}, options);
   kernel->load_into_context();  // it may have been loaded into another one of this device only
-  workspaces_.expect(context_id_, static_cast<std::size_t>(kernel->plan().workspace_bytes));
+  workspaces_.expect(context_id_, static_cast<std::size_t>(kernel->plan().workspace.bytes));
   slots_[rung].store(kernel, std::memory_order_release);
   return kernel;
 }

@@ -74,7 +74,7 @@ struct Memory {
 class RawLaunch {
  public:
   RawLaunch(const Kernel& kernel, const Memory& memory, CUstream stream, std::int64_t m)
-      : workspace_(static_cast<std::size_t>(kernel.plan().workspace_bytes)),
+      : workspace_(static_cast<std::size_t>(kernel.plan().workspace.bytes)),
         handle_(reinterpret_cast<CUfunction>(kernel.handle())),
         params_(kernel.plan(),
                 {.a = memory.a.pointer(),
@@ -85,15 +85,16 @@ class RawLaunch {
                 m) {
     clear(workspace_);
     const Plan& plan = kernel.plan();
-    config_.gridDimX = static_cast<unsigned>(
-        plan.rows_on_x ? (m + plan.config.tile_m - 1) / plan.config.tile_m : plan.grid_x);
-    config_.gridDimY = static_cast<unsigned>(plan.grid_y);
-    config_.gridDimZ = static_cast<unsigned>(plan.grid_z);
-    config_.blockDimX = static_cast<unsigned>(plan.threads);
+    config_.gridDimX = static_cast<unsigned>(plan.launch.rows_on_x
+                                                 ? (m + plan.config.tile_m - 1) / plan.config.tile_m
+                                                 : plan.launch.grid_x);
+    config_.gridDimY = static_cast<unsigned>(plan.launch.grid_y);
+    config_.gridDimZ = static_cast<unsigned>(plan.launch.grid_z);
+    config_.blockDimX = static_cast<unsigned>(plan.launch.threads);
     config_.blockDimY = config_.blockDimZ = 1;
-    config_.sharedMemBytes = static_cast<unsigned>(plan.shared_bytes);
+    config_.sharedMemBytes = static_cast<unsigned>(plan.launch.shared_bytes);
     config_.hStream = stream;
-    if (plan.cooperative) {
+    if (plan.launch.cooperative) {
       cooperative_.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
       cooperative_.value.cooperative = 1;
       config_.attrs = &cooperative_;
@@ -162,7 +163,7 @@ void report_rows(const Gpu& gpu, const Linear& linear, const Shape& shape, const
   const Options options = {.cache_dir = "", .system_dirs = std::vector<std::string>{}};
   const Kernel* kernel = process_store().get(shape, options);
   fmt::print("{} [{}], {} bytes of workspace\n", to_string(shape), kernel->config(),
-             kernel->plan().workspace_bytes);
+             kernel->plan().workspace.bytes);
   // Threads write the same C: results are of no use.
   const Memory memory(shape);
   const int calls = extent.calls(kCalls);

@@ -51,7 +51,7 @@ class CompiledGpu : public testing::Test {
 
   // Data of any value: only whether the launch works is looked at here.
   void launch(const Kernel* kernel, CUstream stream) const {
-    ASSERT_LE(kernel->plan().workspace_bytes, std::int64_t{4} << 20);
+    ASSERT_LE(kernel->plan().workspace.bytes, std::int64_t{4} << 20);
     kernel->launch(stream,
                    {.a = buffers_[0].pointer(),
                     .b = buffers_[1].pointer(),

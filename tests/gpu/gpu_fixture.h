@@ -62,7 +62,7 @@ class GpuTest : public testing::Test {
     Target target = gpu_->target();
     target.sms = sms.value_or(target.sms);
     std::vector<Config> configs = legal_configs(shape, target);
-    if (family) std::erase_if(configs, [&](const Config& c) { return c.family != *family; });
+    if (family) std::erase_if(configs, [&](const Config& c) { return c.family() != *family; });
     std::vector<CompileJob> jobs;
     for (std::size_t index : sample_evenly(configs.size(), most, seed)) {
       jobs.push_back(

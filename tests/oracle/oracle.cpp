@@ -65,11 +65,12 @@ std::vector<Shape> shapes() {
 }
 
 std::string launch_text(const Plan& plan) {
-  std::string text = fmt::format("{} {} {} {} {} {} {} {} {} {} {}", plan.entry, plan.threads,
-                                 plan.grid_x, plan.grid_y, plan.grid_z, plan.rows_on_x,
-                                 plan.cooperative, plan.shared_bytes, plan.workspace_bytes,
-                                 plan.dependent_launch, plan.cluster * plan.config.multicast);
-  for (const TensorBox& box : plan.tensor_maps) {
+  const Launch& launch = plan.launch;
+  std::string text =
+      fmt::format("{} {} {} {} {} {} {} {} {} {} {}", launch.entry, launch.threads, launch.grid_x,
+                  launch.grid_y, launch.grid_z, launch.rows_on_x, launch.cooperative,
+                  launch.shared_bytes, plan.workspace.bytes, launch.dependent, launch.cluster);
+  for (const TensorBox& box : launch.tensor_maps) {
     text += fmt::format(" [{} {} {} {} {} {} {} {}]", static_cast<int>(box.of), box.element,
                         box.columns, box.rows, box.row_bytes, box.box_columns, box.box_rows,
                         box.swizzled);

@@ -65,7 +65,7 @@ double relative_error(const std::vector<std::uint16_t>& c, const std::vector<dou
 }
 
 void check_workspace(const Plan& plan, const Buffer& workspace) {
-  const std::int64_t counters = plan.shares_slices ? plan.partials_offset : 0;
+  const std::int64_t counters = plan.workspace.shared ? plan.workspace.partials_offset : 0;
   for (const int writes : workspace.writes) {
     if (writes > 1) throw std::runtime_error("partial sums are written twice");
   }
@@ -85,28 +85,34 @@ std::string uneven(const char* what, const std::vector<int>& counts, std::size_t
 }
 
 int bytes_of_store(const Plan& plan) {
-  switch (plan.config.family) {
+  switch (plan.config.family()) {
     case Family::decode: return 4;
     case Family::wgmma: return 16;
     default: return 8;
   }
 }
 
+// Blocks that copy activations for one another.
+int activation_sharers(const Plan& plan) {
+  return plan.config.family() == Family::wgmma ? plan.config.wgmma().multicast : 1;
+}
+
 LaunchShape launch_of(const Plan& plan) {
-  const Family family = plan.config.family;
-  LaunchShape launch{plan.grid_x, plan.grid_y, plan.grid_z, plan.threads, plan.shared_bytes};
-  launch.cluster = plan.cluster * plan.config.multicast;
+  const Family family = plan.config.family();
+  LaunchShape launch{plan.launch.grid_x, plan.launch.grid_y, plan.launch.grid_z,
+                     plan.launch.threads, plan.launch.shared_bytes};
+  launch.cluster = plan.launch.cluster;
   launch.group_warps = family == Family::wgmma    ? 4
                        : family == Family::decode ? plan.config.warps_n
                                                   : 1;
   launch.warpgroups_part = family == Family::wgmma;
-  launch.all_at_once = family == Family::wgmma && plan.shares_slices;
-  launch.dependent = plan.dependent_launch;
+  launch.all_at_once = family == Family::wgmma && plan.workspace.shared;
+  launch.dependent = plan.launch.dependent;
   return launch;
 }
 
 void add_maps(const Plan& plan, Arguments& arguments) {
-  for (const TensorBox& box : plan.tensor_maps) {
+  for (const TensorBox& box : plan.launch.tensor_maps) {
     const std::int64_t rows = box.rows > 0 ? box.rows : arguments.m;
     switch (box.of) {
       case TensorBox::Of::tokens: arguments.maps["token_map"] = {arguments.a, box, rows}; break;
@@ -130,8 +136,9 @@ Trial run_trial(const Plan& plan, const std::string& source, int m, unsigned dat
   Buffer b = buffer_of("b", 2, reference::pack_codes(data.weights));
   Buffer scales = buffer_of("scales", 3, reference::permute_scales(data.weights));
   Buffer c("c", 4, 2 * m * plan.shape.n, bytes_of_store(plan), kPoison);
-  Buffer workspace("workspace", 5, plan.workspace_bytes, 16, kPoison);
-  if (plan.shares_slices) std::fill_n(workspace.bytes.begin(), plan.partials_offset, 0);
+  Buffer workspace("workspace", 5, plan.workspace.bytes, 16, kPoison);
+  if (plan.workspace.shared)
+    std::fill_n(workspace.bytes.begin(), plan.workspace.partials_offset, 0);
   Arguments arguments{&a, &b, &scales, &c, &workspace, m, {}};
   add_maps(plan, arguments);
   Trial trial;
@@ -156,16 +163,17 @@ std::string first_fault(const Plan& plan, const Trial& trial, int m) {
     }
   }
   // The wgmma family alone skips the rows of tiles beyond the true m.
-  const bool wgmma = plan.config.family == Family::wgmma;
-  const int m_tiles = wgmma ? (m + plan.config.tile_m - 1) / plan.config.tile_m : plan.m_tiles;
+  const bool wgmma = plan.config.family() == Family::wgmma;
+  const int m_tiles =
+      wgmma ? (m + plan.config.tile_m - 1) / plan.config.tile_m : plan.tiles.m_tiles;
   const auto whole = [](const std::vector<int>& counts) { return counts.size(); };
   std::string fault =
       uneven("word quad", trial.weight_reads, 0, whole(trial.weight_reads), m_tiles);
   if (fault.empty()) {
     fault = uneven("token chunk", trial.token_reads, 0, whole(trial.token_reads),
-                   plan.n_slices / plan.config.multicast);
+                   plan.tiles.n_tiles / activation_sharers(plan));
   }
-  if (fault.empty() && plan.group_scales) {
+  if (fault.empty() && plan.scales.grouped) {
     const int warps_a_group = std::max(1, plan.shape.group / plan.config.warp_k);
     fault = uneven("scale chunk", trial.scale_reads, 0, whole(trial.scale_reads),
                    m_tiles * warps_a_group);

@@ -24,7 +24,7 @@ void run_emit(const EmitOptions& options) {
   result["shape"] = to_json(kernel.plan.shape);
   result["target"] = to_json(kernel.plan.target);
   result["config"] = to_string(kernel.plan.config);
-  result["entry"] = kernel.plan.entry;
+  result["entry"] = kernel.plan.launch.entry;
   result["source"] = kernel.source;
   print_or_write(text_of(result), options.out);
 }

@@ -35,7 +35,7 @@ KernelText kernel_for(const InspectOptions& options, const Shape& asked, const T
 CompileOutput compile(const KernelText& kernel) {
   CompileRequest request;
   request.source = kernel.source;
-  request.name = kernel.plan.entry + ".cu";
+  request.name = kernel.plan.launch.entry + ".cu";
   request.arch = kernel.plan.target.arch;
   request.options = kernel.options;
   return nvrtc_compile(request);
@@ -54,14 +54,14 @@ Json describe(const Plan& plan) {
   return {{"shape", to_json(plan.shape)},
           {"target", to_json(plan.target)},
           {"config", to_string(plan.config)},
-          {"entry", plan.entry}};
+          {"entry", plan.launch.entry}};
 }
 
 std::string plan_text(const Plan& plan) {
   std::vector<std::vector<std::string>> rows = {{"shape", to_string(plan.shape)},
                                                 {"target", to_string(plan.target)},
                                                 {"config", to_string(plan.config)},
-                                                {"entry", plan.entry}};
+                                                {"entry", plan.launch.entry}};
   for (const auto& [name, value] : named_values(plan))
     rows.push_back({name, std::to_string(value)});
   return table(rows);
@@ -106,7 +106,7 @@ struct ResourceRow {
 void fill_row(ResourceRow& row) {
   try {
     const CompileOutput compiled = compile(row.kernel);
-    row.resources = parse_resources(compiled.log, row.kernel.plan.entry);
+    row.resources = parse_resources(compiled.log, row.kernel.plan.launch.entry);
     row.cubin_bytes = compiled.cubin.size();
     row.compile_ms = compiled.milliseconds;
   } catch (const Error& error) {
@@ -136,12 +136,13 @@ std::string resource_table(const std::vector<ResourceRow>& rows) {
                                      to_string(plan.config)};
     if (row.error.empty()) {
       const KernelResources& used = row.resources;
-      const std::string grid = fmt::format("{}x{}x{}", plan.grid_x, plan.grid_y, plan.grid_z);
+      const std::string grid =
+          fmt::format("{}x{}x{}", plan.launch.grid_x, plan.launch.grid_y, plan.launch.grid_z);
       for (std::string cell :
            {std::to_string(used.registers), std::to_string(used.spill_stores + used.spill_loads),
             std::to_string(used.stack_bytes),
-            std::to_string(plan.shared_bytes + used.static_shared_bytes),
-            std::to_string(plan.threads), grid, std::to_string(row.cubin_bytes),
+            std::to_string(plan.launch.shared_bytes + used.static_shared_bytes),
+            std::to_string(plan.launch.threads), grid, std::to_string(row.cubin_bytes),
             fmt::format("{:.0f}", row.compile_ms)}) {
         line.push_back(std::move(cell));
       }
@@ -164,9 +165,10 @@ Json resource_json(const ResourceRow& row) {
   json["spill_store_bytes"] = row.resources.spill_stores;
   json["spill_load_bytes"] = row.resources.spill_loads;
   json["stack_bytes"] = row.resources.stack_bytes;
-  json["shared_bytes"] = row.kernel.plan.shared_bytes + row.resources.static_shared_bytes;
-  json["threads"] = row.kernel.plan.threads;
-  json["grid"] = {row.kernel.plan.grid_x, row.kernel.plan.grid_y, row.kernel.plan.grid_z};
+  json["shared_bytes"] = row.kernel.plan.launch.shared_bytes + row.resources.static_shared_bytes;
+  json["threads"] = row.kernel.plan.launch.threads;
+  json["grid"] = {row.kernel.plan.launch.grid_x, row.kernel.plan.launch.grid_y,
+                  row.kernel.plan.launch.grid_z};
   json["cubin_bytes"] = row.cubin_bytes;
   json["compile_ms"] = row.compile_ms;
   return json;
@@ -180,7 +182,7 @@ Exit show_resources(const InspectOptions& options) {
     Progress progress("compiling", rows.size());
     parallel_for(rows.size(), options.jobs, [&](std::size_t i) {
       fill_row(rows[i]);
-      progress.step(rows[i].kernel.plan.entry);
+      progress.step(rows[i].kernel.plan.launch.entry);
     });
   }
   if (interrupted()) return Exit::interrupted;

@@ -289,7 +289,7 @@ Exit run_prebuild(const PrebuildOptions& options) {
     Progress progress("prebuilding", jobs.size());
     parallel_for(jobs.size(), options.jobs, [&](std::size_t i) {
       do_job(cache, failed_dir, jobs[i]);
-      progress.step(jobs[i].kernel.plan.entry);
+      progress.step(jobs[i].kernel.plan.launch.entry);
     });
   }
   cache.write_manifest();

@@ -27,7 +27,7 @@ TuningRecord record_of(const Shape& shape, const Config& config, TuningRecord::K
   record.kind = kind;
   record.shape = shape;
   record.config = config;
-  record.schema = schema_of(config.family);
+  record.schema = schema_of(config.family());
   record.protocol = protocol;
   return record;
 }
@@ -41,7 +41,7 @@ void set_times(TuningRecord& record, const Timing& timing) {
 std::tuple<std::int64_t, int, int, std::string> complexity(const Shape& shape, const Target& target,
                                                            const Config& config) {
   const Plan plan = make_plan(shape, target, config);
-  return {plan.workspace_bytes, plan.shared_bytes, plan.threads, to_string(config)};
+  return {plan.workspace.bytes, plan.launch.shared_bytes, plan.launch.threads, to_string(config)};
 }
 
 // How far the rounds' ratios of one contestant to another scatter about their median: the middle

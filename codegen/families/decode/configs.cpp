@@ -5,8 +5,9 @@
 #include <algorithm>
 #include <bit>
 
+#include "codegen/base/integers.h"
 #include "codegen/families/decode/decode.h"
-#include "codegen/plan/plan.h"
+#include "codegen/plan/resources.h"
 
 namespace marlin {
 
@@ -16,8 +17,6 @@ using Rule = std::optional<std::string>;
 
 constexpr int kMostTokens = 32;
 constexpr int kMostCluster = 8;  // every GPU with clusters can place these
-
-bool power_of_two(int value) { return value > 0 && std::has_single_bit(unsigned(value)); }
 
 Rule tile_rule(const Config& config) {
   if (config.tile_m < 8 || config.tile_m > kMostTokens || config.tile_m % 8 != 0) {
@@ -38,9 +37,6 @@ Rule tile_rule(const Config& config) {
   }
   if (config.stages < 2 || config.stages > 8) {
     return fmt::format("stages = {} is not in 2..8", config.stages);
-  }
-  if (config.burst != 1 || config.raster != 1 || config.multicast != 1) {
-    return "bursts, rasters and multicasts are for the wgmma family";
   }
   if (config.scale_on != ScaleOn::accumulators) return "decode kernels scale accumulators";
   if (config.blocks_per_sm < 1 || config.blocks_per_sm > 8) {
@@ -92,7 +88,8 @@ std::optional<std::string> decode_rule(const Shape& shape, const Target& target,
   if (Rule rule = tile_rule(config)) return rule;
   if (Rule rule = shape_rule(shape, config)) return rule;
   if (Rule rule = cluster_rule(shape, config)) return rule;
-  return resource_rule(decode_plan(shape, target, config));
+  const Plan plan = decode_plan(shape, target, config);
+  return resource_rule(plan, plan.decode().warp);
 }
 
 namespace {
@@ -120,7 +117,7 @@ std::vector<Config> decode_configs(const Shape& shape, const Target& target) {
   std::vector<Config> configs;
   if (shape.m > kMostTokens) return configs;
   Config config;
-  config.family = Family::decode;
+  config.options = DecodeOptions{};
   config.scale_on = ScaleOn::accumulators;
   config.tile_m = static_cast<int>((shape.m + 7) / 8 * 8);
   for (const Tiling& tiling : tilings()) {
@@ -135,7 +132,7 @@ std::vector<Config> decode_configs(const Shape& shape, const Target& target) {
       for (int stages : tiling.stages) {
         config.stages = stages;
         for (bool early : {false, true}) {
-          config.early_weights = early;
+          config.decode().early_weights = early;
           if (!decode_rule(shape, target, config)) configs.push_back(config);
         }
       }

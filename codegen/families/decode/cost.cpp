@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "codegen/families/decode/decode.h"
+#include "codegen/plan/resources.h"
 
 namespace marlin {
 
@@ -44,33 +45,34 @@ struct Load {
 
 Load busiest_sm(const Plan& plan) {
   Load load;
-  load.blocks = std::ceil(double(plan.grid_x) * plan.grid_y / plan.target.sms);
-  load.together = std::min<double>(resident_blocks(plan), load.blocks);
-  load.units = plan.part_units + (plan.long_parts > 0 ? 1 : 0);
+  load.blocks = std::ceil(double(plan.launch.grid_x) * plan.launch.grid_y / plan.target.sms);
+  load.together = std::min<double>(resident_blocks(plan, plan.decode().warp), load.blocks);
+  load.units = plan.decode().splits.k_tiles + (plan.decode().splits.longer > 0 ? 1 : 0);
   return load;
 }
 
-double token_bytes(const Plan& plan) { return plan.rows * 2.0 * plan.config.warp_k; }
+double token_bytes(const Plan& plan) { return plan.tiles.rows * 2.0 * plan.config.warp_k; }
 
 double compute_clocks(const Plan& plan, const GpuModel& gpu, const Load& load,
                       const Constants& cost) {
-  const double words = plan.k_steps * plan.blocks64 * 4.0;  // of a warp's unit
+  const double words = plan.tiles.k_steps * plan.decode().warp.blocks64 * 4.0;  // of a warp's unit
   const double tensor = cost.tensor / gpu.tensor_rate + cost.scale / plan.config.warp_k;
-  const double word = cost.dequantise + tensor * plan.token_tiles;
+  const double word = cost.dequantise + tensor * plan.decode().warp.n8_tiles;
   const double product = load.units * words * word * plan.config.warps() / 4;
-  const double warps = load.together * plan.threads / 128;
+  const double warps = load.together * plan.launch.threads / 128;
   const double copied = token_bytes(plan) * plan.config.warps_k / cost.copy_bytes;
-  const double unit = (plan.private_rings ? kPrivateRing : 0) + copied;
+  const double unit = (plan.decode().private_rings ? kPrivateRing : 0) + copied;
   return load.blocks * (product * (1 + cost.stall / warps) + load.units * unit);
 }
 
 double memory_clocks(const Plan& plan, const GpuModel& gpu, const Load& load,
                      const Constants& cost) {
-  const double unit = (plan.weights_unit + plan.warp_columns * 2.0 * plan.config.warp_k / 128) *
-                      plan.config.warps();
+  const double unit =
+      (plan.decode().packed.unit + plan.decode().warp.columns * 2.0 * plan.config.warp_k / 128) *
+      plan.config.warps();
   const double in_flight = load.together * (plan.config.stages - cost.idle) * unit;
   const double rate = gpu.memory_gb_s * 1000 / gpu.clock_mhz;  // bytes a clock
-  const double blocks = double(plan.grid_x) * plan.grid_y;
+  const double blocks = double(plan.launch.grid_x) * plan.launch.grid_y;
   const double share = cost.reach * rate / std::min<double>(blocks, plan.target.sms);
   const double arrival = in_flight / (cost.latency_us * gpu.clock_mhz);
   const double tokens = cost.tokens * token_bytes(plan) * plan.config.warps_k;
@@ -79,13 +81,14 @@ double memory_clocks(const Plan& plan, const GpuModel& gpu, const Load& load,
 }
 
 double fixed_clocks(const Plan& plan, const Load& load, const Constants& cost) {
-  const double waves = std::ceil(load.blocks / resident_blocks(plan));
-  const double gather = cost.gather * plan.token_tiles * plan.blocks64 + cost.part * plan.parts;
+  const double waves = std::ceil(load.blocks / resident_blocks(plan, plan.decode().warp));
+  const double gather = cost.gather * plan.decode().warp.n8_tiles * plan.decode().warp.blocks64 +
+                        cost.part * plan.decode().splits.count;
   double clocks =
       cost.start * (1 + cost.later_wave * (waves - 1)) + load.blocks / load.together * gather;
-  if (plan.cluster == 2) clocks += cost.pair;
-  if (plan.cluster > 2) clocks += cost.cluster;
-  if (plan.config.early_weights) clocks += cost.early;
+  if (plan.launch.cluster == 2) clocks += cost.pair;
+  if (plan.launch.cluster > 2) clocks += cost.cluster;
+  if (plan.config.decode().early_weights) clocks += cost.early;
   return clocks;
 }
 

@@ -1,27 +1,32 @@
 // Plan -> the way of a decode kernel's sums out: every warp sends each fragment to the block that
 // owns it, which adds the parts in their order and stores. Entry point: emit_decode_output.
 #include "codegen/families/decode/emit.h"
+#include "codegen/formats/elements.h"
 
 namespace marlin {
 
 namespace {
 
-constexpr int kFragmentBytes = 512, kFragmentPairs = 64;
+constexpr int kFragmentPairs = kFragmentBytes / kPairBytes;
 
 int owner_of(const Plan& plan, int fragment) {
   int rank = 0;
-  while (fragment >= plan.owners[rank].first + plan.owners[rank].count) ++rank;
+  while (fragment >= plan.decode().reduction.reducers[rank].first +
+                         plan.decode().reduction.reducers[rank].count)
+    ++rank;
   return rank;
 }
 
 void send_all(const Plan& plan, Text& text) {
-  for (int fragment = 0; fragment < plan.fragments; ++fragment) {
-    const int tile = fragment % plan.token_tiles, j = fragment / plan.token_tiles % 4,
-              block = fragment / plan.token_tiles / 4;
+  for (int fragment = 0; fragment < plan.decode().reduction.fragments; ++fragment) {
+    const int tile = fragment % plan.decode().warp.n8_tiles,
+              j = fragment / plan.decode().warp.n8_tiles % 4,
+              block = fragment / plan.decode().warp.n8_tiles / 4;
     const int rank = owner_of(plan, fragment);
-    const std::string to = plus("sums_to", (fragment - plan.owners[rank].first) * kFragmentBytes);
+    const std::string to =
+        plus("sums_to", (fragment - plan.decode().reduction.reducers[rank].first) * kFragmentBytes);
     const std::string sums = fmt::format("sums[{}][{}][{}]", block, j, tile);
-    if (plan.cluster > 1) {
+    if (plan.launch.cluster > 1) {
       text.line("send_sums({}, {}, received, {});", to, rank, sums);
     } else {
       text.line("keep_sums({}, {});", to, sums);
@@ -29,25 +34,27 @@ void send_all(const Plan& plan, Text& text) {
   }
 }
 
-int pairs(const Plan& plan) { return plan.config.warps_n * plan.most_owned * kFragmentPairs; }
+int pairs(const Plan& plan) {
+  return plan.config.warps_n * plan.decode().reduction.most * kFragmentPairs;
+}
 
 // The block's pairs from `first` on, one a thread: where its sums are and where they go.
 void pair_place(const Plan& plan, Text& text, int first) {
-  const int tiles = plan.token_tiles;
+  const int tiles = plan.decode().warp.n8_tiles;
   text.line("const unsigned pair = {};", plus("threadIdx.x", first));
   text.line("const unsigned fragment = pair / {}, quad = pair / 2 & 31, half = pair & 1;",
             kFragmentPairs);
   std::string place = "fragment";
   if (plan.config.warps_n > 1) {
     text.line("const unsigned column_warp = fragment / {0}, own_fragment = fragment % {0};",
-              plan.most_owned);
+              plan.decode().reduction.most);
     place = "own_fragment";
   }
-  text.line("const unsigned place = {};", plan.cluster > 1 ? "first_own + " + place : place);
+  text.line("const unsigned place = {};", plan.launch.cluster > 1 ? "first_own + " + place : place);
   text.line("const unsigned out_column = {} + half * 8 + quad / 4;",
             Sum(fmt::format("{} * 16", tiles > 1 ? fmt::format("place / {}", tiles) : "place"))
                 .near(decode_slice(plan), plan.config.tile_n)
-                .near(plan.config.warps_n > 1 ? "column_warp" : "0", plan.warp_columns)
+                .near(plan.config.warps_n > 1 ? "column_warp" : "0", plan.decode().warp.columns)
                 .str());
   text.line("const bool odd_column = out_column & 1;");
   text.line("const unsigned token = {}(quad & 3) * 2 + odd_column;",
@@ -66,27 +73,27 @@ std::string inside(const Plan& plan) {
     all += (all.empty() ? "" : " && ") + condition;
   };
   if (owns_unevenly(plan)) require(owned(plan));
-  if (plan.guard_rows) {
+  if (plan.tiles.guard_rows) {
     require("token < m");
-  } else if (plan.rows % 8 != 0) {
-    require(fmt::format("token < {}", plan.rows));
+  } else if (plan.tiles.rows % 8 != 0) {
+    require(fmt::format("token < {}", plan.tiles.rows));
   }
   return all.empty() ? all : fmt::format("if ({}) ", all);
 }
 
 void store_pairs(const Plan& plan, Text& text, int first) {
-  if (first + plan.threads > pairs(plan)) {
+  if (first + plan.launch.threads > pairs(plan)) {
     text.open("if (threadIdx.x < {}) {{  // whole warps", pairs(plan) - first);
   } else {
     text.open("{{");
   }
   pair_place(plan, text, first);
   text.line("float2 sum = load_pair({});", plus("pairs_at", first * 8));
-  for (int part = 1; part < plan.parts; ++part) {
+  for (int part = 1; part < plan.decode().splits.count; ++part) {
     text.line("add_pair(sum, load_pair({}));",
-              plus("pairs_at", part * plan.receive_part + first * 8));
+              plus("pairs_at", part * plan.decode().shared.received_split + first * 8));
   }
-  if (!plan.group_scales) {
+  if (!plan.scales.grouped) {
     const bool uneven = owns_unevenly(plan);
     text.line("const float scale = {}channel_scale_of(scales, out_column){};",
               uneven ? owned(plan) + " ? " : "", uneven ? " : 0" : "");
@@ -94,7 +101,7 @@ void store_pairs(const Plan& plan, Text& text, int first) {
     text.line("sum.y *= scale;");
   }
   text.line("const unsigned both = trade(sum, odd_column);");
-  text.line("char* to = c + token * {}ll + (out_column & ~1u) * 2ll;", plan.output_row);
+  text.line("char* to = c + token * {}ll + (out_column & ~1u) * 2ll;", plan.global.output.row);
   text.line("{}*reinterpret_cast<unsigned*>(to) = both;", inside(plan));
   text.close();
 }
@@ -103,29 +110,31 @@ void store_pairs(const Plan& plan, Text& text, int first) {
 
 std::string emit_decode_output(const Plan& plan) {
   Text text(2);
-  text.line("const unsigned sums_to = {};",
-            Sum("shared")
-                .constant(plan.receive_offset)
-                .near("part", plan.receive_part)
-                .near(plan.private_rings ? "0" : "warp_n", plan.most_owned * kFragmentBytes)
-                .near("lane", 16)
-                .str());
-  if (plan.cluster > 1) text.line("wait_for_cluster();  // Its barriers are there.");
-  if (plan.quad_lanes < 4) {
-    text.open("if ((lane & 3) < {}) {{", plan.quad_lanes);
+  text.line("const unsigned sums_to = {};", Sum("shared")
+                                                .constant(plan.decode().shared.received)
+                                                .near("part", plan.decode().shared.received_split)
+                                                .near(plan.decode().private_rings ? "0" : "warp_n",
+                                                      plan.decode().reduction.most * kFragmentBytes)
+                                                .near("lane", 16)
+                                                .str());
+  if (plan.launch.cluster > 1) text.line("wait_for_cluster();  // Its barriers are there.");
+  if (plan.decode().reduction.row_lanes < 4) {
+    text.open("if ((lane & 3) < {}) {{", plan.decode().reduction.row_lanes);
     send_all(plan, text);
     text.close();
   } else {
     send_all(plan, text);
   }
-  if (plan.cluster > 1) {
+  if (plan.launch.cluster > 1) {
     text.line("wait_for_sums(received);");
     text.line("__syncwarp();");
   } else {
     text.line("__syncthreads();");
   }
-  text.line("const unsigned pairs_at = shared + {} + threadIdx.x * 8;", plan.receive_offset);
-  for (int first = 0; first < pairs(plan); first += plan.threads) store_pairs(plan, text, first);
+  text.line("const unsigned pairs_at = shared + {} + threadIdx.x * 8;",
+            plan.decode().shared.received);
+  for (int first = 0; first < pairs(plan); first += plan.launch.threads)
+    store_pairs(plan, text, first);
   return text.str();
 }
 

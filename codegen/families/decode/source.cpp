@@ -13,8 +13,9 @@ std::string way(const Plan& plan) {
   const Config& config = plan.config;
   Text text(0);
   text.line("{} computes {} tokens x {} columns. Its {} warps for each {} columns",
-            plan.cluster > 1 ? fmt::format("A cluster of {} blocks", plan.cluster) : "A block",
-            plan.rows, config.tile_n, plan.parts, plan.warp_columns);
+            plan.launch.cluster > 1 ? fmt::format("A cluster of {} blocks", plan.launch.cluster)
+                                    : "A block",
+            plan.tiles.rows, config.tile_n, plan.decode().splits.count, plan.decode().warp.columns);
   text.line("take turns at units of {} of K, {} of them on their way to each warp at any time.",
             config.warp_k, config.stages);
   text.line("Weights are the A operand of the tensor cores, tokens the B operand: C^T = W^T A^T.");
@@ -31,7 +32,7 @@ std::string beliefs(const Plan& plan) {
 std::string device(const Plan& plan) {
   std::vector<std::string_view> names = {"ptx/cp_async",        "ptx/pdl",    "ptx/ldmatrix",
                                          "dequantise/u4b8_f16", "scales/f16", "ptx/mma"};
-  if (plan.cluster > 1) names.push_back("ptx/cluster");
+  if (plan.launch.cluster > 1) names.push_back("ptx/cluster");
   names.push_back("reduce/gather");
   return device_text(names);
 }
@@ -39,22 +40,24 @@ std::string device(const Plan& plan) {
 }  // namespace
 
 std::string decode_source(const Plan& plan) {
-  return expand(template_text("kernels/decode.cu"),
-                {{"title", emit_title(plan)},
-                 {"description", emit_description(plan, way(plan))},
-                 {"device", device(plan)},
-                 {"beliefs", beliefs(plan)},
-                 {"threads", std::to_string(plan.threads)},
-                 {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},
-                 {"cluster_dims",
-                  plan.cluster > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", plan.cluster) : ""},
-                 {"entry", plan.entry},
-                 {"work", emit_decode_work(plan)},
-                 {"copies", emit_decode_copies(plan)},
-                 {"fill", emit_decode_fill(plan)},
-                 {"fragment_addresses", emit_decode_fragments(plan)},
-                 {"product", emit_decode_product(plan)},
-                 {"output", emit_decode_output(plan)}});
+  return expand(
+      template_text("kernels/decode.cu"),
+      {{"title", emit_title(plan)},
+       {"description", emit_description(plan, way(plan))},
+       {"device", device(plan)},
+       {"beliefs", beliefs(plan)},
+       {"threads", std::to_string(plan.launch.threads)},
+       {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},
+       {"cluster_dims", plan.launch.cluster > 1
+                            ? fmt::format(" __cluster_dims__({}, 1, 1)", plan.launch.cluster)
+                            : ""},
+       {"entry", plan.launch.entry},
+       {"work", emit_decode_work(plan)},
+       {"copies", emit_decode_copies(plan)},
+       {"fill", emit_decode_fill(plan)},
+       {"fragment_addresses", emit_decode_fragments(plan)},
+       {"product", emit_decode_product(plan)},
+       {"output", emit_decode_output(plan)}});
 }
 
 }  // namespace marlin

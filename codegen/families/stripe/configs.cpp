@@ -5,16 +5,15 @@
 #include <algorithm>
 #include <bit>
 
+#include "codegen/base/integers.h"
 #include "codegen/families/stripe/stripe.h"
-#include "codegen/plan/plan.h"
+#include "codegen/plan/resources.h"
 
 namespace marlin {
 
 namespace {
 
 using Rule = std::optional<std::string>;
-
-bool power_of_two(int value) { return value > 0 && std::has_single_bit(unsigned(value)); }
 
 Rule tile_rule(const Config& config) {
   if (config.tile_m < 8 || config.tile_m > 64 || config.tile_m % 8 != 0) {
@@ -75,12 +74,7 @@ Rule partition_rule(const Shape& shape, const Target& target, const Config& conf
   const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
   const std::int64_t n_slices = shape.n / config.tile_n, k_tiles = shape.k / config.tile_k();
   const auto [kind, count] = config.partition;
-  if (kind == Partition::Kind::cluster || config.early_weights) {
-    return "clusters and early weights are for the families of sm_90";
-  }
-  if (config.burst != 1 || config.raster != 1 || config.multicast != 1) {
-    return "bursts, rasters and multicasts are for the wgmma family";
-  }
+  if (kind == Partition::Kind::cluster) return "clusters are for the families of sm_90";
   if (kind == Partition::Kind::split && (k_tiles % count != 0 || count > 16)) {
     return fmt::format("split{} does not cut {} k tiles into at most 16 equal parts", count,
                        k_tiles);
@@ -104,24 +98,25 @@ Rule partition_rule(const Shape& shape, const Target& target, const Config& conf
 }
 
 Rule threads_rule(const Plan& plan) {
-  if (plan.threads < plan.quads) {
-    return fmt::format("{} threads are fewer than the {} column quads", plan.threads, plan.quads);
+  if (plan.launch.threads < plan.stripe().reduction.float4s) {
+    return fmt::format("{} threads are fewer than the {} column quads", plan.launch.threads,
+                       plan.stripe().reduction.float4s);
   }
-  if (plan.token_copiers < plan.token_chunks_row) {
+  if (plan.stripe().copies.copiers < plan.stripe().copies.row_chunks) {
     return fmt::format("a token row of {} chunks exceeds its {} copying threads",
-                       plan.token_chunks_row, plan.token_copiers);
+                       plan.stripe().copies.row_chunks, plan.stripe().copies.copiers);
   }
   return std::nullopt;
 }
 
 Rule workspace_rule(const Plan& plan) {
   constexpr std::int64_t kMostWorkspace = std::int64_t{1} << 30;
-  if (plan.counters > kMostCounters) {
-    return fmt::format("{} slices with several owners exceed the {} counters", plan.counters,
-                       kMostCounters);
+  if (plan.workspace.counters > kMostCounters) {
+    return fmt::format("{} slices with several owners exceed the {} counters",
+                       plan.workspace.counters, kMostCounters);
   }
-  if (plan.workspace_bytes > kMostWorkspace) {
-    return fmt::format("{} bytes of workspace exceed {}", plan.workspace_bytes, kMostWorkspace);
+  if (plan.workspace.bytes > kMostWorkspace) {
+    return fmt::format("{} bytes of workspace exceed {}", plan.workspace.bytes, kMostWorkspace);
   }
   return std::nullopt;
 }
@@ -136,7 +131,7 @@ std::optional<std::string> stripe_rule(const Shape& shape, const Target& target,
   const Plan plan = stripe_plan(shape, target, config);
   if (Rule rule = threads_rule(plan)) return rule;
   if (Rule rule = workspace_rule(plan)) return rule;
-  return resource_rule(plan);
+  return resource_rule(plan, plan.stripe().warp);
 }
 
 namespace {

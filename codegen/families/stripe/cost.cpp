@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "codegen/families/stripe/stripe.h"
+#include "codegen/plan/resources.h"
 
 namespace marlin {
 
@@ -36,13 +37,14 @@ struct Load {
 };
 
 Load busiest_sm(const Plan& plan) {
-  const double blocks = double(plan.grid_x) * plan.grid_y * plan.grid_z;
-  const double tiles = double(plan.m_tiles) * plan.n_slices * plan.k_tiles / blocks;
+  const double blocks = double(plan.launch.grid_x) * plan.launch.grid_y * plan.launch.grid_z;
+  const double tiles =
+      double(plan.tiles.m_tiles) * plan.tiles.n_tiles * plan.tiles.k_tiles / blocks;
   Load load;
   load.blocks = std::ceil(blocks / plan.target.sms);
-  load.together = std::min<double>(resident_blocks(plan), load.blocks);
-  load.k_tiles = (plan.striped ? std::ceil(tiles) : tiles) * load.blocks;
-  load.slices = std::max(1.0, tiles / plan.k_tiles) * load.blocks;
+  load.together = std::min<double>(resident_blocks(plan, plan.stripe().warp), load.blocks);
+  load.k_tiles = (plan.stripe().work.striped ? std::ceil(tiles) : tiles) * load.blocks;
+  load.slices = std::max(1.0, tiles / plan.tiles.k_tiles) * load.blocks;
   return load;
 }
 
@@ -53,38 +55,38 @@ double words_of_tile(const Plan& plan) {
 
 double compute_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
   const Config& config = plan.config;
-  double word = kDequantise + kTensor * plan.token_tiles / gpu.tensor_rate;
+  double word = kDequantise + kTensor * plan.stripe().warp.n8_tiles / gpu.tensor_rate;
   if (config.scale_on == ScaleOn::weights) word += kScaleWeights;
   if (config.scale_on == ScaleOn::accumulators)
-    word += kScaleSums * plan.token_tiles / config.warp_k;
+    word += kScaleSums * plan.stripe().warp.n8_tiles / config.warp_k;
   const double words = config.tile_k() / 16.0 * config.tile_n / 16.0 / 4;  // of one scheduler
-  const double warps = load.together * plan.threads / 128;
-  const double stage = plan.private_rings ? kWarpBarrier : kBlockBarrier;
-  const double copied =
-      plan.rows * config.tile_k() * 2.0 + words_of_tile(plan) * (1 - 1.0 / plan.m_tiles);
+  const double warps = load.together * plan.launch.threads / 128;
+  const double stage = plan.stripe().private_rings ? kWarpBarrier : kBlockBarrier;
+  const double copied = plan.tiles.rows * config.tile_k() * 2.0 +
+                        words_of_tile(plan) * (1 - 1.0 / plan.tiles.m_tiles);
   return load.k_tiles * (words * word * (1 + kWarpStall / warps) + stage + copied / kCopyBytes);
 }
 
 double memory_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
-  const double blocks = double(plan.grid_x) * plan.grid_y * plan.grid_z;
+  const double blocks = double(plan.launch.grid_x) * plan.launch.grid_y * plan.launch.grid_z;
   const double words = words_of_tile(plan);
   const double in_flight = load.together * (plan.config.stages - kIdleStage) * words;
   const double rate = kMemoryReach * gpu.memory_gb_s * 1000 / gpu.clock_mhz;  // bytes a clock
   const double share = rate / std::min<double>(blocks, plan.target.sms);
   const double latency = kLatencyUs * gpu.clock_mhz;
-  return load.k_tiles * words / plan.m_tiles / std::min(share, in_flight / latency);
+  return load.k_tiles * words / plan.tiles.m_tiles / std::min(share, in_flight / latency);
 }
 
 double fixed_clocks(const Plan& plan, const Load& load) {
   const double waves = std::ceil(load.blocks / load.together);
   const double tile = plan.config.tile_n / 64.0;
   double clocks = kStart * (1 + kLaterWave * (waves - 1)) +
-                  load.slices * kReduce * tile * plan.token_tiles / load.together;
-  if (plan.striped) clocks += kStripeTable;
+                  load.slices * kReduce * tile * plan.stripe().warp.n8_tiles / load.together;
+  if (plan.stripe().work.striped) clocks += kStripeTable;
   if (plan.config.partition.kind != Partition::Kind::split) clocks += load.slices * kNextSlice;
-  if (plan.shares_slices) {
-    const int owners = plan.striped ? 2 : plan.config.partition.count;
-    clocks += kShare + kShareColumn * tile * plan.rows * owners;
+  if (plan.workspace.shared) {
+    const int owners = plan.stripe().work.striped ? 2 : plan.config.partition.count;
+    clocks += kShare + kShareColumn * tile * plan.tiles.rows * owners;
   }
   return clocks;
 }

@@ -9,39 +9,43 @@ namespace {
 
 bool many_slices(const Plan& plan) { return plan.config.partition.kind != Partition::Kind::split; }
 
-std::string warp_n_name(const Plan& plan) { return plan.private_rings ? "0" : "warp_n"; }
+std::string warp_n_name(const Plan& plan) { return plan.stripe().private_rings ? "0" : "warp_n"; }
 
 void weight_addresses(const Plan& plan, Text& text) {
   Sum from("b");
-  from.far(slice_name(plan), plan.weights_slice)
-      .far(first_k_tile_name(plan), plan.weights_k_tile)
-      .far("warp_k", plan.k_steps * plan.weights_row)
-      .near(warp_n_name(plan), plan.weights_unit_row)
+  from.far(slice_name(plan), plan.global.packed.n_tile)
+      .far(first_k_tile_name(plan), plan.global.packed.k_tile)
+      .far("warp_k", plan.global.packed.unit)
+      .near(warp_n_name(plan), plan.global.packed.warp_n)
       .near("lane", 16);
   text.line("const char* from_weights = {};", from.str());
-  text.line("const unsigned words_at = shared + warp * {} + lane * 16;", plan.weights_unit);
+  text.line("const unsigned words_at = shared + warp * {} + lane * 16;", plan.stripe().packed.unit);
 }
 
 void token_addresses(const Plan& plan, Text& text) {
-  text.line("const unsigned copier = {};", plan.private_rings ? "lane" : "threadIdx.x");
+  text.line("const unsigned copier = {};", plan.stripe().private_rings ? "lane" : "threadIdx.x");
   text.line("const unsigned copy_row = copier / {}, copy_chunk = copier & {};",
-            plan.token_chunks_row, plan.token_chunks_row - 1);
+            plan.stripe().copies.row_chunks, plan.stripe().copies.row_chunks - 1);
   Sum from("a");
-  from.far(m_tile_name(plan), plan.tokens_m_tile)
-      .far(first_k_tile_name(plan), plan.tokens_k_tile)
-      .far("copy_row", plan.tokens_row)
-      .near(plan.private_rings ? "warp" : "0", plan.tokens_pitch)
+  from.far(m_tile_name(plan), plan.global.activations.m_tile)
+      .far(first_k_tile_name(plan), plan.global.activations.k_tile)
+      .far("copy_row", plan.global.activations.row)
+      .near(plan.stripe().private_rings ? "warp" : "0", plan.global.activations.warp_k)
       .near("copy_chunk", 16);
   text.line("const char* from_tokens = {};", from.str());
-  if (plan.guard_rows) {
+  if (plan.tiles.guard_rows) {
     text.line(
         "{}int copy_rows = rows - static_cast<int>(copy_row);  // of the tile, from copy_row on",
-        plan.striped ? "" : "const ");
+        plan.stripe().work.striped ? "" : "const ");
   }
-  text.line("const unsigned copy_place = copy_row * {} + copy_chunk * 16;", plan.tokens_pitch);
+  text.line("const unsigned copy_place = copy_row * {} + copy_chunk * 16;",
+            plan.stripe().activations.pitch);
   text.line("const unsigned to_tokens = {} + (copy_place ^ ((copy_place >> {} & {}) << 4));",
-            Sum("shared").constant(plan.tokens_offset).near("warp", plan.tokens_unit).str(),
-            plan.swizzle_shift, plan.swizzle_mask);
+            Sum("shared")
+                .constant(plan.stripe().stage.activations_offset)
+                .near("warp", plan.stripe().activations.unit)
+                .str(),
+            plan.stripe().activations.swizzle_shift, plan.stripe().activations.swizzle_mask);
 }
 
 void scale_addresses(const Plan& plan, Text& text) {
@@ -49,41 +53,42 @@ void scale_addresses(const Plan& plan, Text& text) {
   const std::string group =
       units_of_group == 1 ? "warp_k" : fmt::format("(warp_k / {})", units_of_group);
   Sum from("scales");
-  from.far(slice_name(plan), plan.scales_slice)
-      .far(first_k_tile_name(plan), plan.scales_k_tile)
-      .far(group, plan.scales_row)
-      .near(warp_n_name(plan), plan.scales_unit)
+  from.far(slice_name(plan), plan.global.scales.n_tile)
+      .far(first_k_tile_name(plan), plan.global.scales.k_tile)
+      .far(group, plan.global.scales.row)
+      .near(warp_n_name(plan), plan.global.scales.warp_n)
       .near("lane", 16);
   text.line("const char* from_scales = {};", from.str());
-  text.line("const unsigned to_scales = shared + {} + warp * {} + lane * 16;", plan.scales_offset,
-            plan.scales_unit);
+  text.line("const unsigned to_scales = shared + {} + warp * {} + lane * 16;",
+            plan.stripe().scales.offset, plan.stripe().scales.unit);
 }
 
 void copy_scales(const Plan& plan, Text& text) {
-  const std::string guard =
-      plan.scale_chunks < 32 ? fmt::format("if (lane < {}) ", plan.scale_chunks) : "";
+  const std::string guard = plan.stripe().scales.chunks < 32
+                                ? fmt::format("if (lane < {}) ", plan.stripe().scales.chunks)
+                                : "";
   text.line("{}copy16(to_scales + stage, from_scales);", guard);
 }
 
 // From the end of one slice's column to the start of the next slice.
 void next_slice(const Plan& plan, Text& text) {
-  const bool rows_too = plan.striped && plan.m_tiles > 1;
+  const bool rows_too = plan.stripe().work.striped && plan.tiles.m_tiles > 1;
   text.open("if (--fetch_left == 0) {{  // on to the next slice");
-  text.line("fetch_left = {};", plan.k_tiles);
-  text.line("from_weights -= {}ll;", plan.weights_column);
-  text.line("from_tokens -= {}ll;", plan.tokens_column);
-  if (plan.group_scales) text.line("from_scales -= {}ll;", plan.scales_column);
+  text.line("fetch_left = {};", plan.tiles.k_tiles);
+  text.line("from_weights -= {}ll;", plan.global.packed.column);
+  text.line("from_tokens -= {}ll;", plan.global.activations.column);
+  if (plan.scales.grouped) text.line("from_scales -= {}ll;", plan.global.scales.column);
   if (rows_too) {
-    text.line("from_tokens += {}ll;", plan.tokens_m_tile);
-    text.open("if (++fetch_m_tile == {}) {{", plan.m_tiles);
+    text.line("from_tokens += {}ll;", plan.global.activations.m_tile);
+    text.open("if (++fetch_m_tile == {}) {{", plan.tiles.m_tiles);
     text.line("fetch_m_tile = 0;");
-    text.line("from_tokens -= {}ll;", plan.m_tiles * plan.tokens_m_tile);
+    text.line("from_tokens -= {}ll;", plan.tiles.m_tiles * plan.global.activations.m_tile);
   }
-  text.line("from_weights += {}ll;", plan.weights_slice);
-  if (plan.group_scales) text.line("from_scales += {}ll;", plan.scales_slice);
+  text.line("from_weights += {}ll;", plan.global.packed.n_tile);
+  if (plan.scales.grouped) text.line("from_scales += {}ll;", plan.global.scales.n_tile);
   if (rows_too) {
     text.close();
-    if (plan.guard_rows) {
+    if (plan.tiles.guard_rows) {
       text.line("copy_rows = {} - static_cast<int>(copy_row);", rows_of(plan, "fetch_m_tile"));
     }
   }
@@ -96,32 +101,32 @@ std::string emit_copy_addresses(const Plan& plan) {
   Text text(2);
   weight_addresses(plan, text);
   token_addresses(plan, text);
-  if (plan.group_scales) scale_addresses(plan, text);
+  if (plan.scales.grouped) scale_addresses(plan, text);
   if (many_slices(plan)) {
-    text.line("int fetch_left = {}{};  // k tiles of the slice being fetched", plan.k_tiles,
-              plan.striped ? " - first_k_tile" : "");
+    text.line("int fetch_left = {}{};  // k tiles of the slice being fetched", plan.tiles.k_tiles,
+              plan.stripe().work.striped ? " - first_k_tile" : "");
   }
-  if (plan.striped) {
+  if (plan.stripe().work.striped) {
     text.line("int to_fetch = block_k_tiles;");
-    if (plan.m_tiles > 1) text.line("int fetch_m_tile = m_tile;");
+    if (plan.tiles.m_tiles > 1) text.line("int fetch_m_tile = m_tile;");
   }
   return text.str();
 }
 
 std::string emit_fetch(const Plan& plan) {
   Text text(4);
-  for (int step = 0; step < plan.k_steps; ++step) {
-    for (int block = 0; block < plan.blocks64; ++block) {
+  for (int step = 0; step < plan.tiles.k_steps; ++step) {
+    for (int block = 0; block < plan.stripe().warp.blocks64; ++block) {
       text.line("copy16({}, {});",
-                plus("words_at + stage", step * plan.weights_unit_row + block * 512),
-                plus("from_weights", step * plan.weights_row + block * 512));
+                plus("words_at + stage", step * plan.stripe().packed.row + block * 512),
+                plus("from_weights", step * plan.global.packed.row + block * 512));
     }
   }
-  copy_tokens(plan, text, "to_tokens + stage", "from_tokens");
-  if (plan.group_scales) copy_scales(plan, text);
-  text.line("from_weights += {}ll;", plan.weights_k_tile);
-  text.line("from_tokens += {}ll;", plan.tokens_k_tile);
-  if (plan.group_scales) text.line("from_scales += {}ll;", plan.scales_k_tile);
+  token_copies(plan, plan.stripe()).emit(text, "to_tokens + stage", "from_tokens");
+  if (plan.scales.grouped) copy_scales(plan, text);
+  text.line("from_weights += {}ll;", plan.global.packed.k_tile);
+  text.line("from_tokens += {}ll;", plan.global.activations.k_tile);
+  if (plan.scales.grouped) text.line("from_scales += {}ll;", plan.global.scales.k_tile);
   if (many_slices(plan)) next_slice(plan, text);
   return text.str();
 }
@@ -130,10 +135,10 @@ std::string emit_fill(const Plan& plan) {
   const int stages = plan.config.stages;
   Text text(2);
   for (int stage = 0; stage < stages; ++stage) {
-    const int at = stage * plan.stage_bytes;
-    if (plan.striped) {
+    const int at = stage * plan.stripe().stage.bytes;
+    if (plan.stripe().work.striped) {
       text.line("if (to_fetch-- > 0) fetch({});", at);
-    } else if (stage < plan.block_k_tiles) {
+    } else if (stage < plan.stripe().work.k_tiles) {
       text.line("fetch({});", at);
     }
     text.line("close_stage();");

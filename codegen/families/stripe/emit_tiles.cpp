@@ -2,6 +2,7 @@
 // Entry points: emit_warp_place, emit_work, emit_stripe_table.
 #include "codegen/emit/text.h"
 #include "codegen/families/stripe/emit.h"
+#include "codegen/plan/stripes.h"
 
 namespace marlin {
 
@@ -14,21 +15,21 @@ std::string share_text(const Segment& segment) {
 
 void split_or_span(const Plan& plan, Text& text) {
   const Partition& partition = plan.config.partition;
-  if (plan.m_tiles > 1) text.line("const unsigned m_tile = blockIdx.x;");
+  if (plan.tiles.m_tiles > 1) text.line("const unsigned m_tile = blockIdx.x;");
   if (partition.kind == Partition::Kind::span) {
     text.line("unsigned slice = blockIdx.y * {};  // and the {} after it", partition.count,
               partition.count - 1);
     return;
   }
-  if (plan.n_slices > 1) text.line("const unsigned slice = blockIdx.y;");
+  if (plan.tiles.n_tiles > 1) text.line("const unsigned slice = blockIdx.y;");
   if (partition.count > 1) {
-    text.line("const unsigned first_k_tile = blockIdx.z * {};", plan.block_k_tiles);
+    text.line("const unsigned first_k_tile = blockIdx.z * {};", plan.stripe().work.k_tiles);
   }
 }
 
 void stripes(const Plan& plan, Text& text) {
   text.line("const Stripe& stripe = kStripes[blockIdx.x];");
-  if (plan.m_tiles > 1) text.line("unsigned m_tile = stripe.m_tile;");
+  if (plan.tiles.m_tiles > 1) text.line("unsigned m_tile = stripe.m_tile;");
   text.line("unsigned slice = stripe.slice;");
   text.line("const unsigned first_k_tile = stripe.k_tile;");
   text.line("const int block_k_tiles = stripe.k_tiles;");
@@ -36,27 +37,27 @@ void stripes(const Plan& plan, Text& text) {
 
 }  // namespace
 
-std::string m_tile_name(const Plan& plan) { return plan.m_tiles > 1 ? "m_tile" : "0"; }
+std::string m_tile_name(const Plan& plan) { return plan.tiles.m_tiles > 1 ? "m_tile" : "0"; }
 
 std::string slice_name(const Plan& plan) {
-  return plan.n_slices > 1 || plan.striped ? "slice" : "0";
+  return plan.tiles.n_tiles > 1 || plan.stripe().work.striped ? "slice" : "0";
 }
 
 std::string first_k_tile_name(const Plan& plan) {
   const Partition& partition = plan.config.partition;
   const bool inside = partition.kind == Partition::Kind::split && partition.count > 1;
-  return inside || plan.striped ? "first_k_tile" : "0";
+  return inside || plan.stripe().work.striped ? "first_k_tile" : "0";
 }
 
 std::string rows_of(const Plan& plan, std::string_view m_tile) {
-  std::string m = plan.dynamic_m ? "m" : std::to_string(plan.shape.m);
-  if (plan.m_tiles == 1) return m;
+  std::string m = plan.tiles.dynamic_m ? "m" : std::to_string(plan.shape.m);
+  if (plan.tiles.m_tiles == 1) return m;
   return fmt::format("min({} - static_cast<int>({}) * {}, {})", m, m_tile, plan.config.tile_m,
-                     plan.rows);
+                     plan.tiles.rows);
 }
 
 std::string emit_stripe_table(const Plan& plan) {
-  if (!plan.striped) return "";
+  if (!plan.stripe().work.striped) return "";
   Text text(0);
   text.line(
       "// Where each block's stripe begins, how long it is, and with whom it shares its first");
@@ -68,13 +69,16 @@ std::string emit_stripe_table(const Plan& plan) {
   text.line("int m_tile, slice, k_tile, k_tiles;");
   text.line("Share first, last;");
   text.close("};");
-  text.open("__constant__ Stripe kStripes[{}] = {{", plan.stripes.size());
-  for (const auto& stripe : plan.stripes) {
+  const auto stripes = cut_stripes(plan.tiles.m_tiles * plan.tiles.n_tiles, plan.tiles.k_tiles,
+                                   plan.config.partition.count);
+  text.open("__constant__ Stripe kStripes[{}] = {{", stripes.size());
+  for (const auto& stripe : stripes) {
     int k_tiles = 0;
     for (const Segment& segment : stripe) k_tiles += segment.k_tiles;
     const Segment& first = stripe.front();
-    text.line("{{{}, {}, {}, {}, {}, {}}},", first.slice % plan.m_tiles, first.slice / plan.m_tiles,
-              first.k_begin, k_tiles, share_text(first), share_text(stripe.back()));
+    text.line("{{{}, {}, {}, {}, {}, {}}},", first.slice % plan.tiles.m_tiles,
+              first.slice / plan.tiles.m_tiles, first.k_begin, k_tiles, share_text(first),
+              share_text(stripe.back()));
   }
   text.close("};");
   return text.str() + "\n";
@@ -82,7 +86,7 @@ std::string emit_stripe_table(const Plan& plan) {
 
 std::string emit_warp_place(const Plan& plan) {
   Text text(2);
-  if (plan.private_rings) {
+  if (plan.stripe().private_rings) {
     text.line("const unsigned warp_k = warp;");
   } else {
     text.line("const unsigned warp_n = warp & {}, warp_k = warp / {};", plan.config.warps_n - 1,
@@ -93,13 +97,14 @@ std::string emit_warp_place(const Plan& plan) {
 
 std::string emit_work(const Plan& plan) {
   Text text(2);
-  if (!plan.striped) {
+  if (!plan.stripe().work.striped) {
     split_or_span(plan, text);
   } else {
     stripes(plan, text);
   }
-  if (plan.guard_rows) {
-    text.line("{}int rows = {};", plan.striped ? "" : "const ", rows_of(plan, "m_tile"));
+  if (plan.tiles.guard_rows) {
+    text.line("{}int rows = {};", plan.stripe().work.striped ? "" : "const ",
+              rows_of(plan, "m_tile"));
   }
   return text.str();
 }

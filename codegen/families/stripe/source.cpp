@@ -14,7 +14,7 @@ std::string way(const Plan& plan) {
   Text text(0);
   text.line(
       "A block computes tiles of {} tokens x {} columns and takes {} of K from each of the {}",
-      plan.rows, config.tile_n, config.tile_k(), config.stages);
+      plan.tiles.rows, config.tile_n, config.tile_k(), config.stages);
   text.line(
       "stages of its pipeline; {} warps split the columns and {} split that K. Weights are the",
       config.warps_n, config.warps_k);
@@ -27,14 +27,14 @@ std::string beliefs(const Plan& plan) {
   text.line("static_assert({} % {} == 0 && {} % {} == 0, \"N and K are whole tiles\");",
             plan.shape.n, plan.config.tile_n, plan.shape.k, plan.config.tile_k());
   text.line("static_assert({} * {} <= {}, \"the ring fits\");", plan.config.stages,
-            plan.stage_bytes, plan.shared_bytes);
+            plan.stripe().stage.bytes, plan.launch.shared_bytes);
   return emit_beliefs(plan, text.str());
 }
 
 std::string device(const Plan& plan) {
   std::vector<std::string_view> names = {"ptx/cp_async", "ptx/ldmatrix", "dequantise/u4b8_f16",
                                          "scales/f16",   "ptx/mma",      "reduce/block"};
-  if (plan.shares_slices) names.insert(names.end(), {"reduce/partial", "reduce/last_arriver"});
+  if (plan.workspace.shared) names.insert(names.end(), {"reduce/partial", "reduce/last_arriver"});
   return device_text(names);
 }
 
@@ -47,9 +47,9 @@ std::string stripe_source(const Plan& plan) {
                  {"device", device(plan)},
                  {"beliefs", beliefs(plan)},
                  {"stripes", emit_stripe_table(plan)},
-                 {"threads", std::to_string(plan.threads)},
+                 {"threads", std::to_string(plan.launch.threads)},
                  {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},
-                 {"entry", plan.entry},
+                 {"entry", plan.launch.entry},
                  {"warp_place", emit_warp_place(plan)},
                  {"work", emit_work(plan)},
                  {"copy_addresses", emit_copy_addresses(plan)},

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "codegen/families/wgmma/wgmma.h"
-#include "codegen/plan/plan.h"
+#include "codegen/plan/resources.h"
 
 namespace marlin {
 
@@ -38,16 +38,17 @@ Rule tile_rule(const Config& config) {
   if (config.stages < 2 || config.stages > 8) {
     return fmt::format("stages = {} is not in 2..8", config.stages);
   }
-  if (!one_of(config.burst, {1, 2, 4}) || config.warp_k / 16 / config.burst < 2) {
+  if (!one_of(config.wgmma().burst, {1, 2, 4}) || config.warp_k / 16 / config.wgmma().burst < 2) {
     return fmt::format("burst = {} is none of 1, 2, 4 or more than half of the {} k16 steps",
-                       config.burst, config.warp_k / 16);
+                       config.wgmma().burst, config.warp_k / 16);
   }
   if (config.blocks_per_sm < 1 || config.blocks_per_sm > 4) {
     return fmt::format("blocks_per_sm = {} is not in 1..4", config.blocks_per_sm);
   }
-  if (!one_of(config.multicast, {1, 2}) || config.tile_m % (8 * config.multicast) != 0) {
+  if (!one_of(config.wgmma().multicast, {1, 2}) ||
+      config.tile_m % (8 * config.wgmma().multicast) != 0) {
     return fmt::format("multicast = {} is none of 1, 2 or does not cut tile_m = {} into eights",
-                       config.multicast, config.tile_m);
+                       config.wgmma().multicast, config.tile_m);
   }
   return std::nullopt;
 }
@@ -59,9 +60,9 @@ Rule shape_rule(const Shape& shape, const Config& config) {
   if (config.tile_n >= shape.n + 64) {
     return fmt::format("tile_n = {} has 64 columns beyond n = {}", config.tile_n, shape.n);
   }
-  if ((shape.n + config.tile_n - 1) / config.tile_n % config.multicast != 0) {
-    return fmt::format("multicast = {} does not pair the slices of {} columns", config.multicast,
-                       config.tile_n);
+  if ((shape.n + config.tile_n - 1) / config.tile_n % config.wgmma().multicast != 0) {
+    return fmt::format("multicast = {} does not pair the slices of {} columns",
+                       config.wgmma().multicast, config.tile_n);
   }
   if (shape.k % config.warp_k != 0) {
     return fmt::format("k = {} is not a multiple of warp_k = {}", shape.k, config.warp_k);
@@ -70,12 +71,13 @@ Rule shape_rule(const Shape& shape, const Config& config) {
     return "one scale for the whole k goes on accumulators, not on weights";
   }
   if (!one_group(shape) && config.scale_on == ScaleOn::accumulators &&
-      config.burst * 16 > shape.group) {
-    return fmt::format("burst = {} exceeds the group, {}", config.burst, shape.group);
+      config.wgmma().burst * 16 > shape.group) {
+    return fmt::format("burst = {} exceeds the group, {}", config.wgmma().burst, shape.group);
   }
   const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
-  if (config.raster < 1 || config.raster > m_tiles) {
-    return fmt::format("raster = {} is not in 1..{}, the rows of tiles", config.raster, m_tiles);
+  if (config.wgmma().raster < 1 || config.wgmma().raster > m_tiles) {
+    return fmt::format("raster = {} is not in 1..{}, the rows of tiles", config.wgmma().raster,
+                       m_tiles);
   }
   return std::nullopt;
 }
@@ -84,10 +86,10 @@ Rule shape_rule(const Shape& shape, const Config& config) {
 Rule parts_rule(const Plan& plan, std::string_view kind, int shares, std::string_view share) {
   const int count = plan.config.partition.count;
   if (count < 2 || count > 8) return fmt::format("{}{} is not in 2..8", kind, count);
-  if (plan.config.multicast != 1) return "blocks split k or share tokens, not both";
+  if (plan.config.wgmma().multicast != 1) return "blocks split k or share tokens, not both";
   if (count > shares) return fmt::format("{}{} exceeds the {} {}", kind, count, shares, share);
-  if (plan.part_units < 1) {
-    return fmt::format("{}{} exceeds the {} k tiles", kind, count, plan.k_tiles);
+  if (plan.wgmma().splits.k_tiles < 1) {
+    return fmt::format("{}{} exceeds the {} k tiles", kind, count, plan.tiles.k_tiles);
   }
   return std::nullopt;
 }
@@ -95,32 +97,37 @@ Rule parts_rule(const Plan& plan, std::string_view kind, int shares, std::string
 Rule partition_rule(const Plan& plan) {
   const auto [kind, count] = plan.config.partition;
   const int places = plan.target.sms * plan.config.blocks_per_sm;
-  if (places < plan.config.multicast) {
-    return fmt::format("multicast = {} exceeds the {} blocks that fit", plan.config.multicast,
-                       places);
+  if (places < plan.config.wgmma().multicast) {
+    return fmt::format("multicast = {} exceeds the {} blocks that fit",
+                       plan.config.wgmma().multicast, places);
   }
   switch (kind) {
     case Partition::Kind::split:
       if (count == 1) return std::nullopt;
-      if (count >= 1 && plan.grid_x > places) {
-        return fmt::format("split{} of {} tiles exceeds the {} blocks that fit", count, plan.tiles,
-                           places);
+      if (count >= 1 && plan.launch.grid_x > places) {
+        return fmt::format("split{} of {} tiles exceeds the {} blocks that fit", count,
+                           plan.wgmma().work.tiles, places);
       }
-      return parts_rule(plan, "split", plan.boxes, "boxes of 64 columns and eight tokens");
+      return parts_rule(plan, "split", plan.wgmma().reduction.boxes,
+                        "boxes of 64 columns and eight tokens");
     case Partition::Kind::cluster:
-      return parts_rule(plan, "cluster", plan.fragments, "eights of a tile's tokens");
+      return parts_rule(plan, "cluster", plan.wgmma().reduction.n8_tiles,
+                        "eights of a tile's tokens");
     case Partition::Kind::stripes:
       if (count > places) {
         return fmt::format("stripes{} exceeds the {} blocks that fit", count, places);
       }
-      if (count % plan.config.multicast != 0) {
-        return fmt::format("stripes{} is not whole clusters of {}", count, plan.config.multicast);
+      if (count % plan.config.wgmma().multicast != 0) {
+        return fmt::format("stripes{} is not whole clusters of {}", count,
+                           plan.config.wgmma().multicast);
       }
-      if (plan.striped_units == 0) {
-        return fmt::format("{} tiles are whole waves of {} blocks", plan.tiles, plan.workers);
+      if (plan.wgmma().work.striped_k_tiles == 0) {
+        return fmt::format("{} tiles are whole waves of {} blocks", plan.wgmma().work.tiles,
+                           plan.wgmma().work.workers);
       }
-      if (plan.striped_units < plan.workers) {
-        return fmt::format("stripes{} exceeds the {} k tiles to cut", count, plan.striped_units);
+      if (plan.wgmma().work.striped_k_tiles < plan.wgmma().work.workers) {
+        return fmt::format("stripes{} exceeds the {} k tiles to cut", count,
+                           plan.wgmma().work.striped_k_tiles);
       }
       return std::nullopt;
     default: return "spans are for the stripe family";
@@ -131,28 +138,14 @@ Rule partition_rule(const Plan& plan) {
 Rule register_rule(const Plan& plan) {
   constexpr int kAddressesAndTemporaries = 36;
   const Config& config = plan.config;
-  const bool totals = plan.group_scales && config.scale_on == ScaleOn::accumulators;
-  const int scales = plan.group_scales ? plan.unit_groups + (totals ? 0 : 2) : 2;
-  const int tile = plan.tile_sums * (totals ? 2 : 1) + 8 * config.burst + plan.k_steps + scales;
-  const int registers = plan.m64_tiles * tile + kAddressesAndTemporaries;
-  if (registers > plan.consumer_registers) {
+  const bool totals = plan.scales.grouped && config.scale_on == ScaleOn::accumulators;
+  const int scales = plan.scales.grouped ? plan.scales.rows + (totals ? 0 : 2) : 2;
+  const int tile = plan.wgmma().roles.accumulators * (totals ? 2 : 1) + 8 * config.wgmma().burst +
+                   plan.tiles.k_steps + scales;
+  const int registers = plan.wgmma().roles.m64_tiles * tile + kAddressesAndTemporaries;
+  if (registers > plan.wgmma().roles.consumer_registers) {
     return fmt::format("about {} registers a thread exceed the {} there are", registers,
-                       plan.consumer_registers);
-  }
-  return std::nullopt;
-}
-
-Rule shared_rule(const Plan& plan) {
-  constexpr int kReserved = 1024;  // of an SM's shared memory, for each block
-  const ArchLimits& limits = limits_of(plan.target);
-  const int blocks = plan.config.blocks_per_sm;
-  if (plan.shared_bytes > limits.shared_per_block) {
-    return fmt::format("{} bytes of shared memory exceed a block's {}", plan.shared_bytes,
-                       limits.shared_per_block);
-  }
-  if ((plan.shared_bytes + kReserved) * blocks > limits.shared_per_sm) {
-    return fmt::format("{} bytes of shared memory x {} blocks exceed an SM's {}", plan.shared_bytes,
-                       blocks, limits.shared_per_sm);
+                       plan.wgmma().roles.consumer_registers);
   }
   return std::nullopt;
 }
@@ -169,7 +162,7 @@ std::optional<std::string> wgmma_rule(const Shape& shape, const Target& target,
   const Plan plan = wgmma_plan(shape, target, config);
   if (Rule rule = partition_rule(plan)) return rule;
   if (Rule rule = register_rule(plan)) return rule;
-  return shared_rule(plan);
+  return shared_memory_rule(plan);
 }
 
 namespace {
@@ -235,7 +228,7 @@ void add_partitions(const Shape& shape, const Target& target, Config config,
 void add_blocks(const Shape& shape, const Target& target, Config config,
                 std::vector<Config>& configs) {
   constexpr int kFewTokens = 64, kFewest = 24;  // for two blocks, for three
-  config.multicast = 1;
+  config.wgmma().multicast = 1;
   for (int blocks : {1, 2, 3}) {
     config.blocks_per_sm = blocks;
     if (blocks == 1 || config.tile_m <= (blocks == 2 ? kFewTokens : kFewest)) {
@@ -243,7 +236,7 @@ void add_blocks(const Shape& shape, const Target& target, Config config,
     }
   }
   config.blocks_per_sm = 1;
-  config.multicast = 2;
+  config.wgmma().multicast = 2;
   if (config.tile_m >= kFewTokens) add_partitions(shape, target, config, configs);
 }
 
@@ -255,11 +248,11 @@ std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
   std::vector<Config> configs;
   if (shape.m < kFewest || target.arch != "sm_90a") return configs;
   Config config;
-  config.family = Family::wgmma;
+  config.options = WgmmaOptions{};
   config.warps_k = 1;
   for (int tile_m : token_tiles(shape)) {
     config.tile_m = tile_m;
-    config.raster =
+    config.wgmma().raster =
         static_cast<int>(std::min<std::int64_t>((shape.m + tile_m - 1) / tile_m, kRaster));
     for (const Tiling& tiling : kTilings) {
       if (tiling.tile_n == 192 && shape.n % 192 != 0) continue;
@@ -267,7 +260,7 @@ std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
       config.warps_n = tiling.warps_n;
       config.warp_k = tiling.warp_k;
       for (int burst : {1, 2, 4}) {
-        config.burst = burst;
+        config.wgmma().burst = burst;
         for (ScaleOn scale_on : {ScaleOn::weights, ScaleOn::accumulators}) {
           config.scale_on = scale_on;
           add_blocks(shape, target, config, configs);

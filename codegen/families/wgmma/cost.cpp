@@ -53,19 +53,19 @@ double places_for(int cluster) {
 
 Load busiest_block(const Plan& plan) {
   const double sms = plan.target.sms, places = sms * plan.config.blocks_per_sm;
-  const double steps = double(plan.k_tiles) * plan.k_steps;
+  const double steps = double(plan.tiles.k_tiles) * plan.tiles.k_steps;
   Load load = {};
-  if (plan.striped_units > 0) {
-    load.blocks = plan.grid_x;
-    load.pieces = double(plan.tiles) / plan.workers;
+  if (plan.wgmma().work.striped_k_tiles > 0) {
+    load.blocks = plan.launch.grid_x;
+    load.pieces = double(plan.wgmma().work.tiles) / plan.wgmma().work.workers;
     load.steps = load.pieces * steps;
     load.pieces = std::max(1.0, load.pieces);
   } else {
-    const int parts = std::max(1, plan.parts);
-    const double blocks = double(plan.tiles) * parts * plan.config.multicast;
-    const double part = std::ceil(double(plan.k_tiles) / parts) * plan.k_steps;
+    const int parts = std::max(1, plan.wgmma().splits.count);
+    const double blocks = double(plan.wgmma().work.tiles) * parts * plan.config.wgmma().multicast;
+    const double part = std::ceil(double(plan.tiles.k_tiles) / parts) * plan.tiles.k_steps;
     load.blocks = std::min(blocks, places);
-    load.pieces = std::ceil(blocks / (places * places_for(plan.cluster)));
+    load.pieces = std::ceil(blocks / (places * places_for(plan.wgmma().reduction.cluster)));
     load.steps = load.pieces * part;
   }
   const double average = std::clamp(load.blocks / sms, 1.0, double(plan.config.blocks_per_sm));
@@ -77,23 +77,25 @@ Load busiest_block(const Plan& plan) {
 double step_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
   const Config& config = plan.config;
   const double columns64 = config.tile_n / 64.0;
-  const bool weights = plan.group_scales && config.scale_on == ScaleOn::weights;
+  const bool weights = plan.scales.grouped && config.scale_on == ScaleOn::weights;
   const double tensor = kTensor / gpu.tensor_rate * columns64 * config.tile_m / 2;
   const double make =
       columns64 * (weights ? kScaled : kUnscaled + kScaleEights * config.tile_m / 16);
-  const double bare = kOverlap * std::pow(2 / (plan.consumers * load.together), kMoreWarps);
-  const double stage = kStage * (config.multicast > 1 ? 1 + kPaired : 1);
+  const double bare =
+      kOverlap * std::pow(2 / (plan.wgmma().roles.consumers * load.together), kMoreWarps);
+  const double stage = kStage * (config.wgmma().multicast > 1 ? 1 + kPaired : 1);
   return load.together * (std::max(tensor, make) + bare * std::min(tensor, make)) +
-         (kCommit / config.burst + stage / plan.k_steps) / std::pow(plan.consumers, kMoreConsumers);
+         (kCommit / config.wgmma().burst + stage / plan.tiles.k_steps) /
+             std::pow(plan.wgmma().roles.consumers, kMoreConsumers);
 }
 
 double memory_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
   const Config& config = plan.config;
   const double bytes = load.together * config.tile_n * 8.2;
-  const double tokens = load.together * config.tile_m * 32 / config.multicast;
+  const double tokens = load.together * config.tile_m * 32 / config.wgmma().multicast;
   const double rate = gpu.memory_gb_s * 1000 / gpu.clock_mhz;
   const double share = kReach * rate / std::min<double>(load.blocks, plan.target.sms);
-  return std::max({bytes / share, kLatency / ((config.stages - 1) * plan.k_steps),
+  return std::max({bytes / share, kLatency / ((config.stages - 1) * plan.tiles.k_steps),
                    (bytes + tokens) / kSharedRate});
 }
 
@@ -102,12 +104,13 @@ double fixed_clocks(const Plan& plan, const Load& load, bool chained) {
   const double area = tile * load.together;
   double clocks = chained ? kChainedStart : kStart;
   clocks += load.pieces * (kPiece + kPieceArea * area);
-  if (plan.striped_units > 0) {
-    const double shared = double(plan.tiles - plan.whole_tiles);
-    clocks += kStripes + kStripesArea * tile * std::min(8.0, plan.workers / shared + 1);
+  if (plan.wgmma().work.striped_k_tiles > 0) {
+    const double shared = double(plan.wgmma().work.tiles - plan.wgmma().work.whole_tiles);
+    clocks +=
+        kStripes + kStripesArea * tile * std::min(8.0, plan.wgmma().work.workers / shared + 1);
   }
-  if (plan.cluster > 1) clocks += kCluster + kClusterArea * area;
-  if (plan.exchanges) clocks += kExchange + kExchangeArea * area;
+  if (plan.wgmma().reduction.cluster > 1) clocks += kCluster + kClusterArea * area;
+  if (plan.wgmma().reduction.exchanges) clocks += kExchange + kExchangeArea * area;
   return clocks;
 }
 

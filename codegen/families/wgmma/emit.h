@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "codegen/emit/source.h"
 #include "codegen/emit/text.h"
 #include "codegen/plan/plan.h"
 

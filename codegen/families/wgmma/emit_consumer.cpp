@@ -17,40 +17,40 @@ std::string operands(int first, int count) {
   return text;
 }
 
-int first_step(const Plan& plan, int burst) { return burst * plan.config.burst; }
+int first_step(const Plan& plan, int burst) { return burst * plan.config.wgmma().burst; }
 
 // The scales of a stage's groups, all at once.
 void load_scales_of(const Plan& plan, Text& text, std::string_view stage) {
-  for (int group = 0; group < plan.unit_groups; ++group) {
+  for (int group = 0; group < plan.scales.rows; ++group) {
     text.line("load_words(scale_pairs[{}], {});", group,
-              plus(fmt::format("scales_at + {} * {}", stage, plan.scales_stage),
-                   group * plan.scales_unit));
+              plus(fmt::format("scales_at + {} * {}", stage, plan.wgmma().stage.scales),
+                   group * plan.wgmma().stage.scales_row));
   }
 }
 
 void load_stage(const Plan& plan, Text& text, std::string_view stage) {
-  for (int row = 0; row < plan.k_steps; ++row) {
-    text.line(
-        "load_words(words[{}], {});", row,
-        plus(fmt::format("words_at + {} * {}", stage, plan.words_stage), row * plan.words_row));
+  for (int row = 0; row < plan.tiles.k_steps; ++row) {
+    text.line("load_words(words[{}], {});", row,
+              plus(fmt::format("words_at + {} * {}", stage, plan.wgmma().stage.packed),
+                   row * plan.wgmma().stage.packed_row));
   }
   if (scales_weights(plan)) load_scales_of(plan, text, stage);
 }
 
 void spread(const Plan& plan, Text& text, int group) {
-  for (int m = 0; m < plan.m64_tiles; ++m) {
+  for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
     text.line("spread_scales(low[{0}], high[{0}], scale_pairs[{1}][{0}]);", m, group);
   }
 }
 
 // The fragments of a stage's burst, out of words already in registers.
 void make_fragments(const Plan& plan, Text& text, int burst) {
-  for (int i = 0; i < plan.config.burst; ++i) {
+  for (int i = 0; i < plan.config.wgmma().burst; ++i) {
     const int step = first_step(plan, burst) + i;
-    if (scales_weights(plan) && step % plan.group_steps == 0) {
-      spread(plan, text, step / plan.group_steps);
+    if (scales_weights(plan) && step % plan.scales.steps == 0) {
+      spread(plan, text, step / plan.scales.steps);
     }
-    for (int m = 0; m < plan.m64_tiles; ++m) {
+    for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
       const std::string to = fmt::format("fragments[{}][{}][{}]", burst & 1, i, m);
       text.line("dequantise({}, words[{}][{}]);", to, step, m);
       if (scales_weights(plan)) text.line("scale_weights({0}, low[{1}], high[{1}]);", to, m);
@@ -61,18 +61,19 @@ void make_fragments(const Plan& plan, Text& text, int burst) {
 // Whether sums begin anew with this k16 step of a stage: "0", "1" or, for the first step of all,
 // an expression.
 std::string adds(const Plan& plan, int step) {
-  if (scales_accumulators(plan)) return step % plan.group_steps == 0 ? "0" : "1";
+  if (scales_accumulators(plan)) return step % plan.scales.steps == 0 ? "0" : "1";
   return step == 0 ? "left < k_count" : "1";
 }
 
 void issue(const Plan& plan, Text& text, int burst) {
   text.line("open_products();");
-  for (int i = 0; i < plan.config.burst; ++i) {
+  for (int i = 0; i < plan.config.wgmma().burst; ++i) {
     const int step = first_step(plan, burst) + i;
-    const int offset = step * kRowK / 64 * plan.tokens_line + step * kRowK % 64 * 2;
-    for (int m = 0; m < plan.m64_tiles; ++m) {
+    const int offset = step * kRowK / 64 * plan.wgmma().stage.line + step * kRowK % 64 * 2;
+    for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
       text.line("multiply(sums[{}], fragments[{}][{}][{}], {}, {});", m, burst & 1, i, m,
-                plus(fmt::format("token_tile + stage * {}", plan.tokens_stage / 16), offset / 16),
+                plus(fmt::format("token_tile + stage * {}", plan.wgmma().stage.activations / 16),
+                     offset / 16),
                 adds(plan, step));
     }
   }
@@ -82,8 +83,8 @@ void issue(const Plan& plan, Text& text, int burst) {
 // While a burst's products run, the fragments of the next one are made; those of the stage's last
 // one leave room for the next stage's words.
 void one_burst(const Plan& plan, Text& text, int burst) {
-  const int last = plan.bursts - 1;
-  text.line("// Burst {} of {}.", burst + 1, plan.bursts);
+  const int last = plan.wgmma().roles.commits - 1;
+  text.line("// Burst {} of {}.", burst + 1, plan.wgmma().roles.commits);
   if (burst == 0 && scales_accumulators(plan)) load_scales_of(plan, text, "stage");
   issue(plan, text, burst);
   text.line("wait_for_products<1>();");
@@ -102,11 +103,11 @@ void one_burst(const Plan& plan, Text& text, int burst) {
     text.close();
   }
   const int done = first_step(plan, burst + 1);
-  if (!scales_accumulators(plan) || done % plan.group_steps != 0) return;
+  if (!scales_accumulators(plan) || done % plan.scales.steps != 0) return;
   text.line("wait_for_products<0>();");
-  for (int m = 0; m < plan.m64_tiles; ++m) {
+  for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
     text.line("add_scaled(totals[{0}], sums[{0}], widen(scale_pairs[{1}][{0}]));", m,
-              done / plan.group_steps - 1);
+              done / plan.scales.steps - 1);
   }
 }
 
@@ -115,7 +116,7 @@ void begin_piece(const Plan& plan, Text& text) {
   load_stage(plan, text, "stage");
   make_fragments(plan, text, 0);
   if (scales_accumulators(plan)) {
-    for (int m = 0; m < plan.m64_tiles; ++m) text.line("clear(totals[{}]);", m);
+    for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) text.line("clear(totals[{}]);", m);
   }
   text.line("unsigned previous = stage;");
 }
@@ -125,18 +126,18 @@ void begin_piece(const Plan& plan, Text& text) {
 void release_stage(const Plan& plan, Text& text, std::string_view condition,
                    std::string_view stage) {
   text.line("__syncwarp();");
-  if (plan.config.multicast == 1) {
+  if (plan.config.wgmma().multicast == 1) {
     text.line("if ({}lane == 0) arrive(empty + {} * 8);", condition, stage);
   } else {
     text.line("if ({}lane < {}) arrive_in_cluster(empty + {} * 8, lane);", condition,
-              plan.config.multicast, stage);
+              plan.config.wgmma().multicast, stage);
   }
 }
 
 std::string wgmma_result(const Plan& plan) { return scales_accumulators(plan) ? "totals" : "sums"; }
 
 std::string emit_wgmma_primitive(const Plan& plan) {
-  const int sums = plan.tile_sums;
+  const int sums = plan.wgmma().roles.accumulators;
   Text text(0);
   text.line(
       "// sums[column, token] = weights[column, k] * tokens[k, token] + sums, for 64 columns, {}",
@@ -163,7 +164,7 @@ std::string emit_wgmma_primitive(const Plan& plan) {
 }
 
 std::string emit_wgmma_addresses(const Plan& plan) {
-  const int tiles = plan.m64_tiles;
+  const int tiles = plan.wgmma().roles.m64_tiles;
   Text text(4);
   text.line(
       "// This warp's columns: 16 of each m64 tile, all in one block of 64 and neighbours there.");
@@ -175,19 +176,20 @@ std::string emit_wgmma_addresses(const Plan& plan) {
     default: text.line("const unsigned block = warpgroup * 4 + warp, fragment = 0;");
   }
   text.line("const unsigned words_at = shared + {} + block * 512 + lane * 16 + fragment * 4;",
-            plan.words_offset);
-  if (plan.group_scales) {
+            plan.wgmma().shared.packed);
+  if (plan.scales.grouped) {
     text.line(
         "const unsigned scales_at = shared + {} + block * 128 + lane / 4 * 16 + fragment * 4;",
-        plan.scales_offset);
+        plan.wgmma().shared.scales);
   }
-  text.line("const unsigned long long token_tile = describe_tokens({});",
-            plus("shared", plan.tokens_offset));
-  text.line("float sums[{}][{}];  // [m64 tile][fragment of 8 tokens x 4]", tiles, plan.tile_sums);
-  if (scales_accumulators(plan)) text.line("float totals[{}][{}];", tiles, plan.tile_sums);
-  text.line("unsigned fragments[2][{}][{}][4], words[{}][{}];", plan.config.burst, tiles,
-            plan.k_steps, tiles);
-  if (plan.group_scales) text.line("unsigned scale_pairs[{}][{}];", plan.unit_groups, tiles);
+  text.line("const unsigned long long token_tile = describe_tokens({});", "shared");
+  text.line("float sums[{}][{}];  // [m64 tile][fragment of 8 tokens x 4]", tiles,
+            plan.wgmma().roles.accumulators);
+  if (scales_accumulators(plan))
+    text.line("float totals[{}][{}];", tiles, plan.wgmma().roles.accumulators);
+  text.line("unsigned fragments[2][{}][{}][4], words[{}][{}];", plan.config.wgmma().burst, tiles,
+            plan.tiles.k_steps, tiles);
+  if (plan.scales.grouped) text.line("unsigned scale_pairs[{}][{}];", plan.scales.rows, tiles);
   if (scales_weights(plan)) text.line("unsigned low[{0}], high[{0}];", tiles);
   text.line("unsigned stage = 0, parity = 0;");
   return text.str();
@@ -201,7 +203,7 @@ std::string emit_wgmma_consume(const Plan& plan) {
   text.line("const bool more = left > 1;");
   text.line("const unsigned next = stage == {} ? 0 : stage + 1;", plan.config.stages - 1);
   text.line("const unsigned next_parity = next == 0 ? parity ^ 1 : parity;");
-  for (int burst = 0; burst < plan.bursts; ++burst) one_burst(plan, text, burst);
+  for (int burst = 0; burst < plan.wgmma().roles.commits; ++burst) one_burst(plan, text, burst);
   text.line("previous = stage, stage = next, parity = next_parity;");
   text.close();
   text.line("wait_for_products<0>();");

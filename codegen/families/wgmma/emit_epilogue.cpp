@@ -6,10 +6,12 @@ namespace marlin {
 
 namespace {
 
-int eights(const Plan& plan) { return plan.fragments; }  // of a tile's tokens
+int eights(const Plan& plan) { return plan.wgmma().reduction.n8_tiles; }  // of a tile's tokens
 
 // The array of the sums that become C, once the blocks of a tile have added up theirs.
-std::string result(const Plan& plan) { return plan.exchanges ? "kept" : wgmma_result(plan); }
+std::string result(const Plan& plan) {
+  return plan.wgmma().reduction.exchanges ? "kept" : wgmma_result(plan);
+}
 
 // Where a quad of a thread, an m64 tile's sums of eight tokens, lies in a tile's partial sums:
 // beside those of the block's other threads.
@@ -19,12 +21,13 @@ int quad_place(const Plan& plan, int m, int eight) {
 
 // As many of a thread's quads as a stage brings.
 void take_chunk(const Plan& plan, Text& text, int chunk) {
-  const int quads = plan.m64_tiles * eights(plan), first = chunk * plan.partial_quads;
+  const int quads = plan.wgmma().roles.m64_tiles * eights(plan),
+            first = chunk * plan.wgmma().fixup.float4s;
   text.line("wait_for_phase(full + stage * 8, parity);");
-  for (int i = 0; i < plan.partial_quads && first + i < quads; ++i) {
+  for (int i = 0; i < plan.wgmma().fixup.float4s && first + i < quads; ++i) {
     const int m = (first + i) / eights(plan), eight = (first + i) % eights(plan);
     text.line("add_quad_at({}[{}], {}, {});", wgmma_result(plan), m, eight,
-              plus(fmt::format("quads_at + stage * {}", plan.words_stage),
+              plus(fmt::format("quads_at + stage * {}", plan.wgmma().stage.packed),
                    i * 16 * plan.config.threads()));
   }
   // Unlike words, which products have used by then, these may still be on their way to registers.
@@ -38,9 +41,9 @@ void take_chunk(const Plan& plan, Text& text, int chunk) {
 void hand_over(const Plan& plan, Text& text) {
   const std::string sums = wgmma_result(plan);
   text.open("if (k_first + k_count < {}) {{  // Whoever has the tile's end adds these.",
-            plan.k_tiles);
+            plan.tiles.k_tiles);
   text.line("char* to = {} + threadIdx.x * 16;", partials_of(plan, "blockIdx.x"));
-  for (int m = 0; m < plan.m64_tiles; ++m) {
+  for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
     text.line("give_sums<{}>({}, {}[{}]);", quad_place(plan, 0, 1),
               plus("to", quad_place(plan, m, 0)), sums, m);
   }
@@ -48,9 +51,10 @@ void hand_over(const Plan& plan, Text& text) {
             flags_of(plan, "blockIdx.x"));
   text.line("continue;");
   text.close();
-  text.line("const unsigned quads_at = shared + {} + threadIdx.x * 16;", plan.words_offset);
+  text.line("const unsigned quads_at = shared + {} + threadIdx.x * 16;",
+            plan.wgmma().shared.packed);
   open_givers(plan, text, "k_first > 0");
-  for (int chunk = 0; chunk < plan.partial_chunks; ++chunk) take_chunk(plan, text, chunk);
+  for (int chunk = 0; chunk < plan.wgmma().fixup.chunks; ++chunk) take_chunk(plan, text, chunk);
   text.close();
 }
 
@@ -59,24 +63,25 @@ void gather(const Plan& plan, Text& text) {
   const std::string sums = wgmma_result(plan);
   const int quads = plan.config.threads() * 16;  // bytes of one quad of every thread
   text.line("const unsigned quads = shared + {} + (warpgroup * 128 + thread) * 16;",
-            plan.receive_offset);
-  text.line("const unsigned quads_to = quads + rank * {};", plan.receive_part);
+            plan.wgmma().shared.received);
+  text.line("const unsigned quads_to = quads + rank * {};", plan.wgmma().shared.received_split);
   text.line("wait_for_cluster();  // Its barriers are there.");
-  for (int rank = 0; rank < plan.cluster; ++rank) {
-    for (int i = 0; i < plan.owners[rank].count; ++i) {
-      for (int m = 0; m < plan.m64_tiles; ++m) {
+  for (int rank = 0; rank < plan.wgmma().reduction.cluster; ++rank) {
+    for (int i = 0; i < plan.wgmma().reduction.reducers[rank].count; ++i) {
+      for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
         text.line("send_sums({}, {}, received, {}[{}], {});",
-                  plus("quads_to", (i * plan.m64_tiles + m) * quads), rank, sums, m,
-                  (plan.owners[rank].first + i) * 4);
+                  plus("quads_to", (i * plan.wgmma().roles.m64_tiles + m) * quads), rank, sums, m,
+                  (plan.wgmma().reduction.reducers[rank].first + i) * 4);
       }
     }
   }
   text.line("wait_for_sums(received);");
-  for (int i = 0; i < plan.most_owned; ++i) {
-    for (int m = 0; m < plan.m64_tiles; ++m) {
-      for (int part = 0; part < plan.parts; ++part) {
+  for (int i = 0; i < plan.wgmma().reduction.most; ++i) {
+    for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
+      for (int part = 0; part < plan.wgmma().splits.count; ++part) {
         text.line("{}_quad_at({}[{}], {}, {});", part == 0 ? "take" : "add", sums, m, i,
-                  plus("quads", part * plan.receive_part + (i * plan.m64_tiles + m) * quads));
+                  plus("quads", part * plan.wgmma().shared.received_split +
+                                    (i * plan.wgmma().roles.m64_tiles + m) * quads));
       }
     }
   }
@@ -85,50 +90,53 @@ void gather(const Plan& plan, Text& text) {
 // Every block of a tile gives what others own to the workspace and, when all have, adds what they
 // gave it: first its own, then that of the next ranks in their order.
 void exchange(const Plan& plan, Text& text) {
-  const int columns64 = plan.consumers * plan.m64_tiles;
+  const int columns64 = plan.wgmma().roles.consumers * plan.wgmma().roles.m64_tiles;
   text.open("auto first_eight = [](unsigned rank, unsigned block) {{  // that the rank owns");
-  text.line("return (rank * {}u / {} + {}u - block) / {};", plan.boxes, plan.parts, columns64 - 1,
-            columns64);
+  text.line("return (rank * {}u / {} + {}u - block) / {};", plan.wgmma().reduction.boxes,
+            plan.wgmma().splits.count, columns64 - 1, columns64);
   text.close("};");
   text.line(
       "const unsigned first = first_eight(rank, block), own = first_eight(rank + 1, block) - "
       "first;");
-  text.line("float kept[{}][{}];", plan.m64_tiles, plan.most_owned * 4);
+  text.line("float kept[{}][{}];", plan.wgmma().roles.m64_tiles, plan.wgmma().reduction.most * 4);
   text.line("char* mine = {} + threadIdx.x * 16;", partials_of(plan, "blockIdx.x"));
   for (int eight = 0; eight < eights(plan); ++eight) {
-    for (int m = 0; m < plan.m64_tiles; ++m) {
+    for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
       text.line("keep_or_give(kept[{0}], {1}[{0}], {2}, first, own, {3});", m, wgmma_result(plan),
                 eight, plus("mine", quad_place(plan, m, eight)));
     }
   }
-  text.line("char* counters = workspace + (tile * {} + warpgroup) * 8;", plan.consumers);
-  text.line("meet_blocks<{}>(counters, warpgroup + 1, thread == 0);", plan.parts);
+  text.line("char* counters = workspace + (tile * {} + warpgroup) * 8;",
+            plan.wgmma().roles.consumers);
+  text.line("meet_blocks<{}>(counters, warpgroup + 1, thread == 0);", plan.wgmma().splits.count);
   text.line("#pragma unroll");
-  text.open("for (unsigned i = 1; i < {}; ++i) {{", plan.parts);
-  text.line("const unsigned peer = rank + i < {0} ? rank + i : rank + i - {0};", plan.parts);
+  text.open("for (unsigned i = 1; i < {}; ++i) {{", plan.wgmma().splits.count);
+  text.line("const unsigned peer = rank + i < {0} ? rank + i : rank + i - {0};",
+            plan.wgmma().splits.count);
   text.line("const char* from = {} + threadIdx.x * 16 + first * {};",
-            partials_of(plan, fmt::format("(tile * {} + peer)", plan.parts)),
+            partials_of(plan, fmt::format("(tile * {} + peer)", plan.wgmma().splits.count)),
             quad_place(plan, 0, 1));
-  for (int i = 0; i < plan.most_owned; ++i) {
-    const std::string guard = i < plan.least_owned ? "" : fmt::format("if ({} < own) ", i);
-    for (int m = 0; m < plan.m64_tiles; ++m) {
+  for (int i = 0; i < plan.wgmma().reduction.most; ++i) {
+    const std::string guard =
+        i < plan.wgmma().reduction.least ? "" : fmt::format("if ({} < own) ", i);
+    for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
       text.line("{}add_given(kept[{}], {}, {});", guard, m, i,
                 plus("from", quad_place(plan, m, i)));
     }
   }
   text.close();
-  text.line("leave_blocks<{}>(counters, thread == 0);", plan.parts);
+  text.line("leave_blocks<{}>(counters, thread == 0);", plan.wgmma().splits.count);
 }
 
 void channel_scales(const Plan& plan, Text& text) {
   const std::string sums = result(plan);
   text.line("const unsigned column = slice * {} + block * 64 + fragment * 16 + lane / 4;",
             plan.config.tile_n);
-  for (int m = 0; m < plan.m64_tiles; ++m) {
+  for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
     const std::string at = plus("column", m * 16);
     const auto scale = [&](int more) {
       const std::string of = fmt::format("channel_scale_of(scales, {})", plus(at, more));
-      return plan.tail_columns == 0
+      return plan.wgmma().tail.columns == 0
                  ? of
                  : fmt::format("column < {} ? {} : 0.f", plan.shape.n - m * 16 - more, of);
     };
@@ -138,45 +146,49 @@ void channel_scales(const Plan& plan, Text& text) {
 
 void stage_eight(const Plan& plan, Text& text, int eight, int place) {
   const std::string sums = result(plan), to = plus("staged", place * 1024);
-  if (plan.m64_tiles == 1) {
+  if (plan.wgmma().roles.m64_tiles == 1) {
     text.line("stage_tokens({}, {}[0], {});", to, sums, eight);
     return;
   }
-  for (int m = 0; m < plan.m64_tiles; m += 2) {
+  for (int m = 0; m < plan.wgmma().roles.m64_tiles; m += 2) {
     text.line("stage_tokens({}, {}[{}], {}[{}], {});",
               m == 0 ? to : fmt::format("({}) ^ {}", to, 64), sums, m, sums, m + 1, eight);
   }
 }
 
 void store_boxes(const Plan& plan, Text& text, int first_token, std::string_view owned) {
-  for (int m = 0; m < plan.m64_tiles; ++m) {
+  for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
     text.line("store_box(&output_map, {}, slice * {} + warpgroup * {}{}, m_tile * {}{});",
-              plus("boxes", m * plan.staging_box), plan.config.tile_n, plan.m64_tiles * 64,
-              m == 0 ? "" : fmt::format(" + {}", m * 64), plan.config.tile_m,
+              plus("boxes", m * plan.wgmma().staging.box), plan.config.tile_n,
+              plan.wgmma().roles.m64_tiles * 64, m == 0 ? "" : fmt::format(" + {}", m * 64),
+              plan.config.tile_m,
               (owned.empty() ? "" : fmt::format(" + {}", owned)) +
                   (first_token == 0 ? "" : fmt::format(" + {}", first_token)));
   }
 }
 
 void staging_addresses(const Plan& plan, Text& text) {
-  text.line("const unsigned boxes = shared + {} + warpgroup * {}{};", plan.staging_offset,
-            plan.staging_consumer,
-            plan.staging_buffers > 1 ? fmt::format(" + buffer * {}", plan.staging_buffer) : "");
+  text.line("const unsigned boxes = shared + {} + warpgroup * {}{};", plan.wgmma().shared.staging,
+            plan.wgmma().staging.consumer,
+            plan.wgmma().staging.buffers > 1
+                ? fmt::format(" + buffer * {}", plan.wgmma().staging.buffer)
+                : "");
   text.line(
       "const unsigned staged = boxes + {}(lane & 7) * 128 + ((fragment * 2 + lane / 8 ^ lane & 7) "
       "& 7) * 16;",
-      plan.m64_tiles == 1
+      plan.wgmma().roles.m64_tiles == 1
           ? ""
-          : fmt::format("(block - warpgroup * {}) * {} + ", plan.m64_tiles, plan.staging_box));
+          : fmt::format("(block - warpgroup * {}) * {} + ", plan.wgmma().roles.m64_tiles,
+                        plan.wgmma().staging.box));
 }
 
 // A chunk of the tile's tokens by way of shared memory, which an earlier store must have left.
 void chunk(const Plan& plan, Text& text, int first) {
   text.open("{{");
   staging_addresses(plan, text);
-  text.line("if (thread == 0) wait_for_stores<{}>();", plan.staging_buffers - 1);
+  text.line("if (thread == 0) wait_for_stores<{}>();", plan.wgmma().staging.buffers - 1);
   text.line("meet(warpgroup + 1, 128);");
-  for (int eight = 0; eight < plan.staging_tokens / 8; ++eight) {
+  for (int eight = 0; eight < plan.wgmma().staging.rows / 8; ++eight) {
     stage_eight(plan, text, first / 8 + eight, eight);
   }
   text.line("show_to_copies();");
@@ -185,29 +197,32 @@ void chunk(const Plan& plan, Text& text, int first) {
   store_boxes(plan, text, first, "");
   text.line("close_stores();");
   text.close();
-  if (plan.staging_buffers > 1) text.line("buffer ^= 1;");
+  if (plan.wgmma().staging.buffers > 1) text.line("buffer ^= 1;");
   text.close();
 }
 
 // What a block of a cluster owns, eight tokens at a time.
 void owned_tokens(const Plan& plan, Text& text) {
   std::string first;
-  for (int rank = 0; rank + 1 < plan.cluster; ++rank) {
-    first += fmt::format("rank == {} ? {} : ", rank, plan.owners[rank].first * 8);
+  for (int rank = 0; rank + 1 < plan.wgmma().reduction.cluster; ++rank) {
+    first +=
+        fmt::format("rank == {} ? {} : ", rank, plan.wgmma().reduction.reducers[rank].first * 8);
   }
-  text.line("const unsigned first_token = {}{};", first, plan.owners.back().first * 8);
+  text.line("const unsigned first_token = {}{};", first,
+            plan.wgmma().reduction.reducers.back().first * 8);
   staging_addresses(plan, text);
-  for (int i = 0; i < plan.most_owned; ++i) stage_eight(plan, text, i, i);
+  for (int i = 0; i < plan.wgmma().reduction.most; ++i) stage_eight(plan, text, i, i);
   text.line("show_to_copies();");
   text.line("meet(warpgroup + 1, 128);");
   text.open("if (thread == 0) {{");
   text.open("for (unsigned i = 0; i < own; ++i) {{");
-  for (int m = 0; m < plan.m64_tiles; ++m) {
+  for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
     text.line(
         "store_box(&output_map, {} + i * 1024, slice * {} + warpgroup * {}{}, m_tile * {} + "
         "first_token + i * 8);",
-        plus("boxes", m * plan.staging_box), plan.config.tile_n, plan.m64_tiles * 64,
-        m == 0 ? "" : fmt::format(" + {}", m * 64), plan.config.tile_m);
+        plus("boxes", m * plan.wgmma().staging.box), plan.config.tile_n,
+        plan.wgmma().roles.m64_tiles * 64, m == 0 ? "" : fmt::format(" + {}", m * 64),
+        plan.config.tile_m);
   }
   text.close();
   text.line("close_stores();");
@@ -217,19 +232,19 @@ void owned_tokens(const Plan& plan, Text& text) {
 // The boxes that a block owns after an exchange, by the columns of each.
 void owned_boxes(const Plan& plan, Text& text) {
   staging_addresses(plan, text);
-  for (int i = 0; i < plan.most_owned; ++i) stage_eight(plan, text, i, i);
+  for (int i = 0; i < plan.wgmma().reduction.most; ++i) stage_eight(plan, text, i, i);
   text.line("show_to_copies();");
   text.line("meet(warpgroup + 1, 128);");
   text.open("if (thread == 0) {{");
-  text.open("for (unsigned i = 0; i < {}; ++i) {{", plan.m64_tiles);
-  text.line("const unsigned columns = warpgroup * {} + i;", plan.m64_tiles);
+  text.open("for (unsigned i = 0; i < {}; ++i) {{", plan.wgmma().roles.m64_tiles);
+  text.line("const unsigned columns = warpgroup * {} + i;", plan.wgmma().roles.m64_tiles);
   text.line("const unsigned begin = first_eight(rank, columns);");
   text.line("const unsigned count = first_eight(rank + 1, columns) - begin;");
   text.open("for (unsigned j = 0; j < count; ++j) {{");
   text.line(
       "store_box(&output_map, boxes + i * {} + j * 1024, slice * {} + columns * 64, m_tile * {} + "
       "(begin + j) * 8);",
-      plan.staging_box, plan.config.tile_n, plan.config.tile_m);
+      plan.wgmma().staging.box, plan.config.tile_n, plan.config.tile_m);
   text.close();
   text.close();
   text.line("close_stores();");
@@ -240,16 +255,16 @@ void owned_boxes(const Plan& plan, Text& text) {
 
 std::string emit_wgmma_output(const Plan& plan) {
   Text text(6);
-  if (plan.striped_units > 0) hand_over(plan, text);
-  if (plan.cluster > 1) gather(plan, text);
-  if (plan.exchanges) exchange(plan, text);
-  if (!plan.group_scales) channel_scales(plan, text);
-  if (plan.cluster > 1) {
+  if (plan.wgmma().work.striped_k_tiles > 0) hand_over(plan, text);
+  if (plan.wgmma().reduction.cluster > 1) gather(plan, text);
+  if (plan.wgmma().reduction.exchanges) exchange(plan, text);
+  if (!plan.scales.grouped) channel_scales(plan, text);
+  if (plan.wgmma().reduction.cluster > 1) {
     owned_tokens(plan, text);
-  } else if (plan.exchanges) {
+  } else if (plan.wgmma().reduction.exchanges) {
     owned_boxes(plan, text);
   } else {
-    for (int first = 0; first < plan.config.tile_m; first += plan.staging_tokens) {
+    for (int first = 0; first < plan.config.tile_m; first += plan.wgmma().staging.rows) {
       chunk(plan, text, first);
     }
   }

@@ -8,25 +8,22 @@ namespace {
 
 // "whole", or a choice by whether the slice is the last one, which is narrower.
 std::string by_slice(const Plan& plan, int whole, int tail) {
-  if (plan.tail_columns == 0) return std::to_string(whole);
-  return fmt::format("(slice == {} ? {} : {})", plan.n_slices - 1, tail, whole);
-}
-
-std::string scales_row(const Plan& plan) {
-  if (plan.unit_groups > 1) return fmt::format("k_tile * {}", plan.unit_groups);
-  const int units = plan.shape.group / plan.config.warp_k;
-  return units > 1 ? fmt::format("k_tile / {}", units) : "k_tile";
+  if (plan.wgmma().tail.columns == 0) return std::to_string(whole);
+  return fmt::format("(slice == {} ? {} : {})", plan.tiles.n_tiles - 1, tail, whole);
 }
 
 void scales_lambda(const Plan& plan, Text& text) {
   text.open("auto copy_scales = [&](unsigned stage, unsigned k_tile) {{");
-  text.line("const unsigned bytes = {};", by_slice(plan, plan.scales_unit, plan.tail_scales_unit));
-  text.line("const char* from = scales + {} * {}ll + slice * {};", scales_row(plan),
-            plan.scales_row, plan.scales_unit);
-  text.line("const unsigned to = shared + {} + stage * {};", plan.scales_offset, plan.scales_stage);
-  for (int group = 0; group < plan.unit_groups; ++group) {
-    text.line("copy_bytes({}, {}, bytes, full + stage * 8);", plus("to", group * plan.scales_unit),
-              plus("from", group * plan.scales_row));
+  text.line("const unsigned bytes = {};",
+            by_slice(plan, plan.wgmma().stage.scales_row, plan.wgmma().tail.scales_row));
+  text.line("const char* from = scales + {} * {}ll + slice * {};", first_scale_row(plan, "k_tile"),
+            plan.global.scales.row, plan.wgmma().stage.scales_row);
+  text.line("const unsigned to = shared + {} + stage * {};", plan.wgmma().shared.scales,
+            plan.wgmma().stage.scales);
+  for (int group = 0; group < plan.scales.rows; ++group) {
+    text.line("copy_bytes({}, {}, bytes, full + stage * 8);",
+              plus("to", group * plan.wgmma().stage.scales_row),
+              plus("from", group * plan.global.scales.row));
   }
   text.close("};");
 }
@@ -34,30 +31,32 @@ void scales_lambda(const Plan& plan, Text& text) {
 void words_lambda(const Plan& plan, Text& text) {
   text.open("auto copy_words = [&](unsigned stage, unsigned k_tile) {{");
   text.line("expect_bytes(full + stage * 8, {});",
-            by_slice(plan, plan.stage_bytes, plan.tail_stage_bytes));
+            by_slice(plan, plan.wgmma().stage.bytes, plan.wgmma().tail.stage_bytes));
   text.line(
       "copy_box(shared + {} + stage * {}, &word_map, slice * {}, k_tile * {}, full + stage * 8);",
-      plan.words_offset, plan.words_stage, plan.config.tile_n, plan.k_steps);
-  if (plan.group_scales) text.line("copy_scales(stage, k_tile);");
+      plan.wgmma().shared.packed, plan.wgmma().stage.packed, plan.config.tile_n,
+      plan.tiles.k_steps);
+  if (plan.scales.grouped) text.line("copy_scales(stage, k_tile);");
   text.close("};");
 }
 
 void tokens_lambda(const Plan& plan, Text& text) {
   const Config& config = plan.config;
-  const bool shared = config.multicast > 1;
+  const bool shared = config.wgmma().multicast > 1;
   const std::string part = shared ? "rank" : "0";
   text.open("auto copy_tokens = [&](unsigned stage, unsigned k_tile) {{");
-  for (int line = 0; line < plan.token_lines; ++line) {
-    const std::string to = Sum(plus("shared", plan.tokens_offset + line * plan.tokens_line))
-                               .near("stage", plan.tokens_stage)
-                               .near(part, plan.tokens_line / config.multicast)
+  for (int line = 0; line < plan.wgmma().stage.lines; ++line) {
+    const std::string to = Sum(plus("shared", line * plan.wgmma().stage.line))
+                               .near("stage", plan.wgmma().stage.activations)
+                               .near(part, plan.wgmma().stage.line / config.wgmma().multicast)
                                .str();
-    const std::string row =
-        Sum(fmt::format("m_tile * {}", config.tile_m)).near(part, plan.token_box).str();
+    const std::string row = Sum(fmt::format("m_tile * {}", config.tile_m))
+                                .near(part, plan.wgmma().stage.activation_box)
+                                .str();
     text.line("{}({}, &token_map, {}, {}, full + stage * 8{});",
               shared ? "copy_box_to_all" : "copy_box", to,
               plus(fmt::format("k_tile * {}", config.warp_k), line * 64), row,
-              shared ? fmt::format(", {}", (1 << config.multicast) - 1) : "");
+              shared ? fmt::format(", {}", (1 << config.wgmma().multicast) - 1) : "");
   }
   text.close("};");
 }
@@ -73,32 +72,33 @@ void begin_early(const Plan& plan, Text& text) {
 }
 
 void next_words(const Plan& plan, Text& text) {
-  if (plan.config.early_weights) {
+  if (plan.config.wgmma().early_weights) {
     text.open("if (filled > 0) {{");
     text.line("--filled;");
     text.otherwise();
   }
   text.line("wait_for_phase(empty + stage * 8, parity);");
   text.line("copy_words(stage, i);");
-  if (plan.config.early_weights) text.close();
+  if (plan.config.wgmma().early_weights) text.close();
 }
 
 // Sums that the blocks before have given follow the k tiles as stages of their own.
 void copy_partials(const Plan& plan, Text& text) {
-  const std::int64_t chunk = std::int64_t{16} * plan.partial_quads * plan.config.threads();
-  const std::int64_t last = plan.partial_tile - (plan.partial_chunks - 1) * chunk;
-  const std::string bytes =
-      last == chunk ? std::to_string(chunk)
-                    : fmt::format("chunk == {} ? {} : {}", plan.partial_chunks - 1, last, chunk);
-  open_givers(plan, text, fmt::format("k_first > 0 && k_first + k_count == {}", plan.k_tiles));
-  text.line("take_flags<{}>({});", plan.consumers, flags_of(plan, giver_block(plan)));
+  const std::int64_t chunk = std::int64_t{16} * plan.wgmma().fixup.float4s * plan.config.threads();
+  const std::int64_t last = plan.workspace.partial_tile - (plan.wgmma().fixup.chunks - 1) * chunk;
+  const std::string bytes = last == chunk ? std::to_string(chunk)
+                                          : fmt::format("chunk == {} ? {} : {}",
+                                                        plan.wgmma().fixup.chunks - 1, last, chunk);
+  open_givers(plan, text,
+              fmt::format("k_first > 0 && k_first + k_count == {}", plan.tiles.k_tiles));
+  text.line("take_flags<{}>({});", plan.wgmma().roles.consumers, flags_of(plan, giver_block(plan)));
   text.line("const char* from = {};", partials_of(plan, giver_block(plan)));
-  text.open("for (int chunk = 0; chunk < {}; ++chunk) {{", plan.partial_chunks);
+  text.open("for (int chunk = 0; chunk < {}; ++chunk) {{", plan.wgmma().fixup.chunks);
   text.line("const unsigned bytes = {};", bytes);
   text.line("wait_for_phase(empty + stage * 8, parity);");
   text.line("expect_bytes(full + stage * 8, bytes);");
   text.line("copy_bytes(shared + {} + stage * {}, from + chunk * {}, bytes, full + stage * 8);",
-            plan.words_offset, plan.words_stage, chunk);
+            plan.wgmma().shared.packed, plan.wgmma().stage.packed, chunk);
   next_stage(plan, text);
   text.close();
   text.close();
@@ -107,10 +107,10 @@ void copy_partials(const Plan& plan, Text& text) {
 }  // namespace
 
 std::string emit_wgmma_produce(const Plan& plan) {
-  const bool early = plan.config.early_weights;
+  const bool early = plan.config.wgmma().early_weights;
   Text text(4);
   text.open("if (thread == 0) {{");
-  if (plan.group_scales) scales_lambda(plan, text);
+  if (plan.scales.grouped) scales_lambda(plan, text);
   words_lambda(plan, text);
   tokens_lambda(plan, text);
   text.line("unsigned stage = 0, parity = 1;");
@@ -128,7 +128,7 @@ std::string emit_wgmma_produce(const Plan& plan) {
   text.line("copy_tokens(stage, i);");
   next_stage(plan, text);
   text.close();
-  if (plan.striped_units > 0) copy_partials(plan, text);
+  if (plan.wgmma().work.striped_k_tiles > 0) copy_partials(plan, text);
   text.close();
   if (early) text.line("if (first) wait_for_previous();");
   text.close();

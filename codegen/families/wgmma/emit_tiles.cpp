@@ -4,70 +4,72 @@
 
 namespace marlin {
 
-bool one_piece(const Plan& plan) { return plan.parts > 1; }
+bool one_piece(const Plan& plan) { return plan.wgmma().splits.count > 1; }
 
 namespace {
 
 // Where in the matrix the tile of this number lies. Tiles go through `raster` rows of tiles at a
 // time, so that blocks at work together share tokens and words in L2.
 void place_of_tile(const Plan& plan, Text& text) {
-  const int raster = plan.config.raster;
-  const int slices = plan.n_slices / plan.config.multicast;
-  if (plan.m_tiles == 1) {
+  const int raster = plan.config.wgmma().raster;
+  const int slices = plan.tiles.n_tiles / plan.config.wgmma().multicast;
+  if (plan.tiles.m_tiles == 1) {
     text.line("slice = tile, m_tile = 0;");
   } else if (raster == 1) {
     text.line("slice = tile % {0}, m_tile = tile / {0};", slices);
-  } else if (raster >= plan.m_tiles) {
-    text.line("slice = tile / {0}, m_tile = tile % {0};", plan.m_tiles);
+  } else if (raster >= plan.tiles.m_tiles) {
+    text.line("slice = tile / {0}, m_tile = tile % {0};", plan.tiles.m_tiles);
   } else {
-    const int last_rows = plan.m_tiles % raster;
+    const int last_rows = plan.tiles.m_tiles % raster;
     text.line("const unsigned rows = tile / {0}, place = tile % {0};", raster * slices);
     if (last_rows == 0) {
       text.line("slice = place / {0}, m_tile = rows * {0} + place % {0};", raster);
     } else {
-      text.line("const bool last = rows == {};", plan.m_tiles / raster);
+      text.line("const bool last = rows == {};", plan.tiles.m_tiles / raster);
       text.line("slice = last ? place / {} : place / {};", last_rows, raster);
       text.line("m_tile = rows * {} + (last ? place % {} : place % {});", raster, last_rows,
                 raster);
     }
   }
-  if (plan.config.multicast > 1) text.line("slice = slice * {} + rank;", plan.config.multicast);
+  if (plan.config.wgmma().multicast > 1)
+    text.line("slice = slice * {} + rank;", plan.config.wgmma().multicast);
 }
 
 // Rows of tiles beyond the true m; blocks with one tile may as well multiply zeros.
 bool skips_tiles(const Plan& plan) {
-  return plan.dynamic_m && plan.m_tiles > 1 && !one_piece(plan);
+  return plan.tiles.dynamic_m && plan.tiles.m_tiles > 1 && !one_piece(plan);
 }
 
 // A part of K of a tile, by the block's rank among those of the tile.
 void part_of_tile(const Plan& plan, Text& text) {
-  text.line("const unsigned tile = blockIdx.x / {0}, rank = blockIdx.x % {0};", plan.parts);
+  text.line("const unsigned tile = blockIdx.x / {0}, rank = blockIdx.x % {0};",
+            plan.wgmma().splits.count);
   text.line("unsigned slice, m_tile;");
   place_of_tile(plan, text);
-  if (plan.long_parts == 0) {
-    text.line("const int k_first = rank * {0}, k_count = {0};", plan.part_units);
+  if (plan.wgmma().splits.longer == 0) {
+    text.line("const int k_first = rank * {0}, k_count = {0};", plan.wgmma().splits.k_tiles);
   } else {
     text.line(
         "const int k_first = rank * {0} + min(rank, {1}), k_count = {0} + (rank < {1} ? 1 : 0);",
-        plan.part_units, plan.long_parts);
+        plan.wgmma().splits.k_tiles, plan.wgmma().splits.longer);
   }
 }
 
 // The name of this block's number among those that do different work.
 std::string worker(const Plan& plan, Text& text) {
-  if (plan.config.multicast == 1) return "blockIdx.x";
+  if (plan.config.wgmma().multicast == 1) return "blockIdx.x";
   text.line("const unsigned worker = blockIdx.x / {0}, rank = blockIdx.x % {0};  // in the cluster",
-            plan.config.multicast);
+            plan.config.wgmma().multicast);
   return "worker";
 }
 
 void whole_tiles(const Plan& plan, Text& text) {
   const std::string me = worker(plan, text);
   text.line("unsigned slice, m_tile;");
-  text.line("constexpr int k_first = 0, k_count = {};", plan.k_tiles);
+  text.line("constexpr int k_first = 0, k_count = {};", plan.tiles.k_tiles);
   text.open("auto find_piece = [&](unsigned piece) {{");
-  text.line("const unsigned tile = {} + piece * {};", me, plan.workers);
-  text.line("if (tile >= {}) return false;", plan.tiles);
+  text.line("const unsigned tile = {} + piece * {};", me, plan.wgmma().work.workers);
+  text.line("if (tile >= {}) return false;", plan.wgmma().work.tiles);
   place_of_tile(plan, text);
   text.line("return true;");
   text.close("};");
@@ -80,28 +82,29 @@ void whole_tiles(const Plan& plan, Text& text) {
 // these began before it.
 void stripes(const Plan& plan, Text& text) {
   const std::string me = worker(plan, text);
-  const int whole = plan.whole_tiles / plan.workers;  // of every block
+  const int whole = plan.wgmma().work.whole_tiles / plan.wgmma().work.workers;  // of every block
   const std::string cut = whole == 0 ? "piece" : fmt::format("(piece - {})", whole);
   text.line("auto stripe_begin = [](unsigned worker) {{ return int(worker * {}u / {}); }};",
-            plan.striped_units, plan.workers);
+            plan.wgmma().work.striped_k_tiles, plan.wgmma().work.workers);
   text.line("unsigned slice, m_tile;");
   text.line("int tile_begin, k_first, k_count;  // in k tiles");
   text.open("auto find_piece = [&](unsigned piece) {{");
   text.line("const int begin = stripe_begin({0}), end = stripe_begin({0} + 1);", me);
   text.line("const int last_tile = (end - 1) / {0}, striped = last_tile - begin / {0} + 1;",
-            plan.k_tiles);
+            plan.tiles.k_tiles);
   text.line("if (piece >= {}striped) return false;", whole == 0 ? "" : fmt::format("{} + ", whole));
-  text.line("tile_begin = int(last_tile - {}) * {};", cut, plan.k_tiles);
+  text.line("tile_begin = int(last_tile - {}) * {};", cut, plan.tiles.k_tiles);
   if (whole == 0) {
     text.line("const unsigned tile = last_tile - piece;");
     text.line("k_first = max(begin - tile_begin, 0);");
-    text.line("k_count = min(end - tile_begin, {}) - k_first;", plan.k_tiles);
+    text.line("k_count = min(end - tile_begin, {}) - k_first;", plan.tiles.k_tiles);
   } else {
     text.line("const bool in_stripe = piece >= {};", whole);
     text.line("const unsigned tile = in_stripe ? {} + last_tile - {} : {} + piece * {};",
-              plan.whole_tiles, cut, me, plan.workers);
+              plan.wgmma().work.whole_tiles, cut, me, plan.wgmma().work.workers);
     text.line("k_first = in_stripe ? max(begin - tile_begin, 0) : 0;");
-    text.line("k_count = (in_stripe ? min(end - tile_begin, {0}) : {0}) - k_first;", plan.k_tiles);
+    text.line("k_count = (in_stripe ? min(end - tile_begin, {0}) : {0}) - k_first;",
+              plan.tiles.k_tiles);
   }
   place_of_tile(plan, text);
   text.line("return true;");
@@ -123,30 +126,32 @@ void next_stage(const Plan& plan, Text& text) {
 }
 
 std::string giver_block(const Plan& plan) {
-  return plan.config.multicast == 1 ? "giver"
-                                    : fmt::format("(giver * {} + rank)", plan.config.multicast);
+  return plan.config.wgmma().multicast == 1
+             ? "giver"
+             : fmt::format("(giver * {} + rank)", plan.config.wgmma().multicast);
 }
 
 std::string partials_of(const Plan& plan, std::string_view block) {
-  return fmt::format("workspace + {} + {} * {}ll", plan.partials_offset, block, plan.partial_tile);
+  return fmt::format("workspace + {} + {} * {}ll", plan.workspace.partials_offset, block,
+                     plan.workspace.partial_tile);
 }
 
 std::string flags_of(const Plan& plan, std::string_view block) {
-  return fmt::format("workspace + {} * {}", block, plan.consumers * 4);
+  return fmt::format("workspace + {} * {}", block, plan.wgmma().roles.consumers * 4);
 }
 
 void open_givers(const Plan& plan, Text& text, std::string_view condition) {
   text.line("// Those of the blocks before, in their order.");
   text.open("for (unsigned giver = {}; {} && tile_begin < stripe_begin(giver);) {{",
-            plan.config.multicast == 1 ? "blockIdx.x" : "worker", condition);
+            plan.config.wgmma().multicast == 1 ? "blockIdx.x" : "worker", condition);
   text.line("--giver;");
 }
 
 std::string emit_wgmma_work(const Plan& plan) {
   Text text(2);
-  if (plan.parts > 1) {
+  if (plan.wgmma().splits.count > 1) {
     part_of_tile(plan, text);
-  } else if (plan.striped_units > 0) {
+  } else if (plan.wgmma().work.striped_k_tiles > 0) {
     stripes(plan, text);
   } else {
     whole_tiles(plan, text);
@@ -159,10 +164,10 @@ int users_of_barriers(const Plan& plan) { return plan.config.threads() + 32; }
 std::string emit_wgmma_barriers(const Plan& plan) {
   const int stages = plan.config.stages;
   Text text(2);
-  text.line("const unsigned full = shared + {}, empty = shared + {};", plan.full_offset,
-            plan.empty_offset);
+  text.line("const unsigned full = shared + {}, empty = shared + {};", plan.wgmma().shared.full,
+            plan.wgmma().shared.empty);
   // By the producer's first warp, which goes on at once: the first copies wait for nobody else.
-  text.open("if (threadIdx.x / 32 == {}) {{", 4 * plan.consumers);
+  text.open("if (threadIdx.x / 32 == {}) {{", 4 * plan.wgmma().roles.consumers);
   text.open("if (lane == 0) {{");
   for (std::string_view map : {"token_map", "word_map", "output_map"}) {
     text.line("fetch_map(&{});", map);
@@ -170,28 +175,32 @@ std::string emit_wgmma_barriers(const Plan& plan) {
   text.open("for (unsigned stage = 0; stage < {}; ++stage) {{", stages);
   text.line("make_barrier(full + stage * 8, 1);");
   text.line("make_barrier(empty + stage * 8, {});  // warps",
-            4 * plan.consumers * plan.config.multicast);
+            4 * plan.wgmma().roles.consumers * plan.config.wgmma().multicast);
   text.close();
   text.line("publish_barriers();");
   text.close();
   text.line("__syncwarp();");
-  if (plan.config.multicast == 1) text.line("tell_barriers_made<{}>();", users_of_barriers(plan));
+  if (plan.config.wgmma().multicast == 1)
+    text.line("tell_barriers_made<{}>();", users_of_barriers(plan));
   text.close();
-  if (plan.cluster > 1) {
+  if (plan.wgmma().reduction.cluster > 1) {
     // A tile's sums of eight tokens are one quad for each m64 tile and thread of a consumer.
-    const int bytes = plan.receive_part / plan.most_owned * plan.parts;
+    const int bytes = plan.wgmma().shared.received_split / plan.wgmma().reduction.most *
+                      plan.wgmma().splits.count;
     std::string own;
-    for (int rank = 0; rank + 1 < plan.cluster; ++rank) {
-      own += fmt::format("rank == {} ? {} : ", rank, plan.owners[rank].count);
+    for (int rank = 0; rank + 1 < plan.wgmma().reduction.cluster; ++rank) {
+      own += fmt::format("rank == {} ? {} : ", rank, plan.wgmma().reduction.reducers[rank].count);
     }
-    const bool equal = plan.most_owned * plan.cluster == plan.fragments;
+    const bool equal = plan.wgmma().reduction.most * plan.wgmma().reduction.cluster ==
+                       plan.wgmma().reduction.n8_tiles;
     text.line("// The eights of tokens that this block adds up.");
-    text.line("const unsigned own = {}{};", equal ? "" : own, plan.owners.back().count);
-    text.line("const unsigned received = shared + {};", plan.received_offset);
+    text.line("const unsigned own = {}{};", equal ? "" : own,
+              plan.wgmma().reduction.reducers.back().count);
+    text.line("const unsigned received = shared + {};", plan.wgmma().shared.barrier);
     text.line("if (threadIdx.x / 32 == 0) expect_sums(received, own * {}, lane);", bytes);
     text.line("arrive_at_cluster();");
   }
-  if (plan.config.multicast > 1) text.line("meet_cluster();");
+  if (plan.config.wgmma().multicast > 1) text.line("meet_cluster();");
   text.line("launch_dependents();");
   return text.str();
 }

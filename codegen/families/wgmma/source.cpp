@@ -16,7 +16,8 @@ std::string way(const Plan& plan) {
   Text text(0);
   text.line(
       "Tiles of {} tokens x {} columns. {} warpgroups multiply {} columns each; one thread of",
-      config.tile_m, config.tile_n, plan.consumers, plan.m64_tiles * 64);
+      config.tile_m, config.tile_n, plan.wgmma().roles.consumers,
+      plan.wgmma().roles.m64_tiles * 64);
   text.line(
       "another brings the stages, {} of K each, {} on their way at any time. Weights are the A",
       config.warp_k, config.stages);
@@ -30,7 +31,7 @@ std::string beliefs(const Plan& plan) {
   text.line("static_assert({} % {} == 0, \"K is whole stages\");", plan.shape.k,
             plan.config.warp_k);
   text.line("static_assert({} * {} <= {}, \"the rings fit\");", plan.config.stages,
-            plan.stage_bytes, plan.shared_bytes);
+            plan.wgmma().stage.bytes, plan.launch.shared_bytes);
   return emit_beliefs(plan, text.str());
 }
 
@@ -38,37 +39,37 @@ std::string device(const Plan& plan) {
   std::vector<std::string_view> names = {
       "ptx/ldmatrix", "dequantise/u4b8_f16", "scales/f16",  "ptx/mbarrier", "ptx/tma",
       "ptx/pdl",      "ptx/wgmma",           "ptx/stmatrix"};
-  if (plan.config.multicast > 1) names.push_back("ptx/multicast");
-  if (plan.cluster > 1) names.push_back("ptx/cluster");
-  if (plan.shares_slices) names.push_back("reduce/partial");
-  if (plan.striped_units > 0) names.push_back("reduce/fixup");
-  if (plan.exchanges) names.push_back("reduce/reduce_scatter");
+  if (plan.config.wgmma().multicast > 1) names.push_back("ptx/multicast");
+  if (plan.wgmma().reduction.cluster > 1) names.push_back("ptx/cluster");
+  if (plan.workspace.shared) names.push_back("reduce/partial");
+  if (plan.wgmma().work.striped_k_tiles > 0) names.push_back("reduce/fixup");
+  if (plan.wgmma().reduction.exchanges) names.push_back("reduce/reduce_scatter");
   return device_text(names);
 }
 
 // Consumers hold what the producer does not need, unless there is enough for all.
 std::string swap_registers(const Plan& plan, std::string_view verb, int count) {
-  if (plan.consumer_registers <= plan.producer_registers) return "";
+  if (plan.wgmma().roles.consumer_registers <= plan.wgmma().roles.producer_registers) return "";
   return fmt::format("    {}_registers<{}>();", verb, count);
 }
 
 // The producer's warps, too, see the barrier of the cluster to its end; and no block ends while
 // another may still copy to it or arrive at its barriers.
 std::string leave(const Plan& plan) {
-  if (plan.config.multicast > 1) return "  __syncwarp();\n  meet_cluster();";
-  if (plan.cluster == 1) return "";
+  if (plan.config.wgmma().multicast > 1) return "  __syncwarp();\n  meet_cluster();";
+  if (plan.wgmma().reduction.cluster == 1) return "";
   Text text(2);
   text.line("__syncwarp();");
-  text.line("if (warpgroup == {}) wait_for_cluster();", plan.consumers);
+  text.line("if (warpgroup == {}) wait_for_cluster();", plan.wgmma().roles.consumers);
   return text.str();
 }
 
 std::string opening(const Plan& plan) {
   Text text(4);
-  if (plan.config.multicast == 1) {
+  if (plan.config.wgmma().multicast == 1) {
     text.line("wait_for_barriers_made<{}>();", users_of_barriers(plan));
   }
-  if (plan.staging_buffers > 1) text.line("unsigned buffer = 0;  // of C on its way out");
+  if (plan.wgmma().staging.buffers > 1) text.line("unsigned buffer = 0;  // of C on its way out");
   open_piece(plan, text);
   return text.str();
 }
@@ -76,22 +77,22 @@ std::string opening(const Plan& plan) {
 }  // namespace
 
 std::string wgmma_source(const Plan& plan) {
-  const int cluster = plan.cluster * plan.config.multicast;
+  const int cluster = plan.wgmma().reduction.cluster * plan.config.wgmma().multicast;
   const Holes holes = {
       {"title", emit_title(plan)},
       {"description", emit_description(plan, way(plan))},
       {"device", device(plan)},
       {"product", emit_wgmma_primitive(plan)},
       {"beliefs", beliefs(plan)},
-      {"threads", std::to_string(plan.threads)},
+      {"threads", std::to_string(plan.launch.threads)},
       {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},
       {"cluster_dims", cluster > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", cluster) : ""},
-      {"entry", plan.entry},
+      {"entry", plan.launch.entry},
       {"work", emit_wgmma_work(plan)},
       {"barriers", emit_wgmma_barriers(plan)},
-      {"producer", std::to_string(plan.consumers)},
-      {"give_registers", swap_registers(plan, "give", plan.producer_registers)},
-      {"take_registers", swap_registers(plan, "take", plan.consumer_registers)},
+      {"producer", std::to_string(plan.wgmma().roles.consumers)},
+      {"give_registers", swap_registers(plan, "give", plan.wgmma().roles.producer_registers)},
+      {"take_registers", swap_registers(plan, "take", plan.wgmma().roles.consumer_registers)},
       {"produce", emit_wgmma_produce(plan)},
       {"addresses", emit_wgmma_addresses(plan)},
       {"open_piece", opening(plan)},

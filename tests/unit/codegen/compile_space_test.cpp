@@ -12,10 +12,16 @@
 
 #include "codegen/base/error.h"
 #include "codegen/generator.h"
+#include "codegen/plan/resources.h"
 #include "runtime/compile/nvrtc.h"
 
 namespace marlin {
 namespace {
+
+// Only the families with mma.sync have an estimate.
+const WarpTile& warp_of(const Plan& plan) {
+  return plan.config.family() == Family::decode ? plan.decode().warp : plan.stripe().warp;
+}
 
 struct Space {
   Shape shape;
@@ -30,15 +36,15 @@ struct Space {
 // What is wrong with a kernel of this plan in this text, or "".
 std::string fault_of(const Plan& plan, const std::string& source) try {
   const CompileOutput output =
-      nvrtc_compile({source, plan.entry, plan.target.arch, kernel_compile_options()});
-  const KernelResources used = parse_resources(output.log, plan.entry);
+      nvrtc_compile({source, plan.launch.entry, plan.target.arch, kernel_compile_options()});
+  const KernelResources used = parse_resources(output.log, plan.launch.entry);
   std::string fault;
   if (used.spill_stores + used.spill_loads + used.stack_bytes > 0) {
     fault += " spills " + std::to_string(used.spill_stores) + " bytes, stack " +
              std::to_string(used.stack_bytes);
   }
   const int room =
-      limits_of(plan.target).registers_per_sm / (plan.threads * plan.config.blocks_per_sm);
+      limits_of(plan.target).registers_per_sm / (plan.launch.threads * plan.config.blocks_per_sm);
   if (used.registers > room) fault += " takes " + std::to_string(used.registers) + " registers";
   if (used.static_shared_bytes > 0) fault += " has shared memory outside the plan";
   return fault;
@@ -101,14 +107,14 @@ TEST(RegisterEstimate, IsEnough) {
     const std::vector<Config> configs = legal_configs(shape, target);
     for (std::size_t i = 0; i < configs.size(); i += 11) {
       const Plan plan = make_plan(shape, target, configs[i]);
-      const int estimate = (register_estimate(plan) + 7) / 8 * 8;
-      const int blocks = std::max(1, 65536 / (plan.threads * estimate));
+      const int estimate = (register_estimate(plan, warp_of(plan)) + 7) / 8 * 8;
+      const int blocks = std::max(1, 65536 / (plan.launch.threads * estimate));
       std::string source = emit_source(plan);
       const std::size_t bound = source.find("__launch_bounds__(");
       ASSERT_NE(bound, std::string::npos);
-      source.replace(
-          bound, source.find(')', bound) - bound,
-          "__launch_bounds__(" + std::to_string(plan.threads) + ", " + std::to_string(blocks));
+      source.replace(bound, source.find(')', bound) - bound,
+                     "__launch_bounds__(" + std::to_string(plan.launch.threads) + ", " +
+                         std::to_string(blocks));
       EXPECT_EQ(fault_of(plan, source), "") << to_string(configs[i]);
     }
   }

@@ -13,8 +13,16 @@ namespace {
 
 TEST(ConfigText, WorkedByHand) {
   EXPECT_EQ(to_string(Config{}), "m16 n256 w4x2 k32 s4 weights split1 b1");
-  const Config config{64, 128, 2, 4, 64, 3, ScaleOn::accumulators, {Partition::Kind::stripes, 132},
-                      2};
+  const Config config{64,
+                      128,
+                      2,
+                      4,
+                      64,
+                      3,
+                      ScaleOn::accumulators,
+                      {Partition::Kind::stripes, 132},
+                      2,
+                      StripeOptions{}};
   EXPECT_EQ(to_string(config), "m64 n128 w2x4 k64 s3 accumulators stripes132 b2");
   EXPECT_EQ(parse_config("m64 n128 w2x4 k64 s3 accumulators stripes132 b2"), config);
   EXPECT_EQ(parse_config("  m64  n128 w2x4\tk64 s3 accumulators span7 b2 ").partition,
@@ -22,34 +30,25 @@ TEST(ConfigText, WorkedByHand) {
 }
 
 TEST(ConfigText, TheFamilyComesFirstAndEarlyWeightsLast) {
-  Config config{8,
-                64,
-                1,
-                8,
-                64,
-                3,
-                ScaleOn::accumulators,
-                {Partition::Kind::cluster, 2},
-                1,
-                Family::decode,
-                false};
+  Config config{
+      8, 64, 1, 8, 64, 3, ScaleOn::accumulators, {Partition::Kind::cluster, 2}, 1, DecodeOptions{}};
   EXPECT_EQ(to_string(config), "decode m8 n64 w1x8 k64 s3 accumulators cluster2 b1");
   EXPECT_EQ(parse_config(to_string(config)), config);
-  config.early_weights = true;
+  config.decode().early_weights = true;
   EXPECT_EQ(to_string(config), "decode m8 n64 w1x8 k64 s3 accumulators cluster2 b1 early");
   EXPECT_EQ(parse_config(to_string(config)), config);
 }
 
 TEST(ConfigText, OfTheWgmmaFamilySaysItsBurstAndRaster) {
   Config config = parse_config("wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1");
-  EXPECT_EQ(config.family, Family::wgmma);
-  config.raster = 8;
+  EXPECT_EQ(config.family(), Family::wgmma);
+  config.wgmma().raster = 8;
   EXPECT_EQ(to_string(config), "wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1 raster8");
-  config.burst = 2;
+  config.wgmma().burst = 2;
   EXPECT_EQ(to_string(config), "wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1 burst2 raster8");
   EXPECT_EQ(parse_config(to_string(config)), config);
   EXPECT_THROW(parse_config(to_string(config) + " raster4"), Error);
-  config.multicast = 2;
+  config.wgmma().multicast = 2;
   EXPECT_EQ(to_string(config),
             "wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1 burst2 raster8 multicast2");
   EXPECT_EQ(parse_config(to_string(config)), config);
@@ -97,6 +96,11 @@ TEST(ConfigText, RefusedOnesNameTheField) {
       {"decode m16 n64 w1x2 k64 s4 accumulators cluster1 b1 early early", "cannot read 'early'"},
       {"decode m16 n64 w1x2 k64 s4 accumulators cluster1 early b1", "cannot read 'early'"},
       {"decode", "0 fields of 8"},
+      {"m16 n256 w4x2 k32 s4 weights split1 b1 early", "cannot read 'early'"},
+      {"m16 n256 w4x2 k32 s4 weights split1 b1 burst2", "cannot read 'burst2'"},
+      {"decode m16 n64 w1x2 k64 s4 accumulators cluster1 b1 raster2", "cannot read 'raster2'"},
+      {"wgmma m64 n128 w8x1 k128 s4 weights split1 b1 burst2 burst4", "cannot read 'burst4'"},
+      {"wgmma m64 n128 w8x1 k128 s4 weights split1 b1 burst0", "cannot read 'burst0'"},
   };
   for (const auto& [text, message] : cases) {
     try {

@@ -69,7 +69,7 @@ class RandomCases {
   // The same of the decode family.
   Config decode_config(const Shape& shape) {
     Config config;
-    config.family = Family::decode;
+    config.options = DecodeOptions{};
     config.tile_m = static_cast<int>((shape.m + 7) / 8 * 8);
     config.warps_n = 1 << (upto(3) - 1);
     config.tile_n = config.warps_n << (5 + upto(2));
@@ -79,14 +79,14 @@ class RandomCases {
     config.scale_on = ScaleOn::accumulators;
     config.partition = {Partition::Kind::cluster, static_cast<int>(upto(6))};
     config.blocks_per_sm = static_cast<int>(upto(2));
-    config.early_weights = upto(2) == 1;
+    config.decode().early_weights = upto(2) == 1;
     return config;
   }
 
   // The same of the wgmma family.
   Config wgmma_config(const Shape& shape) {
     Config config;
-    config.family = Family::wgmma;
+    config.options = WgmmaOptions{};
     config.tile_m = static_cast<int>(8 * upto(std::min<std::int64_t>(32, (shape.m + 7) / 8)));
     config.warps_n = 4 << (upto(3) - 1);
     config.warps_k = 1;
@@ -102,9 +102,9 @@ class RandomCases {
                          : config.partition.kind == Partition::Kind::cluster ? upto(8)
                                                                              : 1);
     config.blocks_per_sm = static_cast<int>(upto(2));
-    config.burst = 1 << (upto(3) - 1);
-    config.raster = static_cast<int>(upto(4));
-    config.multicast = upto(4) == 1 ? 2 : 1;
+    config.wgmma().burst = 1 << (upto(3) - 1);
+    config.wgmma().raster = static_cast<int>(upto(4));
+    config.wgmma().multicast = upto(4) == 1 ? 2 : 1;
     return config;
   }
 

@@ -201,11 +201,7 @@ const Refused kRefusedDecode[] = {
      },
      " registers a thread exceed the 255 there are"},
     {[](Shape&, Target&, Config& c) { set(c, "m16 n128 w2x2 k64 s4 accumulators cluster2 b1"); },
-     "clusters and early weights are for the families of sm_90"},
-    {[](Shape&, Target&, Config& c) {
-       set(c, "m16 n128 w2x2 k64 s4 accumulators split1 b1 early");
-     },
-     "clusters and early weights are for the families of sm_90"},
+     "clusters are for the families of sm_90"},
     {[](Shape& s, Target&, Config& c) {
        s.group = 32;
        set(c, "m16 n128 w2x2 k64 s4 accumulators split1 b1");
@@ -227,11 +223,11 @@ const Refused kRefusedWgmma[] = {
      "tile_n = 64 does not give each warpgroup 64, 128 or 256 of at most 256 columns"},
     {[](Shape&, Target&, Config& c) { c.warp_k = 32; }, "warp_k = 32 is none of 64, 128"},
     {[](Shape&, Target&, Config& c) { c.stages = 9; }, "stages = 9 is not in 2..8"},
-    {[](Shape&, Target&, Config& c) { c.burst = 3; }, "burst = 3 is none of 1, 2, 4"},
-    {[](Shape&, Target&, Config& c) { c.warp_k = 64, c.burst = 4; },
+    {[](Shape&, Target&, Config& c) { c.wgmma().burst = 3; }, "burst = 3 is none of 1, 2, 4"},
+    {[](Shape&, Target&, Config& c) { c.warp_k = 64, c.wgmma().burst = 4; },
      "burst = 4 is none of 1, 2, 4 or more than half of the 4 k16 steps"},
     {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 5; }, "blocks_per_sm = 5 is not in 1..4"},
-    {[](Shape& s, Target&, Config& c) { s.m = 48, c.raster = 1; },
+    {[](Shape& s, Target&, Config& c) { s.m = 48, c.wgmma().raster = 1; },
      "tile_m = 64 has eight tokens beyond m = 48"},
     {[](Shape& s, Target&, Config&) { s.n = 64; }, "tile_n = 128 has 64 columns beyond n = 64"},
     {[](Shape& s, Target&, Config&) { s.k = 4160, s.group = 64; },
@@ -239,24 +235,26 @@ const Refused kRefusedWgmma[] = {
     {[](Shape& s, Target&, Config&) { s.group = -1; },
      "one scale for the whole k goes on accumulators, not on weights"},
     {[](Shape& s, Target&, Config& c) {
-       s.group = 32, c.burst = 4, c.scale_on = ScaleOn::accumulators;
+       s.group = 32, c.wgmma().burst = 4, c.scale_on = ScaleOn::accumulators;
      },
      "burst = 4 exceeds the group, 32"},
-    {[](Shape&, Target&, Config& c) { c.raster = 3; },
+    {[](Shape&, Target&, Config& c) { c.wgmma().raster = 3; },
      "raster = 3 is not in 1..2, the rows of tiles"},
-    {[](Shape&, Target&, Config& c) { c.multicast = 3; }, "multicast = 3 is none of 1, 2"},
-    {[](Shape& s, Target&, Config& c) { s.m = 24, c.tile_m = 24, c.raster = 1, c.multicast = 2; },
+    {[](Shape&, Target&, Config& c) { c.wgmma().multicast = 3; }, "multicast = 3 is none of 1, 2"},
+    {[](Shape& s, Target&, Config& c) {
+       s.m = 24, c.tile_m = 24, c.wgmma().raster = 1, c.wgmma().multicast = 2;
+     },
      "does not cut tile_m = 24 into eights"},
-    {[](Shape& s, Target&, Config& c) { s.n = 4224, c.multicast = 2; },
+    {[](Shape& s, Target&, Config& c) { s.n = 4224, c.wgmma().multicast = 2; },
      "multicast = 2 does not pair the slices of 128 columns"},
-    {[](Shape&, Target& t, Config& c) { t.sms = 1, c.multicast = 2; },
+    {[](Shape&, Target& t, Config& c) { t.sms = 1, c.wgmma().multicast = 2; },
      "multicast = 2 exceeds the 1 blocks that fit"},
     {[](Shape&, Target&, Config& c) {
-       c.multicast = 2, c.partition = {Partition::Kind::cluster, 2};
+       c.wgmma().multicast = 2, c.partition = {Partition::Kind::cluster, 2};
      },
      "blocks split k or share tokens, not both"},
     {[](Shape&, Target&, Config& c) {
-       c.multicast = 2, c.partition = {Partition::Kind::stripes, 131};
+       c.wgmma().multicast = 2, c.partition = {Partition::Kind::stripes, 131};
      },
      "stripes131 is not whole clusters of 2"},
     {[](Shape&, Target&, Config& c) { c.partition.count = 3; },
@@ -264,7 +262,7 @@ const Refused kRefusedWgmma[] = {
     {[](Shape& s, Target&, Config& c) { s.n = 256, c.partition.count = 9; },
      "split9 is not in 2..8"},
     {[](Shape& s, Target&, Config& c) {
-       s.n = 256, s.m = 8, c.tile_m = 8, c.raster = 1, c.partition.count = 3;
+       s.n = 256, s.m = 8, c.tile_m = 8, c.wgmma().raster = 1, c.partition.count = 3;
      },
      "split3 exceeds the 2 boxes of 64 columns and eight tokens"},
     {[](Shape& s, Target&, Config& c) { s.n = s.k = 256, c.partition.count = 3; },
@@ -300,15 +298,8 @@ const Refused kRefusedWgmma[] = {
      " registers a thread exceed the 240 there are"},
     {[](Shape&, Target&, Config& c) { c.stages = 8, c.tile_n = 256; },
      " bytes of shared memory exceed a block's 232448"},
-    {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 2, c.burst = 1, c.stages = 5; },
+    {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 2, c.wgmma().burst = 1, c.stages = 5; },
      " bytes of shared memory x 2 blocks exceed an SM's 233472"},
-    {[](Shape&, Target&, Config& c) { set(c, "m64 n128 w2x2 k64 s3 weights split1 b1 burst2"); },
-     "bursts, rasters and multicasts are for the wgmma family"},
-    {[](Shape& s, Target&, Config& c) {
-       s.m = 8;
-       set(c, "decode m8 n128 w2x2 k64 s4 accumulators cluster2 b1 raster2");
-     },
-     "bursts, rasters and multicasts are for the wgmma family"},
 };
 
 TEST(Legality, RefusedWgmmaConfigsNameTheRule) {

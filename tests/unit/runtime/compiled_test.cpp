@@ -353,16 +353,16 @@ TEST_F(CompiledTest, ACubinTheDriverRefusesIsUnloadedAndTriedAgain) {
 TEST_F(CompiledTest, ALaunchPassesThePlanAndThePointers) {
   const Kernel* kernel = store_.get(kShape, in_memory());
   const auto stream = static_cast<CUstream>(device_pointer(0x99));
-  EXPECT_EQ(fake_cuda()->shared_bytes, kernel->plan().shared_bytes);
+  EXPECT_EQ(fake_cuda()->shared_bytes, kernel->plan().launch.shared_bytes);
   kernel->launch(stream, sound_args(), 13);
   const test::FakeLaunch& last = fake_cuda()->last;
-  EXPECT_EQ(last.entry, kernel->plan().entry);
+  EXPECT_EQ(last.entry, kernel->plan().launch.entry);
   EXPECT_EQ(last.m, 13);
   for (int i = 0; i < 5; ++i) EXPECT_EQ(last.pointers[i], device_pointer(0x1000u * (i + 1)));
   EXPECT_EQ(last.config.hStream, stream);
-  EXPECT_EQ(static_cast<int>(last.config.blockDimX), kernel->plan().threads);
+  EXPECT_EQ(static_cast<int>(last.config.blockDimX), kernel->plan().launch.threads);
   EXPECT_EQ(last.config.blockDimY * last.config.blockDimZ, 1u);
-  EXPECT_EQ(static_cast<int>(last.config.sharedMemBytes), kernel->plan().shared_bytes);
+  EXPECT_EQ(static_cast<int>(last.config.sharedMemBytes), kernel->plan().launch.shared_bytes);
   EXPECT_EQ(last.config.numAttrs, 0u);
   LaunchArgs args = sound_args();
   args.m = 5;
@@ -375,7 +375,7 @@ TEST_F(CompiledTest, ALaunchOfFewerRowsHasFewerTokenTiles) {
   const Shape shape = {.m = 512, .n = 4096, .k = 4096};
   std::set<Partition::Kind> kinds;
   for (const Config& config : legal_configs(shape, {"sm_90a", 132})) {
-    if (config.family != Family::stripe || config.tile_m >= shape.m) continue;
+    if (config.family() != Family::stripe || config.tile_m >= shape.m) continue;
     if (!kinds.insert(config.partition.kind).second) continue;
     Options options = in_memory();
     options.config = to_string(config);
@@ -386,9 +386,10 @@ TEST_F(CompiledTest, ALaunchOfFewerRowsHasFewerTokenTiles) {
       const CUlaunchConfig& launched = fake_cuda()->last.config;
       const bool stripes = config.partition.kind == Partition::Kind::stripes;
       const std::int64_t tiles = (rows + config.tile_m - 1) / config.tile_m;
-      EXPECT_EQ(launched.gridDimX, stripes ? kernel->plan().grid_x : tiles) << *options.config;
-      EXPECT_EQ(static_cast<int>(launched.gridDimY), kernel->plan().grid_y);
-      EXPECT_EQ(static_cast<int>(launched.gridDimZ), kernel->plan().grid_z);
+      EXPECT_EQ(launched.gridDimX, stripes ? kernel->plan().launch.grid_x : tiles)
+          << *options.config;
+      EXPECT_EQ(static_cast<int>(launched.gridDimY), kernel->plan().launch.grid_y);
+      EXPECT_EQ(static_cast<int>(launched.gridDimZ), kernel->plan().launch.grid_z);
     }
   }
   EXPECT_EQ(kinds.size(), 3u);
@@ -467,7 +468,7 @@ TEST_F(CompiledTest, AWorkspaceIsAskedForOnlyWhereOneIsUsed) {
   const Shape shape = {.m = 16, .n = 4096, .k = 4096};
   bool with = false, without = false;
   for (const Config& config : legal_configs(shape, {"sm_90a", 132})) {
-    const bool uses = make_plan(shape, {"sm_90a", 132}, config).workspace_bytes > 0;
+    const bool uses = make_plan(shape, {"sm_90a", 132}, config).workspace.bytes > 0;
     if (uses ? with : without) continue;
     (uses ? with : without) = true;
     Options options = in_memory();

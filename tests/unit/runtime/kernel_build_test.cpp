@@ -43,7 +43,7 @@ TEST(KernelBuild, ACompiledEntryIsOneTheCacheTakes) {
   const KernelText kernel = kernel_for(kShape, {"sm_80", 108});
   const CacheEntry entry = compile_kernel(kernel);
   EXPECT_EQ(entry.meta.key, key_fields(kernel, nvrtc_identity()));
-  EXPECT_EQ(entry.meta.threads, kernel.plan.threads);
+  EXPECT_EQ(entry.meta.threads, kernel.plan.launch.threads);
   EXPECT_GT(entry.meta.registers, 0);
   EXPECT_EQ(entry.meta.spill_bytes, 0);
   CubinCache cache(scratch / "cache");

@@ -79,7 +79,7 @@ class LinearTest : public testing::Test {
       return std::all_of(rungs().begin(), rungs().begin() + kSharing, [&](std::int64_t m) {
         const Shape shape = {.m = m, .n = weights.n, .k = weights.k};
         return !why_illegal(shape, target, config) &&
-               make_plan(shape, target, config).workspace_bytes > 0;
+               make_plan(shape, target, config).workspace.bytes > 0;
       });
     };
     const auto configs = legal_configs({.m = 8, .n = weights.n, .k = weights.k}, target);
@@ -113,7 +113,7 @@ class LinearTest : public testing::Test {
     for (int rung = 0; rung < kRungs; ++rung) {
       const Kernel* kernel = ladder.kernel_at(rung);
       if (kernel == nullptr) continue;
-      most = std::max(most, static_cast<std::size_t>(kernel->plan().workspace_bytes));
+      most = std::max(most, static_cast<std::size_t>(kernel->plan().workspace.bytes));
     }
     return most;
   }
@@ -157,9 +157,9 @@ TEST_F(LinearTest, ALaunchCarriesThePointersTheStreamAndItsWorkspace) {
     EXPECT_EQ(launch.pointers[2], device_pointer(0x3000));
     EXPECT_EQ(launch.pointers[3], c_);
     EXPECT_EQ(launch.config.hStream, stream);
-    EXPECT_EQ(static_cast<int>(launch.config.blockDimX), plan.threads);
+    EXPECT_EQ(static_cast<int>(launch.config.blockDimX), plan.launch.threads);
     EXPECT_TRUE(launch.was_loaded);
-    const auto bytes = static_cast<std::size_t>(plan.workspace_bytes);
+    const auto bytes = static_cast<std::size_t>(plan.workspace.bytes);
     (bytes > 0 ? with : without) = true;
     EXPECT_EQ(launch.pointers[4],
               bytes > 0 ? workspaces_.get(reinterpret_cast<std::uintptr_t>(fake_context(0)), stream,
@@ -323,7 +323,7 @@ TEST_F(LinearTest, AWorkspaceThatGrowsKeepsTheOld) {
   int grown = 0;
   for (int rung = 0; rung < kRungs; ++rung) {
     call(ladder, rungs()[rung], stream_number(3));
-    const auto needs = static_cast<std::size_t>(ladder.kernel_at(rung)->plan().workspace_bytes);
+    const auto needs = static_cast<std::size_t>(ladder.kernel_at(rung)->plan().workspace.bytes);
     if (needs == 0) continue;
     const std::lock_guard lock(fake_cuda()->mutex);
     const void* now = fake_cuda()->last.pointers[4];

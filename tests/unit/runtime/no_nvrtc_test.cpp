@@ -27,8 +27,8 @@ void prebuild(const std::string& dir) {
   entry.meta.shape = to_string(kPrebuilt);
   entry.meta.config = to_string(kernel.plan.config);
   entry.meta.sms = kTarget.sms;
-  entry.meta.threads = kernel.plan.threads;
-  entry.meta.shared_bytes = kernel.plan.shared_bytes;
+  entry.meta.threads = kernel.plan.launch.threads;
+  entry.meta.shared_bytes = kernel.plan.launch.shared_bytes;
   entry.cubin = test::stand_in_cubin(90, 256, 1);
   CubinCache cache(dir);
   ASSERT_TRUE(cache.store(entry));

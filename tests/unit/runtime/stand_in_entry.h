@@ -14,8 +14,8 @@ inline CacheEntry stand_in_entry(const KernelText& kernel) {
   entry.meta.shape = to_string(kernel.plan.shape);
   entry.meta.config = to_string(kernel.plan.config);
   entry.meta.sms = kernel.plan.target.sms;
-  entry.meta.threads = kernel.plan.threads;
-  entry.meta.shared_bytes = kernel.plan.shared_bytes;
+  entry.meta.threads = kernel.plan.launch.threads;
+  entry.meta.shared_bytes = kernel.plan.launch.shared_bytes;
   entry.meta.registers = 99;
   entry.cubin = stand_in_cubin(90, 256, 1);
   return entry;

@@ -27,7 +27,7 @@ inline TuningRecord plain_choice() {
   record.target = kH200;
   record.shape = {16, 4096, 4096, 128, false};
   record.config = plain_config();
-  record.schema = schema_of(record.config.family);
+  record.schema = schema_of(record.config.family());
   record.searched = searched_families();
   record.protocol = "race/1";
   record.us = 6.25;

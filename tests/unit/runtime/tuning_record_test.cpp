@@ -46,7 +46,7 @@ TEST(TuningRecord, OnlyAConfigWithEarlyWeightsSaysSo) {
             std::string::npos)
       << line;
   EXPECT_EQ(parse_line(line).record->config, record.config);
-  record.config.early_weights = true;
+  record.config.decode().early_weights = true;
   EXPECT_EQ(line_of(record),
             edited(line, "\"blocks_per_sm\":1", "\"blocks_per_sm\":1,\"early_weights\":true"));
   EXPECT_EQ(parse_line(line_of(record)).record->config, record.config);
@@ -59,8 +59,8 @@ TEST(TuningRecord, OnlyAWgmmaConfigSaysItsBurstAndRaster) {
   record.config = parse_config("wgmma m128 n256 w8x1 k128 s3 weights split1 b1");
   const std::string line = line_of(record);
   EXPECT_NE(line.find("\"family\":\"wgmma\""), std::string::npos) << line;
-  record.config.burst = 2;
-  record.config.raster = 4;
+  record.config.wgmma().burst = 2;
+  record.config.wgmma().raster = 4;
   const std::string more =
       edited(line, "\"blocks_per_sm\":1", "\"blocks_per_sm\":1,\"burst\":2,\"raster\":4");
   EXPECT_EQ(line_of(record), more);

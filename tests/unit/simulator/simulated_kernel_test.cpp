@@ -35,7 +35,7 @@ std::string fault_of(const Plan& plan, std::int64_t m) {
 void expect_right(const Plan& plan) {
   const std::int64_t m = plan.shape.m;
   EXPECT_EQ(fault_of(plan, m), "") << to_string(plan.shape) << " | " << to_string(plan.config);
-  if (!plan.dynamic_m) return;
+  if (!plan.tiles.dynamic_m) return;
   EXPECT_EQ(fault_of(plan, m - 1), "")
       << to_string(plan.shape) << " | " << to_string(plan.config) << ", one row less";
 }
@@ -45,7 +45,7 @@ void expect_all_right(const Shape& shape, bool wgmma) {
   const Target target{"sm_90a", 5};
   std::size_t count = 0;
   for (const Config& config : legal_configs(shape, target)) {
-    if ((config.family == Family::wgmma) != wgmma) continue;
+    if ((config.family() == Family::wgmma) != wgmma) continue;
     expect_right(make_plan(shape, target, config));
     ++count;
   }
@@ -129,7 +129,7 @@ TEST(SharedSlices, GiveTheSameBitsInEveryOrderOfBlocks) {
        {"m16 n64 w1x2 k64 s2 accumulators split3 b1", "m16 n64 w1x2 k64 s3 weights stripes7 b1",
         "m16 n256 w4x2 k64 s4 weights stripes5 b1"}) {
     const Plan plan = make_plan(shape, target, parse_config(text));
-    ASSERT_TRUE(plan.shares_slices);
+    ASSERT_TRUE(plan.workspace.shared);
     const std::string source = emit_source(plan);
     const auto first = run_trial(plan, source, 16, 3, 0).c;
     for (unsigned order = 1; order <= 3; ++order) {
@@ -143,7 +143,7 @@ TEST(Stripes, GiveTheSameBitsInEveryOrderOfStrands) {
   const Shape shape{100, 320, 512, 128, false};
   const Plan plan = make_plan(shape, {"sm_90a", 12},
                               parse_config("wgmma m56 n128 w8x1 k128 s3 weights stripes5 b1"));
-  ASSERT_GT(plan.striped_units, 0);
+  ASSERT_GT(plan.wgmma().work.striped_k_tiles, 0);
   const std::string source = emit_source(plan);
   const auto first = run_trial(plan, source, 100, 3, 0).c;
   for (unsigned order = 1; order <= 5; ++order) {

@@ -1,0 +1,69 @@
+// DecodePlan: what a kernel of the decode family has beside what all have.
+#pragma once
+
+#include "codegen/plan/parts.h"
+
+namespace marlin {
+
+struct DecodePlan {
+  bool private_rings = false;  // no two warps read one another's copies: no block barrier per stage
+  WarpTile warp;
+  // The blocks of a cluster and the warps of each that share columns split K: split s takes the
+  // units s, s + count, s + 2 count, ...
+  KSplits splits;
+
+  PackedUnit packed;           // at the beginning of a warp's stage
+  ScaleUnit scales;            // after them: the offset is inside a warp's stage
+  ActivationRows activations;  // the unit is that of the warps that share it
+  ActivationCopies copies;
+
+  // Shared memory: rings of activations, [warps_k][stage], and of packed weights with their scales,
+  // [warp][stage]; what the warps of the cluster send, and the barrier that it comes by.
+  struct SharedMap {
+    int packed = 0;
+    int packed_stage = 0;    // of one stage of a warp, scales included
+    int received = 0;        // sums [split][warps_n][own fragment][lane][4] as FP32
+    int received_split = 0;  // from one split to the next
+    int barrier = 0;         // of what the cluster sends to this block
+
+    template <class Self, class Visitor>
+    static void visit(Self& self, Visitor&& visitor) {
+      visitor("packed", self.packed);
+      visitor("packed_stage", self.packed_stage);
+      visitor("received", self.received);
+      visitor("received_split", self.received_split);
+      visitor("barrier", self.barrier);
+    }
+  } shared;
+
+  // The reduce-scatter over a cluster: fragments of every warp column, in the order [64 columns][16
+  // of them][8 rows].
+  struct Reduction {
+    int fragments = 0;              // of 16 columns x 8 rows that a warp sums
+    int most = 0;                   // of them that one block adds up, or a warp of it
+    int row_lanes = 0;              // of the four lanes that hold eight rows, those that hold any
+    std::vector<Reducer> reducers;  // by rank in the cluster
+
+    template <class Self, class Visitor>
+    static void visit(Self& self, Visitor&& visitor) {
+      visitor("fragments", self.fragments);
+      visitor("most", self.most);
+      visitor("row_lanes", self.row_lanes);
+    }
+  } reduction;
+
+  template <class Self, class Visitor>
+  static void visit(Self& self, Visitor&& part) {
+    part("private_rings", self.private_rings);
+    part("warp", self.warp);
+    part("splits", self.splits);
+    part("packed", self.packed);
+    part("scales", self.scales);
+    part("activations", self.activations);
+    part("copies", self.copies);
+    part("shared", self.shared);
+    part("reduction", self.reduction);
+  }
+};
+
+}  // namespace marlin
