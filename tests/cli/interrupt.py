@@ -1,16 +1,25 @@
-"""interrupt.py <cache folder> <command>...: sends SIGINT once the folder holds its first entry.
+"""interrupt.py <command>...: sends SIGINT once the command's progress says that one item is done.
 
 Prints the command's exit code after its stdout.
 """
 
-import pathlib
+import os
+import pty
 import signal
 import subprocess
 import sys
-import time
 
-process = subprocess.Popen(sys.argv[2:])
-while process.poll() is None and not list(pathlib.Path(sys.argv[1]).glob("v1/*/*.mcb")):
-    time.sleep(0.005)
-process.send_signal(signal.SIGINT)
+ours, theirs = pty.openpty()
+process = subprocess.Popen(sys.argv[1:], stderr=theirs)
+os.close(theirs)
+text = b""
+sent = False
+try:
+    while chunk := os.read(ours, 4096):
+        text += chunk
+        if not sent and b" 1/" in text:
+            process.send_signal(signal.SIGINT)
+            sent = True
+except OSError:  # how Linux reports that the other end is closed
+    pass
 print("exit code", process.wait())

@@ -7,6 +7,9 @@
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -18,6 +21,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <new>
 #include <random>
 #include <string>
 #include <system_error>
@@ -201,14 +205,86 @@ class Signal {
     const std::string tokens(static_cast<std::size_t>(times), '.');
     if (write(ends_[1], tokens.data(), tokens.size()) < 0) _exit(98);
   }
-  void await() const {
-    char token = 0;
-    while (read(ends_[0], &token, 1) < 0 && errno == EINTR) {
+  void await(int times = 1) const {
+    for (int i = 0; i < times; ++i) {
+      char token = 0;
+      while (read(ends_[0], &token, 1) < 0 && errno == EINTR) {
+      }
     }
   }
 
  private:
   std::array<int, 2> ends_{};
+};
+
+// Counts that a process shares with the children it starts afterwards.
+class SharedCounts {
+ public:
+  explicit SharedCounts(std::size_t size) : bytes_(sizeof(State) + size * sizeof(int)) {
+    void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "mmap");
+    state_ = new (memory) State;
+    counts_ = reinterpret_cast<int*>(state_ + 1);
+    pthread_mutexattr_t mutex;
+    pthread_mutexattr_init(&mutex);
+    pthread_mutexattr_setpshared(&mutex, PTHREAD_PROCESS_SHARED);
+    pthread_mutex_init(&state_->mutex, &mutex);
+    pthread_condattr_t condition;
+    pthread_condattr_init(&condition);
+    pthread_condattr_setpshared(&condition, PTHREAD_PROCESS_SHARED);
+    pthread_cond_init(&state_->changed, &condition);
+  }
+  SharedCounts(const SharedCounts&) = delete;
+  SharedCounts& operator=(const SharedCounts&) = delete;
+  ~SharedCounts() { munmap(state_, bytes_); }
+
+  void add(std::size_t which) const {
+    pthread_mutex_lock(&state_->mutex);
+    ++counts_[which];
+    pthread_cond_broadcast(&state_->changed);
+    pthread_mutex_unlock(&state_->mutex);
+  }
+  // Returns once the count has come to `least`.
+  void await(std::size_t which, int least) const {
+    pthread_mutex_lock(&state_->mutex);
+    while (counts_[which] < least) pthread_cond_wait(&state_->changed, &state_->mutex);
+    pthread_mutex_unlock(&state_->mutex);
+  }
+  // Counts the caller, and waits for the others of so many.
+  void meet(std::size_t which, int all) const {
+    add(which);
+    await(which, all);
+  }
+
+ private:
+  struct State {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+  };
+  std::size_t bytes_;
+  State* state_ = nullptr;
+  int* counts_ = nullptr;
+};
+
+// Sees a file being opened, by whichever process, from when this is made.
+class Opens {
+ public:
+  explicit Opens(const std::string& path) : events_(inotify_init1(IN_CLOEXEC)) {
+    if (inotify_add_watch(events_.get(), path.c_str(), IN_OPEN) < 0) {
+      throw std::system_error(errno, std::generic_category(), path);
+    }
+  }
+  // Returns after so many more; two that follow closely may count as one.
+  void await(int times = 1) const {
+    for (int i = 0; i < times; ++i) {
+      inotify_event event{};
+      while (read(events_.get(), &event, sizeof(event)) < 0 && errno == EINTR) {
+      }
+    }
+  }
+
+ private:
+  UniqueFd events_;
 };
 
 }  // namespace marlin::test

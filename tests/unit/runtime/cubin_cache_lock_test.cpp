@@ -35,25 +35,42 @@ class CubinLock : public ::testing::Test {
     return counts;
   }
 
-  // N processes of M threads each ask for keys 1..keys, all starting at once; a build takes long
-  // enough for the others to arrive.
+  // Returns when somebody looks at the lock again, who found it busy before: of those who wait.
+  void await_waiters() const { Opens(lock_).await(2); }
+
+  // N processes of M threads each ask for keys 1..keys, one key a round; a round begins when all
+  // have ended the one before. A build lasts until everybody has asked who asks for its key in this
+  // round, and one of them is seen to wait.
   void ask_from_everywhere(int processes, int threads, unsigned keys) {
-    const Signal start;
+    const auto key_in = [keys](unsigned round, int p, int t) {
+      return (round + static_cast<unsigned>(p + t)) % keys + 1;
+    };
+    const auto askers_in = [&](unsigned round, unsigned number) {
+      int askers = 0;
+      for (int p = 0; p < processes; ++p) {
+        for (int t = 0; t < threads; ++t) askers += key_in(round, p, t) == number ? 1 : 0;
+      }
+      return askers;
+    };
+    const SharedCounts begun(keys), asked(keys + 1);
     std::vector<pid_t> children;
     for (int p = 0; p < processes; ++p) {
       children.push_back(start_child([&] {
-        start.await();
         CubinCache cache(dir_);
         std::atomic<int> wrong{0};
         std::vector<std::thread> workers;
         for (int t = 0; t < threads; ++t) {
           workers.emplace_back([&, t] {
-            for (unsigned i = 0; i < keys; ++i) {
-              const unsigned number = (i + static_cast<unsigned>(p + t)) % keys + 1;
+            for (unsigned round = 0; round < keys; ++round) {
+              const unsigned number = key_in(round, p, t);
+              const int askers = askers_in(round, number);
               const auto build = [&] {
-                std::this_thread::sleep_for(milliseconds(30));
+                asked.await(number, askers);
+                if (askers > 1) await_waiters();
                 return counted_build(number);
               };
+              begun.meet(round, processes * threads);
+              asked.add(number);
               const CacheEntry expected = make_entry(number);
               const BuiltEntry got = load_or_build(cache, key_of(expected), build, kForever);
               if (!(got.entry == expected)) ++wrong;
@@ -64,7 +81,6 @@ class CubinLock : public ::testing::Test {
         return wrong == 0 ? 0 : 1;
       }));
     }
-    start.raise(processes);
     for (const pid_t child : children) EXPECT_EQ(wait_for(child), 0);
     const auto counts = builds();
     EXPECT_EQ(counts.size(), keys);
@@ -88,6 +104,7 @@ class CubinLock : public ::testing::Test {
 
   ScratchDir scratch_;
   std::string dir_ = scratch_ / "cache";
+  std::string lock_ = dir_ + "/v1/lock";
   std::string log_ = scratch_ / "builds";
 };
 
@@ -112,8 +129,9 @@ TEST_F(CubinLock, HeldByOneAtATime) {
 TEST_F(CubinLock, AKilledHolderFreesTheOthers) {
   const pid_t holder = start_holder();
   EXPECT_EQ(CubinCache(dir_).try_lock(key_of(make_entry(1))).state(), KeyLock::State::busy);
+  const Opens looks(lock_);
   std::thread killer([&] {
-    std::this_thread::sleep_for(milliseconds(50));
+    looks.await(2);  // so the first found it busy
     kill(holder, SIGKILL);
   });
   CubinCache cache(dir_);
@@ -142,8 +160,9 @@ TEST_F(CubinLock, AStoppedHolderIsWaitedForOnlySoLong) {
 
 TEST_F(CubinLock, AnEntryEndsTheWaitThoughTheLockStaysBusy) {
   const pid_t holder = start_holder();
+  const Opens looks(lock_);
   std::thread publisher([&] {
-    std::this_thread::sleep_for(milliseconds(50));
+    looks.await(2);  // so the first found it busy
     EXPECT_TRUE(CubinCache(dir_).store(make_entry(1)));
   });
   CubinCache cache(dir_);
@@ -204,19 +223,20 @@ TEST_F(CubinLock, AFailedBuildReachesItsCallerAndTheNextCallTriesAgain) {
 
 // Every process that waits sees the failure of a build of its own, none hangs or gets nothing.
 TEST_F(CubinLock, AFailedBuildLetsTheWaitersTry) {
-  const Signal start;
   std::vector<pid_t> children;
   constexpr int kProcesses = 6;
+  const SharedCounts asked(1);
   for (int p = 0; p < kProcesses; ++p) {
     children.push_back(start_child([&] {
-      start.await();
       CubinCache cache(dir_);
+      asked.add(0);
       try {
         load_or_build(
             cache, key_of(make_entry(1)),
             [&]() -> CacheEntry {
+              asked.await(0, kProcesses);
               counted_build(1);
-              std::this_thread::sleep_for(milliseconds(10));
+              if (builds()[1] < kProcesses) await_waiters();
               throw std::runtime_error("does not compile");
             },
             kForever);
@@ -226,7 +246,6 @@ TEST_F(CubinLock, AFailedBuildLetsTheWaitersTry) {
       return 1;
     }));
   }
-  start.raise(kProcesses);
   for (const pid_t child : children) EXPECT_EQ(wait_for(child), 0);
   EXPECT_EQ(builds()[1], kProcesses);
 }

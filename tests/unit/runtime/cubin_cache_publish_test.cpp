@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <thread>
+#include <iterator>
 
 #include "tests/unit/runtime/cubin_cache_fixture.h"
 
@@ -75,17 +75,20 @@ TEST_F(CubinPublish, KilledAtEveryStep) {
 TEST_F(CubinPublish, KilledAtRandomMoments) {
   constexpr unsigned kSeed = 20260101;
   std::mt19937 random(kSeed);
+  // The child goes on while the parent counts its steps: the kill comes anywhere after the last.
+  constexpr int kMostSteps = 4 * static_cast<int>(std::size(kSteps));
   const CacheEntry one = make_entry(1, 200000), two = make_entry(1, 300000, 1);
   for (int round = 0; round < 40; ++round) {
+    const Signal step;
     const pid_t child = start_child([&] {
-      CubinCache cache(dir_);
+      CubinCache cache({.dir = dir_, .on_publish = [&](PublishStep) { step.raise(); }});
       while (true) {
         cache.store(one);
         cache.store(two);
       }
       return 0;
     });
-    std::this_thread::sleep_for(std::chrono::microseconds(random() % 20000));
+    step.await(static_cast<int>(random() % kMostSteps));
     kill(child, SIGKILL);
     ASSERT_EQ(wait_for(child), 128 + SIGKILL);
     expect_one_of(one, {one, two},

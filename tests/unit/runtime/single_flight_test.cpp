@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <chrono>
 #include <functional>
 #include <new>
 #include <string>
@@ -24,11 +23,41 @@ void on_threads(int count, const std::function<void(int)>& body) {
   for (std::thread& thread : threads) thread.join();
 }
 
-// make() ends only when every thread is about to ask, and a while later, so that all join it.
-void wait_for_all(const std::atomic<int>& asking, int count) {
-  while (asking < count) std::this_thread::yield();
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));
-}
+// One key for all who ask, which tells when everybody has joined the flight that is under way: who
+// asks for a key that is in the table is bound to have compared the two, as one step with joining.
+class Meeting {
+ public:
+  struct Key {
+    Meeting* at;
+    int asker;
+
+    friend bool operator==(const Key& a, const Key& b) {
+      a.at->joined(a.asker);
+      b.at->joined(b.asker);
+      return true;
+    }
+  };
+  struct Hash {
+    std::size_t operator()(const Key&) const { return 7; }
+  };
+
+  explicit Meeting(int askers) : all_((1U << askers) - 1) {}
+
+  void joined(int asker) {
+    met_ |= 1U << asker;
+    met_.notify_all();
+  }
+
+  // What the one that makes waits for.
+  void await_all() const {
+    for (unsigned met; (met = met_) != all_;) met_.wait(met);
+  }
+
+ private:
+  const unsigned all_;
+  std::atomic<unsigned> met_{0};
+};
+using MeetingFlights = SingleFlight<Meeting::Key, std::string, Meeting::Hash>;
 
 TEST(SingleFlight, ReturnsWhatIsMade) {
   Flights flights;
@@ -38,30 +67,29 @@ TEST(SingleFlight, ReturnsWhatIsMade) {
 
 TEST(SingleFlight, OneMakesForAllWhoWait) {
   constexpr int kThreads = 8;
-  Flights flights;
-  std::atomic<int> asking{0}, made{0}, got{0};
-  on_threads(kThreads, [&](int) {
-    ++asking;
-    const std::string value = flights.run(7, [&] {
-      wait_for_all(asking, kThreads);
+  Meeting meeting(kThreads);
+  MeetingFlights flights;
+  std::atomic<int> made{0}, got{0};
+  on_threads(kThreads, [&](int i) {
+    const std::string value = flights.run({&meeting, i}, [&] {
+      meeting.await_all();
       return std::to_string(++made);
     });
     if (value == "1") ++got;
   });
-  // A thread that the scheduler holds back for all of the wait makes its own; never all of them do.
-  EXPECT_LT(made, kThreads);
-  EXPECT_GT(got, 1);
+  EXPECT_EQ(made, 1);
+  EXPECT_EQ(got, kThreads);
 }
 
 TEST(SingleFlight, AFailureReachesAllWhoWaitAndTheNextCallTriesAgain) {
   constexpr int kThreads = 8;
-  Flights flights;
-  std::atomic<int> asking{0}, tried{0}, failed{0};
-  on_threads(kThreads, [&](int) {
-    ++asking;
+  Meeting meeting(kThreads);
+  MeetingFlights flights;
+  std::atomic<int> tried{0}, failed{0};
+  on_threads(kThreads, [&](int i) {
     try {
-      flights.run(7, [&]() -> std::string {
-        wait_for_all(asking, kThreads);
+      flights.run({&meeting, i}, [&]() -> std::string {
+        meeting.await_all();
         ++tried;
         throw Error(ErrorCode::io, "no")
             .with_log("log")
@@ -76,21 +104,21 @@ TEST(SingleFlight, AFailureReachesAllWhoWaitAndTheNextCallTriesAgain) {
     }
   });
   EXPECT_EQ(failed, kThreads);
-  EXPECT_LT(tried, kThreads);
-  EXPECT_EQ(flights.run(7, [] { return "yes"; }), "yes");
+  EXPECT_EQ(tried, 1);
+  EXPECT_EQ(flights.run({&meeting, 0}, [] { return "yes"; }), "yes");
 }
 
 // Such as a lack of memory, which another thread need not meet.
 TEST(SingleFlight, AfterAnotherExceptionWhoWaitedTriesForItself) {
   constexpr int kThreads = 4;
-  Flights flights;
-  std::atomic<int> asking{0}, tried{0}, failed{0}, got{0};
-  on_threads(kThreads, [&](int) {
-    ++asking;
+  Meeting meeting(kThreads);
+  MeetingFlights flights;
+  std::atomic<int> tried{0}, failed{0}, got{0};
+  on_threads(kThreads, [&](int i) {
     try {
-      flights.run(7, [&]() -> std::string {
+      flights.run({&meeting, i}, [&]() -> std::string {
         if (++tried > 1) return "yes";
-        wait_for_all(asking, kThreads);
+        meeting.await_all();
         throw std::bad_alloc();
       });
       ++got;
