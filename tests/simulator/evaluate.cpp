@@ -1,5 +1,6 @@
 // Expressions of an emitted kernel -> the values of all threads of a block. The arithmetic of C++,
-// except that an overflow throws. Entry point: Strand::evaluate.
+// except that an overflow throws, but for an unsigned difference, which wraps. Entry point:
+// Strand::evaluate.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -177,6 +178,9 @@ Value Strand::arithmetic(const std::string& op, const Value& left, const Value& 
       fail("a negative number becomes unsigned in " + op);
     }
     result.slots[t] = apply(op, left.slots[t], right.slots[t]);
+    // Stripes count pieces from the first striped one on, whole tiles being before it.
+    const bool wraps = op == "-" && result.type == Type::unsigned_integer;
+    if (wraps) result.slots[t] = static_cast<std::uint32_t>(result.slots[t]);
     if (!fits(result.type, result.slots[t])) fail("an overflow in " + op);
   }
   return result;

@@ -162,10 +162,11 @@ std::string first_fault(const Plan& plan, const Trial& trial, int m) {
                          count.accesses);
     }
   }
-  // The wgmma family alone skips the rows of tiles beyond the true m.
-  const bool wgmma = plan.config.family() == Family::wgmma;
+  // The wgmma family alone skips the rows of tiles beyond the true m, where a block has more than a
+  // part of one tile to do.
+  const bool skips = plan.config.family() == Family::wgmma && plan.wgmma().splits.count == 1;
   const int m_tiles =
-      wgmma ? (m + plan.config.tile_m - 1) / plan.config.tile_m : plan.tiles.m_tiles;
+      skips ? (m + plan.config.tile_m - 1) / plan.config.tile_m : plan.tiles.m_tiles;
   const auto whole = [](const std::vector<int>& counts) { return counts.size(); };
   std::string fault =
       uneven("word quad", trial.weight_reads, 0, whole(trial.weight_reads), m_tiles);
