@@ -351,18 +351,28 @@ TEST(Legality, NothingThatAConfigCanHoldCrashes) {
   const int values[] = {0, 1, -1, 2, 3, 64, 1 << 16, 1 << 30, -(1 << 30), 2147483647};
   const auto any = [&] { return values[cases.upto(std::size(values)) - 1]; };
   for (int i = 0; i < 20000; ++i) {
-    const bool decode = cases.upto(2) == 1;
-    const Target target = decode ? Target{"sm_90a", 132} : kTarget;
-    Config config = decode ? cases.decode_config(kShape) : cases.config(kShape);
-    switch (cases.upto(8)) {
+    const auto family = static_cast<Family>(cases.upto(3) - 1);
+    const Target target = family == Family::stripe ? kTarget : Target{"sm_90a", 132};
+    Config config = family == Family::stripe   ? cases.config(kShape)
+                    : family == Family::decode ? cases.decode_config(kShape)
+                                               : cases.wgmma_config(kShape);
+    switch (cases.upto(11)) {
       case 1: config.tile_m = any(); break;
       case 2: config.tile_n = any(); break;
       case 3: config.warps_n = any(); break;
       case 4: config.warps_k = any(); break;
       case 5: config.warp_k = any(); break;
       case 6: config.stages = any(); break;
-      case 7: config.partition.count = any(); break;
+      case 7:
+        // Not those of wgmma clusters and splits: the rule looks at their count only after a plan
+        // has been made of it.
+        if (family == Family::wgmma && config.partition.kind != Partition::Kind::stripes) break;
+        config.partition.count = any();
+        break;
       case 8: config.blocks_per_sm = any(); break;
+      case 9: config.burst = any(); break;
+      case 10: config.raster = any(); break;
+      case 11: config.multicast = any(); break;
     }
     const auto rule = why_illegal(kShape, target, config);
     if (rule) continue;

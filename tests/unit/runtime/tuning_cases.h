@@ -55,7 +55,7 @@ inline TuningRecord chained(TuningRecord record) {
 
 inline TuningRecord random_record(RandomCases& cases) {
   TuningRecord record = plain_choice();
-  const Family family = cases.upto(3) == 1 ? Family::decode : Family::stripe;
+  const auto family = static_cast<Family>(cases.upto(3) - 1);
   LegalCase legal = cases.next(family);
   while (!legal.shape.exact_m && rung_for(legal.shape.m) != legal.shape.m) {
     legal = cases.next(family);

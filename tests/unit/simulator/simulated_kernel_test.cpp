@@ -80,14 +80,26 @@ INSTANTIATE_TEST_SUITE_P(SmallShapes, EveryLegalConfig,
                                          Shape{8, 64, 1216, -1, false},     // long and short parts
                                          Shape{96, 256, 320, -1, true}));   // several, none
 
-// Configs that legal_configs would not propose.
-TEST(AnyLegalConfig, IsRight) {
-  for (const LegalCase& c : RandomCases(11, {80, 8, 8, 7}).take(100)) {
+// Configs that legal_configs would not propose: every option there is, beside every kind of
+// partition.
+void expect_cover_right(unsigned seed, const CaseLimits& limits, Family family) {
+  constexpr int kTries = 400;
+  for (const LegalCase& c : RandomCases(seed, limits).covering(kTries, family)) {
+    SCOPED_TRACE(c);
     expect_right(make_plan(c.shape, c.target, c.config));
   }
-  for (const LegalCase& c : RandomCases(12, {32, 8, 16, 7}).take(60, Family::decode)) {
-    expect_right(make_plan(c.shape, c.target, c.config));
-  }
+}
+
+TEST(AnyLegalConfig, OfTheStripeFamilyIsRight) {
+  expect_cover_right(11, {80, 8, 8, 7}, Family::stripe);
+}
+
+TEST(AnyLegalConfig, OfTheDecodeFamilyIsRight) {
+  expect_cover_right(12, {32, 8, 16, 7}, Family::decode);
+}
+
+TEST(AnyLegalConfig, OfTheWgmmaFamilyIsRight) {
+  expect_cover_right(13, {100, 8, 8, 7}, Family::wgmma);
 }
 
 // Wgmma configs that legal_configs proposes for larger products only.
