@@ -42,6 +42,12 @@ Rule tile_rule(const Config& config) {
     return fmt::format("burst = {} is none of 1, 2, 4 or more than half of the {} k16 steps",
                        config.wgmma().burst, config.warp_k / 16);
   }
+  const auto [kind, count] = config.partition;
+  if (count < 1) return fmt::format("the partition's count, {}, is not positive", count);
+  if (splits_k(config) && (count < 2 || count > 8)) {
+    return fmt::format("{}{} is not in 2..8", kPartitionNames[static_cast<std::size_t>(kind)],
+                       count);
+  }
   if (config.blocks_per_sm < 1 || config.blocks_per_sm > 4) {
     return fmt::format("blocks_per_sm = {} is not in 1..4", config.blocks_per_sm);
   }
@@ -85,7 +91,6 @@ Rule shape_rule(const Shape& shape, const Config& config) {
 // Of blocks that have a part of K each and add up some of the tile's `shares` each.
 Rule parts_rule(const Plan& plan, std::string_view kind, int shares, std::string_view share) {
   const int count = plan.config.partition.count;
-  if (count < 2 || count > 8) return fmt::format("{}{} is not in 2..8", kind, count);
   if (plan.config.wgmma().multicast != 1) return "blocks split k or share tokens, not both";
   if (count > shares) return fmt::format("{}{} exceeds the {} {}", kind, count, shares, share);
   if (plan.wgmma().splits.k_tiles < 1) {

@@ -15,12 +15,6 @@ constexpr int kAlign = 1024;       // of what is swizzled by 128 bytes
 constexpr int kWarpgroup = 128;    // threads
 constexpr int kSwapRegisters = 8;  // setmaxnreg counts in these
 
-// Whether the blocks of one tile have a part of its K each.
-bool splits_k(const Config& config) {
-  return config.partition.kind == Partition::Kind::cluster ||
-         (config.partition.kind == Partition::Kind::split && config.partition.count > 1);
-}
-
 void set_roles(Plan& plan) {
   const Config& config = plan.config;
   WgmmaPlan& own = plan.wgmma();
@@ -208,6 +202,11 @@ void set_tensor_maps(Plan& plan) {
 }
 
 }  // namespace
+
+bool splits_k(const Config& config) {
+  return config.partition.kind == Partition::Kind::cluster ||
+         (config.partition.kind == Partition::Kind::split && config.partition.count > 1);
+}
 
 Plan wgmma_plan(const Shape& shape, const Target& target, const Config& config) {
   Plan plan = start_plan(shape, target, config);

@@ -12,6 +12,9 @@
 
 namespace marlin {
 
+// Whether the blocks of one tile have a part of its K each.
+bool splits_k(const Config& config);
+
 // As KernelFamily's members of the same names.
 std::vector<Config> wgmma_configs(const Shape& shape, const Target& target);
 std::optional<std::string> wgmma_rule(const Shape& shape, const Target& target,

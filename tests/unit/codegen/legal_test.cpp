@@ -346,6 +346,11 @@ TEST(Legality, MakePlanThrowsWithTheRuleAndItsKind) {
             "stages = 1 is not in 2..8");
 }
 
+void change_option(WgmmaOptions& options, std::int64_t which, int value) {
+  int* const numbers[] = {&options.burst, &options.raster, &options.multicast};
+  *numbers[which - 1] = value;
+}
+
 TEST(Legality, NothingThatAConfigCanHoldCrashes) {
   RandomCases cases(3);
   const int values[] = {0, 1, -1, 2, 3, 64, 1 << 16, 1 << 30, -(1 << 30), 2147483647};
@@ -363,16 +368,10 @@ TEST(Legality, NothingThatAConfigCanHoldCrashes) {
       case 4: config.warps_k = any(); break;
       case 5: config.warp_k = any(); break;
       case 6: config.stages = any(); break;
-      case 7:
-        // Not those of wgmma clusters and splits: the rule looks at their count only after a plan
-        // has been made of it.
-        if (family == Family::wgmma && config.partition.kind != Partition::Kind::stripes) break;
-        config.partition.count = any();
-        break;
+      case 7: config.partition.count = any(); break;
       case 8: config.blocks_per_sm = any(); break;
-      case 9: config.burst = any(); break;
-      case 10: config.raster = any(); break;
-      case 11: config.multicast = any(); break;
+      default:
+        if (family == Family::wgmma) change_option(config.wgmma(), cases.upto(3), any());
     }
     const auto rule = why_illegal(kShape, target, config);
     if (rule) continue;
