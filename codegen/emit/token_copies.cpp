@@ -22,7 +22,7 @@ std::vector<TokenCopy> TokenCopies::all(std::string_view to, std::string_view fr
     const std::string twisted =
         swizzle == 0 ? std::string(to) : fmt::format("({} ^ {})", to, swizzle);
     found.push_back({guard(pass), plus(twisted, rows.row_at(row)),
-                     plus(from, row * plan.global.activations.row)});
+                     plus(from, plan.global.activations.row_at(row))});
   }
   return found;
 }

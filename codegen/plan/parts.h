@@ -101,14 +101,21 @@ struct GlobalMemory {
     std::int64_t row = 0, k_tile = 0, m_tile = 0;
     std::int64_t column = 0;  // all of K
     std::int64_t warp_k = 0;  // from one warp_k's k range to the next warp_k's
+
+    std::int64_t row_at(int i) const { return i * row; }
+    std::int64_t m_tile_at(int i) const { return i * m_tile; }
   } activations;
   struct Scales {
     std::int64_t row = 0, k_tile = 0, n_tile = 0;
     std::int64_t column = 0;  // all of K
     std::int64_t warp_n = 0;  // from one warp_n's columns to the next warp_n's
+
+    std::int64_t row_at(int i) const { return i * row; }
   } scales;
   struct Output {
     std::int64_t row = 0, n_tile = 0, m_tile = 0;
+
+    std::int64_t row_at(int i) const { return i * row; }
   } output;
 
   template <class Self, class Visitor>
@@ -143,6 +150,12 @@ struct Workspace {
   std::int64_t counters = 0;  // 32-bit counters and flags in use
   std::int64_t partials_offset = 0;
   std::int64_t partial_tile = 0;
+  std::int64_t partial_row = 0;  // of such a tile, where it is stored row by row
+
+  // Of a contributor's partial tile, from the first one's.
+  std::int64_t at(int contributor, int row) const {
+    return contributor * partial_tile + row * partial_row;
+  }
 
   template <class Self, class Visitor>
   static void visit(Self& self, Visitor&& visitor) {
@@ -151,6 +164,7 @@ struct Workspace {
     visitor("counters", self.counters);
     visitor("partials_offset", self.partials_offset);
     visitor("partial_tile", self.partial_tile);
+    visitor("partial_row", self.partial_row);
   }
 };
 
@@ -159,6 +173,14 @@ struct WarpTile {
   int columns = 0;
   int blocks64 = 0;  // 64-column blocks of the Marlin format
   int n8_tiles = 0;  // MMA tiles of eight rows of activations
+
+  // The place of a fragment, 16 columns x 8 rows, of the order [64 columns][16 of them][8 rows].
+  struct Fragment {
+    int block64 = 0, columns16 = 0, n8_tile = 0;
+
+    friend bool operator==(const Fragment&, const Fragment&) = default;
+  };
+  Fragment fragment(int i) const { return {i / n8_tiles / 4, i / n8_tiles % 4, i % n8_tiles}; }
 
   template <class Self, class Visitor>
   static void visit(Self& self, Visitor&& visitor) {
@@ -215,8 +237,8 @@ struct ActivationRows {
   int row_at(int row) const { return row * pitch; }
   int swizzle_of_row(int row) const { return (row_at(row) >> swizzle_shift & swizzle_mask) << 4; }
 
-  static constexpr int kStepBytes = 32;    // sixteen FP16
-  static constexpr int kStepsPerLine = 4;  // of 128 bytes
+  static constexpr int kStepBytes = kPackTileK * kHalfBytes;
+  static constexpr int kStepsPerLine = kLineBytes / kStepBytes;
 
   template <class Self, class Visitor>
   static void visit(Self& self, Visitor&& visitor) {

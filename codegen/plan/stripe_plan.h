@@ -30,6 +30,8 @@ struct StripePlan {
     int bytes = 0;
     int ring_bytes = 0;
 
+    int at(int stage) const { return stage * bytes; }
+
     template <class Self, class Visitor>
     static void visit(Self& self, Visitor&& visitor) {
       visitor("activations_offset", self.activations_offset);
@@ -55,10 +57,13 @@ struct StripePlan {
 
     // Of an n8 tile of a pass and 16 columns of a 64-column block.
     int at(int n8_tile, int block64, int columns16) const {
-      return n8_tile * 8 * pitch + (block64 * 64 + columns16 * 16) * kFloat;
+      return n8_tile * 8 * pitch + (block64 * 64 + columns16 * 16) * kFloatBytes;
     }
-    int row_at(int row) const { return row * pitch; }
-    static constexpr int kFloat = 4;
+    // Of a row of the pass, as one warp_k has summed it.
+    int row_at(int row, int of_warp_k) const { return row * pitch + of_warp_k * warp_k; }
+    int pass_n8_tiles() const { return pass_rows / 8; }
+    int first_row(int pass) const { return pass * pass_rows; }
+    int first_n8_tile(int pass) const { return pass * pass_n8_tiles(); }
 
     template <class Self, class Visitor>
     static void visit(Self& self, Visitor&& visitor) {

@@ -54,6 +54,18 @@ struct WgmmaPlan {
     int packed_row = 0;      // from one k16 step to the next
     int scales_row = 0;      // from one row of scales to the next
 
+    int packed_at(int step) const { return step * packed_row; }
+    int scales_at(int row) const { return row * scales_row; }
+    int line_at(int i) const { return i * line; }
+    // Of a k16 step's activations, as descriptors count: in units of 16 bytes.
+    static constexpr int kStepsPerLine = kLineK / kPackTileK;
+    int descriptor_at(int step) const {
+      return (step / kStepsPerLine * line + step % kStepsPerLine * kPackTileK * kHalfBytes) /
+             kDescriptorUnit;
+    }
+    int descriptor_stage() const { return activations / kDescriptorUnit; }
+    static constexpr int kDescriptorUnit = 16;
+
     template <class Self, class Visitor>
     static void visit(Self& self, Visitor&& visitor) {
       visitor("activations", self.activations);
@@ -112,6 +124,11 @@ struct WgmmaPlan {
     int buffer = 0, consumer = 0;
     int buffers = 0;
 
+    // Of an m64 tile's box; of eight rows of one.
+    int box_at(int m64_tile) const { return m64_tile * box; }
+    int n8_at(int n8_tile) const { return n8_tile * kN8Bytes; }
+    static constexpr int kN8Bytes = 8 * kLineBytes;
+
     template <class Self, class Visitor>
     static void visit(Self& self, Visitor&& visitor) {
       visitor("rows", self.rows);
@@ -131,7 +148,15 @@ struct WgmmaPlan {
     int n8_tiles = 0;               // of a tile
     int boxes = 0;                  // of 64 columns and eight rows; where blocks exchange
     int most = 0, least = 0;        // n8 tiles that one adds up
+    int float4_bytes = 0;           // one float4 of every consumer thread
     std::vector<Reducer> reducers;  // by rank in the cluster
+
+    bool even() const { return most * cluster == n8_tiles; }
+    // A thread's sums of one m64 tile and one n8 tile are one float4, beside those of the block's
+    // other threads: where it lies among a tile's partial sums.
+    int float4_at(int m64_tile, int n8_tile) const {
+      return (m64_tile * n8_tiles + n8_tile) * float4_bytes;
+    }
 
     template <class Self, class Visitor>
     static void visit(Self& self, Visitor&& visitor) {
@@ -141,6 +166,7 @@ struct WgmmaPlan {
       visitor("boxes", self.boxes);
       visitor("most", self.most);
       visitor("least", self.least);
+      visitor("float4_bytes", self.float4_bytes);
     }
   } reduction;
 
@@ -148,13 +174,25 @@ struct WgmmaPlan {
   // per thread per stage, in so many stages.
   struct Fixup {
     int float4s = 0, chunks = 0;
+    std::int64_t chunk_bytes = 0, last_chunk_bytes = 0;  // of all threads
 
     template <class Self, class Visitor>
     static void visit(Self& self, Visitor&& visitor) {
       visitor("float4s", self.float4s);
       visitor("chunks", self.chunks);
+      visitor("chunk_bytes", self.chunk_bytes);
+      visitor("last_chunk_bytes", self.last_chunk_bytes);
     }
   } fixup;
+
+  // Where a cluster's sums of an own n8 tile and an m64 tile arrive, from a thread's first.
+  int received_at(int split, int own_n8_tile, int m64_tile) const {
+    return split * shared.received_split +
+           (own_n8_tile * roles.m64_tiles + m64_tile) * reduction.float4_bytes;
+  }
+
+  // What a block receives for each n8 tile that it adds up.
+  int received_n8_bytes() const { return splits.count * roles.m64_tiles * reduction.float4_bytes; }
 
   template <class Self, class Visitor>
   static void visit(Self& self, Visitor&& part) {

@@ -24,14 +24,14 @@ void weights_lambda(const Plan& plan, Text& text) {
                 plus("from_words", plan.global.packed.at(step, block)));
     }
   }
-  text.line("from_words += {}ll;", own.splits.count * plan.global.packed.unit);
+  text.line("from_words += {}ll;", own.step.packed);
   if (plan.scales.grouped) {
     text.line("const char* row = first_scales + {} * {}ll;", first_scale_row(plan, "unit"),
               plan.global.scales.row);
     for (int row = 0; row < plan.scales.rows; ++row) {
       text.line("if (lane < {}) copy16({}, {});", own.scales.chunks,
                 plus("to", own.scales.offset + own.scales.row_at(row)),
-                plus("row", row * plan.global.scales.row));
+                plus("row", plan.global.scales.row_at(row)));
     }
   }
   text.close("};");
@@ -41,7 +41,7 @@ void tokens_lambda(const Plan& plan, Text& text) {
   text.open("auto copy_tokens = [&](unsigned stage) {{");
   text.line("const unsigned to = tokens_to + stage * {};", plan.decode().activations.unit);
   token_copies(plan, plan.decode()).emit(text, "to", "from_tokens");
-  text.line("from_tokens += {};", 2 * plan.config.warp_k * plan.decode().splits.count);
+  text.line("from_tokens += {};", plan.decode().step.activations);
   text.close("};");
 }
 
@@ -53,8 +53,8 @@ void fill_tokens(const Plan& plan, Text& text) {
   text.line("// the weights of every stage.");
   text.line("uint4 tokens_of[{}][{}];", stages, plan.decode().copies.passes);
   for (int stage = 0; stage < stages; ++stage) {
-    const std::string from = plus(
-        "from_tokens", std::int64_t{2} * plan.config.warp_k * stage * plan.decode().splits.count);
+    const std::string from =
+        plus("from_tokens", plan.decode().step.activations_at(stage));
     int pass = 0;
     for (const TokenCopy& copy : token_copies(plan, plan.decode()).all("", from)) {
       text.line("{}tokens_of[{}][{}] = load16({});", copy.guard, stage, pass++, copy.from);
@@ -67,7 +67,7 @@ void fill_tokens(const Plan& plan, Text& text) {
       text.line("{}store16({}, tokens_of[{}][{}]);", copy.guard, copy.to, stage, pass++);
     }
   }
-  text.line("from_tokens += {};", 2 * plan.config.warp_k * plan.decode().splits.count * stages);
+  text.line("from_tokens += {};", plan.decode().step.activations_at(stages));
 }
 
 // Which fragments of each warp this block adds up, and the barrier that tells when they are there.
@@ -77,8 +77,7 @@ void expect_sums(const Plan& plan, Text& text) {
     first += fmt::format("rank == {} ? {} : ", rank, plan.decode().reduction.reducers[rank].first);
     own += fmt::format("rank == {} ? {} : ", rank, plan.decode().reduction.reducers[rank].count);
   }
-  const int bytes =
-      plan.decode().splits.count * plan.config.warps_n * plan.decode().reduction.row_lanes * 8 * 16;
+  const int bytes = plan.decode().reduction.fragment_bytes;
   text.line("// The fragments of each warp that this block adds up, from the first on.");
   text.line("const unsigned first_own = {}{};", first,
             plan.decode().reduction.reducers.back().first);
@@ -96,9 +95,7 @@ void expect_sums(const Plan& plan, Text& text) {
 
 std::string decode_rank(const Plan& plan) { return plan.launch.cluster > 1 ? "rank" : "0"; }
 std::string decode_slice(const Plan& plan) { return plan.tiles.n_tiles > 1 ? "slice" : "0"; }
-bool owns_unevenly(const Plan& plan) {
-  return plan.decode().reduction.most * plan.launch.cluster > plan.decode().reduction.fragments;
-}
+bool owns_unevenly(const Plan& plan) { return !plan.decode().reduction.even(); }
 
 std::string emit_decode_work(const Plan& plan) {
   const Config& config = plan.config;
@@ -124,17 +121,16 @@ std::string emit_decode_work(const Plan& plan) {
 }
 
 std::string emit_decode_copies(const Plan& plan) {
-  const Config& config = plan.config;
   Text text(2);
   text.line("const unsigned column = {};",
             Sum(slice_column(plan)).near(warp_n_name(plan), plan.decode().warp.columns).str());
   text.line("const char* from_words = b + column * 8ll + part * {}ll + lane * 16;",
-            plan.tiles.k_steps * plan.global.packed.row);
+            plan.global.packed.unit);
   if (plan.scales.grouped) {
     text.line("const char* first_scales = scales + column * 2ll + lane * 16;");
   }
   text.line("const unsigned words_ring = shared + {} + warp * {};", plan.decode().shared.packed,
-            config.stages * plan.decode().shared.packed_stage);
+            plan.decode().shared.packed_ring);
   text.line("const unsigned words_at = words_ring + lane * 16;");
   text.line("const unsigned copier = {};", Sum("lane").near(warp_n_name(plan), 32).str());
   text.line("const unsigned copy_row = copier / {}, copy_chunk = copier & {};",
@@ -143,9 +139,9 @@ std::string emit_decode_copies(const Plan& plan) {
     text.line("const int copy_rows = m - static_cast<int>(copy_row);  // from copy_row on");
   }
   text.line("const char* from_tokens = a + copy_row * {}ll + part * {} + copy_chunk * 16;",
-            plan.global.activations.row, 2 * plan.config.warp_k);
+            plan.global.activations.row, plan.global.activations.warp_k);
   text.line("const unsigned tokens_ring = shared + warp_k * {};",
-            config.stages * plan.decode().activations.unit);
+            plan.decode().shared.activations_ring);
   Sum place("tokens_ring + copy_row * 128 + ((copy_chunk ^ copy_row) & 7) * 16");
   if (plan.decode().copies.row_chunks > 8)
     place.near("(copy_chunk / 8)", plan.decode().activations.line);

@@ -9,33 +9,20 @@ namespace {
 
 constexpr int kFragmentPairs = kFragmentBytes / kPairBytes;
 
-int owner_of(const Plan& plan, int fragment) {
-  int rank = 0;
-  while (fragment >= plan.decode().reduction.reducers[rank].first +
-                         plan.decode().reduction.reducers[rank].count)
-    ++rank;
-  return rank;
-}
-
 void send_all(const Plan& plan, Text& text) {
-  for (int fragment = 0; fragment < plan.decode().reduction.fragments; ++fragment) {
-    const int tile = fragment % plan.decode().warp.n8_tiles,
-              j = fragment / plan.decode().warp.n8_tiles % 4,
-              block = fragment / plan.decode().warp.n8_tiles / 4;
-    const int rank = owner_of(plan, fragment);
+  const DecodePlan& own = plan.decode();
+  for (int i = 0; i < own.reduction.fragments; ++i) {
+    const auto [block64, columns16, n8_tile] = own.warp.fragment(i);
+    const int rank = own.reduction.reducer_of(i);
     const std::string to =
-        plus("sums_to", (fragment - plan.decode().reduction.reducers[rank].first) * kFragmentBytes);
-    const std::string sums = fmt::format("sums[{}][{}][{}]", block, j, tile);
+        plus("sums_to", own.shared.fragment_at(i - own.reduction.reducers[rank].first));
+    const std::string sums = fmt::format("sums[{}][{}][{}]", block64, columns16, n8_tile);
     if (plan.launch.cluster > 1) {
       text.line("send_sums({}, {}, received, {});", to, rank, sums);
     } else {
       text.line("keep_sums({}, {});", to, sums);
     }
   }
-}
-
-int pairs(const Plan& plan) {
-  return plan.config.warps_n * plan.decode().reduction.most * kFragmentPairs;
 }
 
 // The block's pairs from `first` on, one a thread: where its sums are and where they go.
@@ -82,16 +69,16 @@ std::string inside(const Plan& plan) {
 }
 
 void store_pairs(const Plan& plan, Text& text, int first) {
-  if (first + plan.launch.threads > pairs(plan)) {
-    text.open("if (threadIdx.x < {}) {{  // whole warps", pairs(plan) - first);
+  const DecodePlan& own = plan.decode();
+  if (first + plan.launch.threads > plan.decode().reduction.pairs) {
+    text.open("if (threadIdx.x < {}) {{  // whole warps", plan.decode().reduction.pairs - first);
   } else {
     text.open("{{");
   }
   pair_place(plan, text, first);
-  text.line("float2 sum = load_pair({});", plus("pairs_at", first * 8));
+  text.line("float2 sum = load_pair({});", plus("pairs_at", own.shared.pair_at(0, first)));
   for (int part = 1; part < plan.decode().splits.count; ++part) {
-    text.line("add_pair(sum, load_pair({}));",
-              plus("pairs_at", part * plan.decode().shared.received_split + first * 8));
+    text.line("add_pair(sum, load_pair({}));", plus("pairs_at", own.shared.pair_at(part, first)));
   }
   if (!plan.scales.grouped) {
     const bool uneven = owns_unevenly(plan);
@@ -110,13 +97,14 @@ void store_pairs(const Plan& plan, Text& text, int first) {
 
 std::string emit_decode_output(const Plan& plan) {
   Text text(2);
-  text.line("const unsigned sums_to = {};", Sum("shared")
-                                                .constant(plan.decode().shared.received)
-                                                .near("part", plan.decode().shared.received_split)
-                                                .near(plan.decode().private_rings ? "0" : "warp_n",
-                                                      plan.decode().reduction.most * kFragmentBytes)
-                                                .near("lane", 16)
-                                                .str());
+  text.line("const unsigned sums_to = {};",
+            Sum("shared")
+                .constant(plan.decode().shared.received)
+                .near("part", plan.decode().shared.received_split)
+                .near(plan.decode().private_rings ? "0" : "warp_n",
+                      plan.decode().shared.fragment_at(plan.decode().reduction.most))
+                .near("lane", 16)
+                .str());
   if (plan.launch.cluster > 1) text.line("wait_for_cluster();  // Its barriers are there.");
   if (plan.decode().reduction.row_lanes < 4) {
     text.open("if ((lane & 3) < {}) {{", plan.decode().reduction.row_lanes);
@@ -133,7 +121,7 @@ std::string emit_decode_output(const Plan& plan) {
   }
   text.line("const unsigned pairs_at = shared + {} + threadIdx.x * 8;",
             plan.decode().shared.received);
-  for (int first = 0; first < pairs(plan); first += plan.launch.threads)
+  for (int first = 0; first < plan.decode().reduction.pairs; first += plan.launch.threads)
     store_pairs(plan, text, first);
   return text.str();
 }

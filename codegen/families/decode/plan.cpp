@@ -24,6 +24,8 @@ void set_splits(Plan& plan) {
   splits.count = launch.cluster * config.warps_k;
   splits.k_tiles = units / splits.count;
   splits.longer = units % splits.count;
+  plan.decode().step.packed = splits.count * plan.global.packed.unit;
+  plan.decode().step.activations = splits.count * kHalfBytes * config.warp_k;
 }
 
 // What one unit brings: packed weights and scales of each warp; activations once for all warps that
@@ -50,15 +52,21 @@ void set_reduction(Plan& plan) {
   own.reduction.row_lanes = std::min(4, (plan.tiles.rows + 1) / 2);
   own.reduction.reducers = even_reducers(own.reduction.fragments, plan.launch.cluster);
   own.reduction.most = most_of(own.reduction.reducers);
+  // Of every split and warp_n, 16 bytes a lane, from lanes whose rows are in the matrix.
+  own.reduction.fragment_bytes =
+      own.splits.count * plan.config.warps_n * own.reduction.row_lanes * 8 * kChunkBytes;
+  own.reduction.pairs = plan.config.warps_n * own.reduction.most * (kFragmentBytes / kPairBytes);
 }
 
 void set_shared_memory(Plan& plan) {
   const Config& config = plan.config;
   DecodePlan& own = plan.decode();
   DecodePlan::SharedMap& shared = own.shared;
-  shared.packed = config.warps_k * config.stages * own.activations.unit;
+  shared.activations_ring = config.stages * own.activations.unit;
+  shared.packed = config.warps_k * shared.activations_ring;
   shared.packed_stage = round_up(own.packed.unit + own.scales.unit, kLineBytes);
-  shared.received = shared.packed + config.warps() * config.stages * shared.packed_stage;
+  shared.packed_ring = config.stages * shared.packed_stage;
+  shared.received = shared.packed + config.warps() * shared.packed_ring;
   shared.received_split = config.warps_n * own.reduction.most * kFragmentBytes;
   int end = shared.received + own.splits.count * shared.received_split;
   shared.barrier = end;

@@ -49,9 +49,8 @@ void token_addresses(const Plan& plan, Text& text) {
 }
 
 void scale_addresses(const Plan& plan, Text& text) {
-  const int units_of_group = plan.shape.group / plan.config.warp_k;
-  const std::string group =
-      units_of_group == 1 ? "warp_k" : fmt::format("(warp_k / {})", units_of_group);
+  const int units = plan.shape.group / plan.config.warp_k;  // that share a row
+  const std::string group = units == 1 ? "warp_k" : fmt::format("(warp_k / {})", units);
   Sum from("scales");
   from.far(slice_name(plan), plan.global.scales.n_tile)
       .far(first_k_tile_name(plan), plan.global.scales.k_tile)
@@ -82,7 +81,7 @@ void next_slice(const Plan& plan, Text& text) {
     text.line("from_tokens += {}ll;", plan.global.activations.m_tile);
     text.open("if (++fetch_m_tile == {}) {{", plan.tiles.m_tiles);
     text.line("fetch_m_tile = 0;");
-    text.line("from_tokens -= {}ll;", plan.tiles.m_tiles * plan.global.activations.m_tile);
+    text.line("from_tokens -= {}ll;", plan.global.activations.m_tile_at(plan.tiles.m_tiles));
   }
   text.line("from_weights += {}ll;", plan.global.packed.n_tile);
   if (plan.scales.grouped) text.line("from_scales += {}ll;", plan.global.scales.n_tile);
@@ -117,9 +116,8 @@ std::string emit_fetch(const Plan& plan) {
   Text text(4);
   for (int step = 0; step < plan.tiles.k_steps; ++step) {
     for (int block = 0; block < plan.stripe().warp.blocks64; ++block) {
-      text.line("copy16({}, {});",
-                plus("words_at + stage", step * plan.stripe().packed.row + block * 512),
-                plus("from_weights", step * plan.global.packed.row + block * 512));
+      text.line("copy16({}, {});", plus("words_at + stage", plan.stripe().packed.at(step, block)),
+                plus("from_weights", plan.global.packed.at(step, block)));
     }
   }
   token_copies(plan, plan.stripe()).emit(text, "to_tokens + stage", "from_tokens");
@@ -135,7 +133,7 @@ std::string emit_fill(const Plan& plan) {
   const int stages = plan.config.stages;
   Text text(2);
   for (int stage = 0; stage < stages; ++stage) {
-    const int at = stage * plan.stripe().stage.bytes;
+    const int at = plan.stripe().stage.at(stage);
     if (plan.stripe().work.striped) {
       text.line("if (to_fetch-- > 0) fetch({});", at);
     } else if (stage < plan.stripe().work.k_tiles) {

@@ -5,12 +5,13 @@
 
 #include "codegen/emit/text.h"
 #include "codegen/families/stripe/emit.h"
+#include "codegen/formats/elements.h"
 
 namespace marlin {
 
 namespace {
 
-// One round over the tile: the block's rows [row, row + reduce_rows) of a pass.
+// One round over the tile: the block's rows [row, row + round_rows) of a pass.
 struct Round {
   int token;          // of the tile, that the block's row 0 handles
   std::string guard;  // "" when every row of the round is inside the matrix
@@ -33,15 +34,14 @@ std::vector<Round> rounds(const Plan& plan, int first_token, int tokens) {
 }
 
 void stage_pass(const Plan& plan, Text& text, int pass) {
-  const int tiles_a_pass = plan.stripe().reduction.pass_rows / 8;
-  const int first = pass * tiles_a_pass,
-            end = std::min(first + tiles_a_pass, plan.stripe().warp.n8_tiles);
+  const StripePlan::Reduction& reduction = plan.stripe().reduction;
+  const int first = reduction.first_n8_tile(pass);
+  const int end = std::min(reduction.first_n8_tile(pass + 1), plan.stripe().warp.n8_tiles);
   for (int block = 0; block < plan.stripe().warp.blocks64; ++block) {
     for (int j = 0; j < 4; ++j) {
       for (int tile = first; tile < end; ++tile) {
-        const int place = (tile - first) * 8 * plan.stripe().reduction.pitch + block * 256 + j * 64;
-        text.line("stage_sums<{}>({}, sums[{}][{}][{}]);", plan.stripe().reduction.pitch,
-                  plus("sums_to", place), block, j, tile);
+        text.line("stage_sums<{}>({}, sums[{}][{}][{}]);", reduction.pitch,
+                  plus("sums_to", reduction.at(tile - first, block, j)), block, j, tile);
       }
     }
   }
@@ -57,22 +57,22 @@ void open_round(Text& text, const Round& round) {
 
 void store_output(const Plan& plan, Text& text, int token) {
   if (!plan.scales.grouped) text.line("scale_quad(quad, channel_scales);");
-  text.line("store_quad({}, quad);", plus("output", token * plan.global.output.row));
+  text.line("store_quad({}, quad);", plus("output", plan.global.output.row_at(token)));
 }
 
 // Sums one pass over the warps and hands it on: to C, or to the workspace.
 void sum_pass(const Plan& plan, Text& text, int pass, bool to_workspace) {
-  const int first = pass * plan.stripe().reduction.pass_rows;
-  for (const Round& round : rounds(plan, first, plan.stripe().reduction.pass_rows)) {
-    const int at = (round.token - first) * plan.stripe().reduction.pitch;
+  const StripePlan::Reduction& reduction = plan.stripe().reduction;
+  const int first = reduction.first_row(pass);
+  for (const Round& round : rounds(plan, first, reduction.pass_rows)) {
+    const int row = round.token - first;
     open_round(text, round);
-    text.line("float4 quad = load_quad({});", plus("quads_at", at));
+    text.line("float4 quad = load_quad({});", plus("quads_at", reduction.row_at(row, 0)));
     for (int warp_k = 1; warp_k < plan.config.warps_k; ++warp_k) {
-      text.line("add_quad(quad, load_quad(quads_at + {}));",
-                at + warp_k * plan.stripe().reduction.warp_k);
+      text.line("add_quad(quad, load_quad(quads_at + {}));", reduction.row_at(row, warp_k));
     }
     if (to_workspace) {
-      text.line("store_partial({}, quad);", plus("partial", round.token * 4 * plan.config.tile_n));
+      text.line("store_partial({}, quad);", plus("partial", plan.workspace.at(0, round.token)));
     } else {
       store_output(plan, text, round.token);
     }
@@ -82,10 +82,9 @@ void sum_pass(const Plan& plan, Text& text, int pass, bool to_workspace) {
 
 void all_passes(const Plan& plan, Text& text, bool to_workspace) {
   for (int pass = 0; pass < plan.stripe().reduction.passes; ++pass) {
-    text.line(
-        "// Tokens {}..{} of the tile.", pass * plan.stripe().reduction.pass_rows,
-        std::min((pass + 1) * plan.stripe().reduction.pass_rows, plan.stripe().warp.n8_tiles * 8) -
-            1);
+    const StripePlan& own = plan.stripe();
+    const int end = std::min(own.reduction.first_row(pass + 1), own.warp.n8_tiles * 8);
+    text.line("// Tokens {}..{} of the tile.", own.reduction.first_row(pass), end - 1);
     text.line("__syncthreads();  // Nobody reads this memory any more.");
     stage_pass(plan, text, pass);
     text.line("__syncthreads();");
@@ -103,7 +102,7 @@ void add_partials(const Plan& plan, Text& text) {
       "shared_memory + {}))) {{",
       owners, plan.stripe().reduction.ticket);
   for (const Round& round : rounds(plan, 0, plan.tiles.rows)) {
-    const int at = round.token * 4 * plan.config.tile_n;
+    const std::int64_t at = plan.workspace.at(0, round.token);
     open_round(text, round);
     text.line("float4 quad = load_partial({});", plus("partials", at));
     if (stripes) {
@@ -114,7 +113,7 @@ void add_partials(const Plan& plan, Text& text) {
     } else {
       for (int owner = 1; owner < partition.count; ++owner) {
         text.line("add_quad(quad, load_partial(partials + {}));",
-                  owner * plan.workspace.partial_tile + at);
+                  plan.workspace.at(owner, round.token));
       }
     }
     store_output(plan, text, round.token);
@@ -136,7 +135,7 @@ void finish_shared(const Plan& plan, Text& text) {
   }
   Sum from(fmt::format("workspace + {}", plan.workspace.partials_offset));
   from.far("slot", plan.workspace.partial_tile)
-      .near("row", 4 * plan.config.tile_n)
+      .near("row", plan.workspace.partial_row)
       .near("column_quad", 16);
   text.line("char* partials = {};", from.str());
   text.line("char* partial = partials + rank * {}ll;", plan.workspace.partial_tile);
@@ -151,7 +150,7 @@ std::string emit_output_addresses(const Plan& plan) {
   Sum to("shared");
   to.constant(plan.stripe().reduction.offset)
       .near("warp_k", plan.stripe().reduction.warp_k)
-      .near(plan.stripe().private_rings ? "0" : "warp_n", plan.stripe().warp.columns * 4)
+      .near(plan.stripe().private_rings ? "0" : "warp_n", plan.stripe().warp.columns * kFloatBytes)
       .near("(lane & 3)", 2 * plan.stripe().reduction.pitch)
       .near("(lane / 4)", 4);
   text.line("const unsigned sums_to = {};", to.str());

@@ -99,7 +99,8 @@ void set_workspace(Plan& plan) {
     plan.stripe().reduction.ticket = plan.launch.shared_bytes;
     plan.launch.shared_bytes += 16;
   }
-  plan.workspace.partial_tile = std::int64_t{4} * plan.tiles.rows * plan.config.tile_n;
+  plan.workspace.partial_row = std::int64_t{kFloatBytes} * plan.config.tile_n;
+  plan.workspace.partial_tile = plan.tiles.rows * plan.workspace.partial_row;
   plan.workspace.counters = shared.counters;
   plan.workspace.partials_offset = kCounterBytes;
   plan.workspace.bytes = plan.workspace.shared ? plan.workspace.partials_offset +

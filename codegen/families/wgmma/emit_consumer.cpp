@@ -24,7 +24,7 @@ void load_scales_of(const Plan& plan, Text& text, std::string_view stage) {
   for (int group = 0; group < plan.scales.rows; ++group) {
     text.line("load_words(scale_pairs[{}], {});", group,
               plus(fmt::format("scales_at + {} * {}", stage, plan.wgmma().stage.scales),
-                   group * plan.wgmma().stage.scales_row));
+                   plan.wgmma().stage.scales_at(group)));
   }
 }
 
@@ -32,7 +32,7 @@ void load_stage(const Plan& plan, Text& text, std::string_view stage) {
   for (int row = 0; row < plan.tiles.k_steps; ++row) {
     text.line("load_words(words[{}], {});", row,
               plus(fmt::format("words_at + {} * {}", stage, plan.wgmma().stage.packed),
-                   row * plan.wgmma().stage.packed_row));
+                   plan.wgmma().stage.packed_at(row)));
   }
   if (scales_weights(plan)) load_scales_of(plan, text, stage);
 }
@@ -69,11 +69,11 @@ void issue(const Plan& plan, Text& text, int burst) {
   text.line("open_products();");
   for (int i = 0; i < plan.config.wgmma().burst; ++i) {
     const int step = first_step(plan, burst) + i;
-    const int offset = step * kRowK / 64 * plan.wgmma().stage.line + step * kRowK % 64 * 2;
+
     for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
       text.line("multiply(sums[{}], fragments[{}][{}][{}], {}, {});", m, burst & 1, i, m,
-                plus(fmt::format("token_tile + stage * {}", plan.wgmma().stage.activations / 16),
-                     offset / 16),
+                plus(fmt::format("token_tile + stage * {}", plan.wgmma().stage.descriptor_stage()),
+                     plan.wgmma().stage.descriptor_at(step)),
                 adds(plan, step));
     }
   }

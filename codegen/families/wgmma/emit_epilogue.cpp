@@ -13,12 +13,6 @@ std::string result(const Plan& plan) {
   return plan.wgmma().reduction.exchanges ? "kept" : wgmma_result(plan);
 }
 
-// Where a quad of a thread, an m64 tile's sums of eight tokens, lies in a tile's partial sums:
-// beside those of the block's other threads.
-int quad_place(const Plan& plan, int m, int eight) {
-  return (m * eights(plan) + eight) * 16 * plan.config.threads();
-}
-
 // As many of a thread's quads as a stage brings.
 void take_chunk(const Plan& plan, Text& text, int chunk) {
   const int quads = plan.wgmma().roles.m64_tiles * eights(plan),
@@ -28,7 +22,7 @@ void take_chunk(const Plan& plan, Text& text, int chunk) {
     const int m = (first + i) / eights(plan), eight = (first + i) % eights(plan);
     text.line("add_quad_at({}[{}], {}, {});", wgmma_result(plan), m, eight,
               plus(fmt::format("quads_at + stage * {}", plan.wgmma().stage.packed),
-                   i * 16 * plan.config.threads()));
+                   plan.wgmma().reduction.float4_at(0, i)));
   }
   // Unlike words, which products have used by then, these may still be on their way to registers.
   text.line("show_to_copies();");
@@ -44,8 +38,8 @@ void hand_over(const Plan& plan, Text& text) {
             plan.tiles.k_tiles);
   text.line("char* to = {} + threadIdx.x * 16;", partials_of(plan, "blockIdx.x"));
   for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
-    text.line("give_sums<{}>({}, {}[{}]);", quad_place(plan, 0, 1),
-              plus("to", quad_place(plan, m, 0)), sums, m);
+    text.line("give_sums<{}>({}, {}[{}]);", plan.wgmma().reduction.float4_at(0, 1),
+              plus("to", plan.wgmma().reduction.float4_at(m, 0)), sums, m);
   }
   text.line("raise_flag({} + warpgroup * 4, warpgroup + 1, thread == 0);",
             flags_of(plan, "blockIdx.x"));
@@ -61,7 +55,6 @@ void hand_over(const Plan& plan, Text& text) {
 // Every block of a cluster sends each eight of tokens to the one that owns it.
 void gather(const Plan& plan, Text& text) {
   const std::string sums = wgmma_result(plan);
-  const int quads = plan.config.threads() * 16;  // bytes of one quad of every thread
   text.line("const unsigned quads = shared + {} + (warpgroup * 128 + thread) * 16;",
             plan.wgmma().shared.received);
   text.line("const unsigned quads_to = quads + rank * {};", plan.wgmma().shared.received_split);
@@ -70,7 +63,7 @@ void gather(const Plan& plan, Text& text) {
     for (int i = 0; i < plan.wgmma().reduction.reducers[rank].count; ++i) {
       for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
         text.line("send_sums({}, {}, received, {}[{}], {});",
-                  plus("quads_to", (i * plan.wgmma().roles.m64_tiles + m) * quads), rank, sums, m,
+                  plus("quads_to", plan.wgmma().received_at(0, i, m)), rank, sums, m,
                   (plan.wgmma().reduction.reducers[rank].first + i) * 4);
       }
     }
@@ -80,8 +73,7 @@ void gather(const Plan& plan, Text& text) {
     for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
       for (int part = 0; part < plan.wgmma().splits.count; ++part) {
         text.line("{}_quad_at({}[{}], {}, {});", part == 0 ? "take" : "add", sums, m, i,
-                  plus("quads", part * plan.wgmma().shared.received_split +
-                                    (i * plan.wgmma().roles.m64_tiles + m) * quads));
+                  plus("quads", plan.wgmma().received_at(part, i, m)));
       }
     }
   }
@@ -103,7 +95,7 @@ void exchange(const Plan& plan, Text& text) {
   for (int eight = 0; eight < eights(plan); ++eight) {
     for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
       text.line("keep_or_give(kept[{0}], {1}[{0}], {2}, first, own, {3});", m, wgmma_result(plan),
-                eight, plus("mine", quad_place(plan, m, eight)));
+                eight, plus("mine", plan.wgmma().reduction.float4_at(m, eight)));
     }
   }
   text.line("char* counters = workspace + (tile * {} + warpgroup) * 8;",
@@ -115,13 +107,13 @@ void exchange(const Plan& plan, Text& text) {
             plan.wgmma().splits.count);
   text.line("const char* from = {} + threadIdx.x * 16 + first * {};",
             partials_of(plan, fmt::format("(tile * {} + peer)", plan.wgmma().splits.count)),
-            quad_place(plan, 0, 1));
+            plan.wgmma().reduction.float4_at(0, 1));
   for (int i = 0; i < plan.wgmma().reduction.most; ++i) {
     const std::string guard =
         i < plan.wgmma().reduction.least ? "" : fmt::format("if ({} < own) ", i);
     for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
       text.line("{}add_given(kept[{}], {}, {});", guard, m, i,
-                plus("from", quad_place(plan, m, i)));
+                plus("from", plan.wgmma().reduction.float4_at(m, i)));
     }
   }
   text.close();
@@ -145,7 +137,7 @@ void channel_scales(const Plan& plan, Text& text) {
 }
 
 void stage_eight(const Plan& plan, Text& text, int eight, int place) {
-  const std::string sums = result(plan), to = plus("staged", place * 1024);
+  const std::string sums = result(plan), to = plus("staged", plan.wgmma().staging.n8_at(place));
   if (plan.wgmma().roles.m64_tiles == 1) {
     text.line("stage_tokens({}, {}[0], {});", to, sums, eight);
     return;
@@ -159,7 +151,7 @@ void stage_eight(const Plan& plan, Text& text, int eight, int place) {
 void store_boxes(const Plan& plan, Text& text, int first_token, std::string_view owned) {
   for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
     text.line("store_box(&output_map, {}, slice * {} + warpgroup * {}{}, m_tile * {}{});",
-              plus("boxes", m * plan.wgmma().staging.box), plan.config.tile_n,
+              plus("boxes", plan.wgmma().staging.box_at(m)), plan.config.tile_n,
               plan.wgmma().roles.m64_tiles * 64, m == 0 ? "" : fmt::format(" + {}", m * 64),
               plan.config.tile_m,
               (owned.empty() ? "" : fmt::format(" + {}", owned)) +
@@ -218,11 +210,11 @@ void owned_tokens(const Plan& plan, Text& text) {
   text.open("for (unsigned i = 0; i < own; ++i) {{");
   for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
     text.line(
-        "store_box(&output_map, {} + i * 1024, slice * {} + warpgroup * {}{}, m_tile * {} + "
+        "store_box(&output_map, {} + i * {}, slice * {} + warpgroup * {}{}, m_tile * {} + "
         "first_token + i * 8);",
-        plus("boxes", m * plan.wgmma().staging.box), plan.config.tile_n,
-        plan.wgmma().roles.m64_tiles * 64, m == 0 ? "" : fmt::format(" + {}", m * 64),
-        plan.config.tile_m);
+        plus("boxes", plan.wgmma().staging.box_at(m)), plan.wgmma().staging.n8_at(1),
+        plan.config.tile_n, plan.wgmma().roles.m64_tiles * 64,
+        m == 0 ? "" : fmt::format(" + {}", m * 64), plan.config.tile_m);
   }
   text.close();
   text.line("close_stores();");
@@ -242,9 +234,10 @@ void owned_boxes(const Plan& plan, Text& text) {
   text.line("const unsigned count = first_eight(rank + 1, columns) - begin;");
   text.open("for (unsigned j = 0; j < count; ++j) {{");
   text.line(
-      "store_box(&output_map, boxes + i * {} + j * 1024, slice * {} + columns * 64, m_tile * {} + "
+      "store_box(&output_map, boxes + i * {} + j * {}, slice * {} + columns * 64, m_tile * {} + "
       "(begin + j) * 8);",
-      plan.wgmma().staging.box, plan.config.tile_n, plan.config.tile_m);
+      plan.wgmma().staging.box, plan.wgmma().staging.n8_at(1), plan.config.tile_n,
+      plan.config.tile_m);
   text.close();
   text.close();
   text.line("close_stores();");

@@ -22,8 +22,8 @@ void scales_lambda(const Plan& plan, Text& text) {
             plan.wgmma().stage.scales);
   for (int group = 0; group < plan.scales.rows; ++group) {
     text.line("copy_bytes({}, {}, bytes, full + stage * 8);",
-              plus("to", group * plan.wgmma().stage.scales_row),
-              plus("from", group * plan.global.scales.row));
+              plus("to", plan.wgmma().stage.scales_at(group)),
+              plus("from", plan.global.scales.row_at(group)));
   }
   text.close("};");
 }
@@ -46,7 +46,7 @@ void tokens_lambda(const Plan& plan, Text& text) {
   const std::string part = shared ? "rank" : "0";
   text.open("auto copy_tokens = [&](unsigned stage, unsigned k_tile) {{");
   for (int line = 0; line < plan.wgmma().stage.lines; ++line) {
-    const std::string to = Sum(plus("shared", line * plan.wgmma().stage.line))
+    const std::string to = Sum(plus("shared", plan.wgmma().stage.line_at(line)))
                                .near("stage", plan.wgmma().stage.activations)
                                .near(part, plan.wgmma().stage.line / config.wgmma().multicast)
                                .str();
@@ -84,16 +84,15 @@ void next_words(const Plan& plan, Text& text) {
 
 // Sums that the blocks before have given follow the k tiles as stages of their own.
 void copy_partials(const Plan& plan, Text& text) {
-  const std::int64_t chunk = std::int64_t{16} * plan.wgmma().fixup.float4s * plan.config.threads();
-  const std::int64_t last = plan.workspace.partial_tile - (plan.wgmma().fixup.chunks - 1) * chunk;
-  const std::string bytes = last == chunk ? std::to_string(chunk)
-                                          : fmt::format("chunk == {} ? {} : {}",
-                                                        plan.wgmma().fixup.chunks - 1, last, chunk);
+  const auto& [float4s, chunks, chunk, last] = plan.wgmma().fixup;
+  const std::string bytes = last == chunk
+                                ? std::to_string(chunk)
+                                : fmt::format("chunk == {} ? {} : {}", chunks - 1, last, chunk);
   open_givers(plan, text,
               fmt::format("k_first > 0 && k_first + k_count == {}", plan.tiles.k_tiles));
   text.line("take_flags<{}>({});", plan.wgmma().roles.consumers, flags_of(plan, giver_block(plan)));
   text.line("const char* from = {};", partials_of(plan, giver_block(plan)));
-  text.open("for (int chunk = 0; chunk < {}; ++chunk) {{", plan.wgmma().fixup.chunks);
+  text.open("for (int chunk = 0; chunk < {}; ++chunk) {{", chunks);
   text.line("const unsigned bytes = {};", bytes);
   text.line("wait_for_phase(empty + stage * 8, parity);");
   text.line("expect_bytes(full + stage * 8, bytes);");

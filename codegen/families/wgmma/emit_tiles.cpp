@@ -185,14 +185,12 @@ std::string emit_wgmma_barriers(const Plan& plan) {
   text.close();
   if (plan.wgmma().reduction.cluster > 1) {
     // A tile's sums of eight tokens are one quad for each m64 tile and thread of a consumer.
-    const int bytes = plan.wgmma().shared.received_split / plan.wgmma().reduction.most *
-                      plan.wgmma().splits.count;
+    const int bytes = plan.wgmma().received_n8_bytes();
     std::string own;
     for (int rank = 0; rank + 1 < plan.wgmma().reduction.cluster; ++rank) {
       own += fmt::format("rank == {} ? {} : ", rank, plan.wgmma().reduction.reducers[rank].count);
     }
-    const bool equal = plan.wgmma().reduction.most * plan.wgmma().reduction.cluster ==
-                       plan.wgmma().reduction.n8_tiles;
+    const bool equal = plan.wgmma().reduction.even();
     text.line("// The eights of tokens that this block adds up.");
     text.line("const unsigned own = {}{};", equal ? "" : own,
               plan.wgmma().reduction.reducers.back().count);

@@ -121,6 +121,7 @@ void set_boxes(Plan& plan) {
 void set_reduction(Plan& plan) {
   WgmmaPlan::Reduction& reduction = plan.wgmma().reduction;
   reduction.n8_tiles = plan.config.tile_m / 8;
+  reduction.float4_bytes = 4 * kFloatBytes * plan.config.threads();
   if (reduction.exchanges) return set_boxes(plan);
   reduction.reducers = even_reducers(reduction.n8_tiles, reduction.cluster);
   reduction.most = most_of(reduction.reducers);
@@ -158,8 +159,7 @@ void set_shared_memory(Plan& plan) {
   int end = shared.staging + own.roles.consumers * own.staging.consumer;
   if (own.reduction.cluster > 1) {
     shared.received = end;
-    shared.received_split =
-        own.reduction.most * own.roles.m64_tiles * config.threads() * 4 * kFloatBytes;
+    shared.received_split = own.reduction.most * own.roles.m64_tiles * own.reduction.float4_bytes;
     end += own.splits.count * shared.received_split;
   }
   shared.full = end;
@@ -183,8 +183,11 @@ void set_workspace(Plan& plan) {
   workspace.partial_tile = std::int64_t{kFloatBytes} * config.tile_m * config.tile_n;
   workspace.bytes = workspace.partials_offset + plan.launch.grid_x * workspace.partial_tile;
   if (exchanges) return;
-  own.fixup.float4s = own.stage.packed / (4 * kFloatBytes * config.threads());
-  own.fixup.chunks = ceil_div(own.roles.m64_tiles * own.reduction.n8_tiles, own.fixup.float4s);
+  WgmmaPlan::Fixup& fixup = own.fixup;
+  fixup.float4s = own.stage.packed / own.reduction.float4_bytes;
+  fixup.chunks = ceil_div(own.roles.m64_tiles * own.reduction.n8_tiles, fixup.float4s);
+  fixup.chunk_bytes = std::int64_t{own.reduction.float4_bytes} * fixup.float4s;
+  fixup.last_chunk_bytes = workspace.partial_tile - (fixup.chunks - 1) * fixup.chunk_bytes;
 }
 
 void set_tensor_maps(Plan& plan) {

@@ -52,7 +52,8 @@ TEST(Plan, WorkedByHandWithSharedTokens) {
   const Plan plan = make_plan({16, 512, 1024, 128, false}, {"sm_90a", 8},
                               parse_config("m16 n256 w4x2 k64 s3 accumulators split2 b1"));
   EXPECT_EQ(plan.launch.entry, "marlin_stripe_16x512x1024_g128");
-  expect_values(plan, {{"launch.cluster", 1},
+  expect_values(plan, {{"workspace.partial_row", 1024},
+                       {"launch.cluster", 1},
                        {"scales.rows", 1},
                        {"scales.steps", 4},
                        {"global.packed.unit", 16384},
@@ -132,7 +133,8 @@ TEST(Plan, WorkedByHandWithPrivateRingsAndStripes) {
   const Plan plan = make_plan({100, 192, 320, -1, true}, {"sm_86", 3},
                               parse_config("m48 n64 w1x2 k32 s4 accumulators stripes2 b1"));
   EXPECT_EQ(plan.launch.entry, "marlin_stripe_100x192x320_gall");
-  expect_values(plan, {{"stripe.work.striped", 1},
+  expect_values(plan, {{"workspace.partial_row", 256},
+                       {"stripe.work.striped", 1},
                        {"launch.cluster", 1},
                        {"global.packed.unit", 3072},
                        {"global.packed.warp_n", 512},
