@@ -10,13 +10,16 @@ constexpr char kComponents[] = "xyzw";
 
 }  // namespace
 
-void MmaStep::load(Text& text, int step, std::string_view words, std::string_view tokens) const {
+void MmaStep::load(Text& text, int step, std::string_view packed_at,
+                   std::string_view rows_at) const {
   const int buffer = step & 1;
   for (int block = 0; block < warp.blocks64; ++block) {
-    text.line("load_words(words[{}][{}], {});", buffer, block, plus(words, packed.at(step, block)));
+    text.line("load_words(words[{}][{}], {});", buffer, block,
+              plus(packed_at, packed.at(step, block)));
   }
-  const int twist = activations.swizzle_of_step(step);
-  const std::string at = twist == 0 ? std::string(tokens) : fmt::format("({} ^ {})", tokens, twist);
+  const int swizzle = activations.swizzle_of_step(step);
+  const std::string at =
+      swizzle == 0 ? std::string(rows_at) : fmt::format("({} ^ {})", rows_at, swizzle);
   for (int tile = 0; tile < warp.n8_tiles; tile += 2) {
     const int offset = activations.at(tile, step);
     if (tile + 1 < warp.n8_tiles) {

@@ -16,7 +16,7 @@ struct MmaStep {
   const ActivationRows& activations;
 
   void declare_registers(Text& text) const;
-  void load(Text& text, int step, std::string_view words, std::string_view tokens) const;
+  void load(Text& text, int step, std::string_view packed_at, std::string_view rows_at) const;
   void load_scales(Text& text, std::string_view scales) const;
   // Where scales go on accumulators, the first step of those that share a scale starts their sums.
   void multiply(Text& text, int step) const;

@@ -63,14 +63,14 @@ struct DecodeOptions {
 struct WgmmaOptions {
   // Request the weights of the first stages before waiting for the previous kernel.
   bool early_weights = false;
-  int burst = 1;      // k16 steps whose products are one commit group
-  int raster = 1;     // m tiles that follow one another before the next n tile comes
+  int k_steps_per_commit = 1;  // k16 steps whose products are one commit group
+  int raster = 1;              // m tiles that follow one another before the next n tile comes
   int multicast = 1;  // blocks of a cluster, side by side along n, that share their activations
 
   template <class Self, class Visitor>
   static void visit(Self& self, Visitor& visitor) {
     visitor.flag("early_weights", "early", self.early_weights);
-    visitor.count("burst", "burst", self.burst);
+    visitor.count("burst", "burst", self.k_steps_per_commit);  // as records and texts call it
     visitor.count("raster", "raster", self.raster);
     visitor.count("multicast", "multicast", self.multicast);
   }

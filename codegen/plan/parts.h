@@ -15,11 +15,11 @@ namespace marlin {
 
 // What a tensor map is made of: a row-major matrix of a launch and the box that one copy moves.
 struct TensorBox {
-  enum class Of { tokens, words, output };
-  Of of = Of::tokens;
-  int element = 2;             // bytes: FP16, or 8 for the words of one column and k16 row
-  std::int64_t columns = 0;    // elements of a row
-  std::int64_t rows = 0;       // 0: the launch's m
+  enum class Of { activations, packed, output };
+  Of of = Of::activations;
+  int element = 2;           // bytes: FP16, or 8 for the packed weights of one column and k16 step
+  std::int64_t columns = 0;  // elements of a row
+  std::int64_t rows = 0;     // 0: the launch's m
   std::int64_t row_bytes = 0;  // from one row to the next
   int box_columns = 0, box_rows = 0;
   bool swizzled = false;  // lines of 128 bytes in shared memory

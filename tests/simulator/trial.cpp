@@ -115,8 +115,8 @@ void add_maps(const Plan& plan, Arguments& arguments) {
   for (const TensorBox& box : plan.launch.tensor_maps) {
     const std::int64_t rows = box.rows > 0 ? box.rows : arguments.m;
     switch (box.of) {
-      case TensorBox::Of::tokens: arguments.maps["token_map"] = {arguments.a, box, rows}; break;
-      case TensorBox::Of::words: arguments.maps["word_map"] = {arguments.b, box, rows}; break;
+      case TensorBox::Of::activations: arguments.maps["token_map"] = {arguments.a, box, rows}; break;
+      case TensorBox::Of::packed: arguments.maps["word_map"] = {arguments.b, box, rows}; break;
       case TensorBox::Of::output: arguments.maps["output_map"] = {arguments.c, box, rows}; break;
     }
   }

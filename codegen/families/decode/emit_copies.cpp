@@ -53,8 +53,7 @@ void fill_tokens(const Plan& plan, Text& text) {
   text.line("// the weights of every stage.");
   text.line("uint4 tokens_of[{}][{}];", stages, plan.decode().copies.passes);
   for (int stage = 0; stage < stages; ++stage) {
-    const std::string from =
-        plus("from_tokens", plan.decode().step.activations_at(stage));
+    const std::string from = plus("from_tokens", plan.decode().step.activations_at(stage));
     int pass = 0;
     for (const TokenCopy& copy : token_copies(plan, plan.decode()).all("", from)) {
       text.line("{}tokens_of[{}][{}] = load16({});", copy.guard, stage, pass++, copy.from);

@@ -38,9 +38,10 @@ Rule tile_rule(const Config& config) {
   if (config.stages < 2 || config.stages > 8) {
     return fmt::format("stages = {} is not in 2..8", config.stages);
   }
-  if (!one_of(config.wgmma().burst, {1, 2, 4}) || config.warp_k / 16 / config.wgmma().burst < 2) {
+  if (!one_of(config.wgmma().k_steps_per_commit, {1, 2, 4}) ||
+      config.warp_k / 16 / config.wgmma().k_steps_per_commit < 2) {
     return fmt::format("burst = {} is none of 1, 2, 4 or more than half of the {} k16 steps",
-                       config.wgmma().burst, config.warp_k / 16);
+                       config.wgmma().k_steps_per_commit, config.warp_k / 16);
   }
   const auto [kind, count] = config.partition;
   if (count < 1) return fmt::format("the partition's count, {}, is not positive", count);
@@ -77,8 +78,9 @@ Rule shape_rule(const Shape& shape, const Config& config) {
     return "one scale for the whole k goes on accumulators, not on weights";
   }
   if (!one_group(shape) && config.scale_on == ScaleOn::accumulators &&
-      config.wgmma().burst * 16 > shape.group) {
-    return fmt::format("burst = {} exceeds the group, {}", config.wgmma().burst, shape.group);
+      config.wgmma().k_steps_per_commit * 16 > shape.group) {
+    return fmt::format("burst = {} exceeds the group, {}", config.wgmma().k_steps_per_commit,
+                       shape.group);
   }
   const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
   if (config.wgmma().raster < 1 || config.wgmma().raster > m_tiles) {
@@ -145,8 +147,8 @@ Rule register_rule(const Plan& plan) {
   const Config& config = plan.config;
   const bool totals = plan.scales.grouped && config.scale_on == ScaleOn::accumulators;
   const int scales = plan.scales.grouped ? plan.scales.rows + (totals ? 0 : 2) : 2;
-  const int tile = plan.wgmma().roles.accumulators * (totals ? 2 : 1) + 8 * config.wgmma().burst +
-                   plan.tiles.k_steps + scales;
+  const int tile = plan.wgmma().roles.accumulators * (totals ? 2 : 1) +
+                   8 * config.wgmma().k_steps_per_commit + plan.tiles.k_steps + scales;
   const int registers = plan.wgmma().roles.m64_tiles * tile + kAddressesAndTemporaries;
   if (registers > plan.wgmma().roles.consumer_registers) {
     return fmt::format("about {} registers a thread exceed the {} there are", registers,
@@ -265,7 +267,7 @@ std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
       config.warps_n = tiling.warps_n;
       config.warp_k = tiling.warp_k;
       for (int burst : {1, 2, 4}) {
-        config.wgmma().burst = burst;
+        config.wgmma().k_steps_per_commit = burst;
         for (ScaleOn scale_on : {ScaleOn::weights, ScaleOn::accumulators}) {
           config.scale_on = scale_on;
           add_blocks(shape, target, config, configs);

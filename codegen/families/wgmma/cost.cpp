@@ -85,7 +85,7 @@ double step_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
       kOverlap * std::pow(2 / (plan.wgmma().roles.consumers * load.together), kMoreWarps);
   const double stage = kStage * (config.wgmma().multicast > 1 ? 1 + kPaired : 1);
   return load.together * (std::max(tensor, make) + bare * std::min(tensor, make)) +
-         (kCommit / config.wgmma().burst + stage / plan.tiles.k_steps) /
+         (kCommit / config.wgmma().k_steps_per_commit + stage / plan.tiles.k_steps) /
              std::pow(plan.wgmma().roles.consumers, kMoreConsumers);
 }
 

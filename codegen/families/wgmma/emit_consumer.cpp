@@ -17,7 +17,9 @@ std::string operands(int first, int count) {
   return text;
 }
 
-int first_step(const Plan& plan, int burst) { return burst * plan.config.wgmma().burst; }
+int first_step(const Plan& plan, int burst) {
+  return burst * plan.config.wgmma().k_steps_per_commit;
+}
 
 // The scales of a stage's groups, all at once.
 void load_scales_of(const Plan& plan, Text& text, std::string_view stage) {
@@ -45,7 +47,7 @@ void spread(const Plan& plan, Text& text, int group) {
 
 // The fragments of a stage's burst, out of words already in registers.
 void make_fragments(const Plan& plan, Text& text, int burst) {
-  for (int i = 0; i < plan.config.wgmma().burst; ++i) {
+  for (int i = 0; i < plan.config.wgmma().k_steps_per_commit; ++i) {
     const int step = first_step(plan, burst) + i;
     if (scales_weights(plan) && step % plan.scales.steps == 0) {
       spread(plan, text, step / plan.scales.steps);
@@ -67,7 +69,7 @@ std::string adds(const Plan& plan, int step) {
 
 void issue(const Plan& plan, Text& text, int burst) {
   text.line("open_products();");
-  for (int i = 0; i < plan.config.wgmma().burst; ++i) {
+  for (int i = 0; i < plan.config.wgmma().k_steps_per_commit; ++i) {
     const int step = first_step(plan, burst) + i;
 
     for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
@@ -187,8 +189,8 @@ std::string emit_wgmma_addresses(const Plan& plan) {
             plan.wgmma().roles.accumulators);
   if (scales_accumulators(plan))
     text.line("float totals[{}][{}];", tiles, plan.wgmma().roles.accumulators);
-  text.line("unsigned fragments[2][{}][{}][4], words[{}][{}];", plan.config.wgmma().burst, tiles,
-            plan.tiles.k_steps, tiles);
+  text.line("unsigned fragments[2][{}][{}][4], words[{}][{}];",
+            plan.config.wgmma().k_steps_per_commit, tiles, plan.tiles.k_steps, tiles);
   if (plan.scales.grouped) text.line("unsigned scale_pairs[{}][{}];", plan.scales.rows, tiles);
   if (scales_weights(plan)) text.line("unsigned low[{0}], high[{0}];", tiles);
   text.line("unsigned stage = 0, parity = 0;");

@@ -25,7 +25,7 @@ void set_roles(Plan& plan) {
   plan.launch.threads = config.threads() + kWarpgroup;
   roles.m64_tiles = config.tile_n / 64 / std::max(1, roles.consumers);
   roles.accumulators = config.tile_m / 2;
-  roles.commits = plan.tiles.k_steps / config.wgmma().burst;
+  roles.commits = plan.tiles.k_steps / config.wgmma().k_steps_per_commit;
   const int pool = limits_of(plan.target).registers_per_sm / config.blocks_per_sm;
   const int threads = plan.launch.threads;
   const int at_launch = std::min(255, pool / threads) / kSwapRegisters * kSwapRegisters;
@@ -196,9 +196,9 @@ void set_tensor_maps(Plan& plan) {
   const GlobalMemory& global = plan.global;
   const int stored_rows = own.splits.count > 1 ? 8 : own.staging.rows;
   using Of = TensorBox::Of;
-  plan.launch.tensor_maps = {{Of::tokens, kHalfBytes, shape.k, 0, global.activations.row, kLineK,
-                              own.stage.activation_box, true},
-                             {Of::words, kPackedStepBytes, shape.n, shape.k / kPackTileK,
+  plan.launch.tensor_maps = {{Of::activations, kHalfBytes, shape.k, 0, global.activations.row,
+                              kLineK, own.stage.activation_box, true},
+                             {Of::packed, kPackedStepBytes, shape.n, shape.k / kPackTileK,
                               global.packed.row, config.tile_n, plan.tiles.k_steps, false},
                              {Of::output, kHalfBytes, shape.n, 0, global.output.row,
                               kLineBytes / kHalfBytes, stored_rows, true}};

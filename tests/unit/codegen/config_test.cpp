@@ -44,7 +44,7 @@ TEST(ConfigText, OfTheWgmmaFamilySaysItsBurstAndRaster) {
   EXPECT_EQ(config.family(), Family::wgmma);
   config.wgmma().raster = 8;
   EXPECT_EQ(to_string(config), "wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1 raster8");
-  config.wgmma().burst = 2;
+  config.wgmma().k_steps_per_commit = 2;
   EXPECT_EQ(to_string(config), "wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1 burst2 raster8");
   EXPECT_EQ(parse_config(to_string(config)), config);
   EXPECT_THROW(parse_config(to_string(config) + " raster4"), Error);

@@ -152,7 +152,7 @@ class RandomCases {
     config.blocks_per_sm = blocks(4);
     config.partition = wgmma_partition(config.blocks_per_sm);
     config.wgmma().early_weights = upto(2) == 1;
-    config.wgmma().burst = 1 << (upto(3) - 1);
+    config.wgmma().k_steps_per_commit = 1 << (upto(3) - 1);
     config.wgmma().raster = upto(2) == 1 ? 1 : static_cast<int>(upto(4));
     config.wgmma().multicast = upto(3) == 1 ? 2 : 1;
     return config;

@@ -223,8 +223,9 @@ const Refused kRefusedWgmma[] = {
      "tile_n = 64 does not give each warpgroup 64, 128 or 256 of at most 256 columns"},
     {[](Shape&, Target&, Config& c) { c.warp_k = 32; }, "warp_k = 32 is none of 64, 128"},
     {[](Shape&, Target&, Config& c) { c.stages = 9; }, "stages = 9 is not in 2..8"},
-    {[](Shape&, Target&, Config& c) { c.wgmma().burst = 3; }, "burst = 3 is none of 1, 2, 4"},
-    {[](Shape&, Target&, Config& c) { c.warp_k = 64, c.wgmma().burst = 4; },
+    {[](Shape&, Target&, Config& c) { c.wgmma().k_steps_per_commit = 3; },
+     "burst = 3 is none of 1, 2, 4"},
+    {[](Shape&, Target&, Config& c) { c.warp_k = 64, c.wgmma().k_steps_per_commit = 4; },
      "burst = 4 is none of 1, 2, 4 or more than half of the 4 k16 steps"},
     {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 5; }, "blocks_per_sm = 5 is not in 1..4"},
     {[](Shape& s, Target&, Config& c) { s.m = 48, c.wgmma().raster = 1; },
@@ -235,7 +236,7 @@ const Refused kRefusedWgmma[] = {
     {[](Shape& s, Target&, Config&) { s.group = -1; },
      "one scale for the whole k goes on accumulators, not on weights"},
     {[](Shape& s, Target&, Config& c) {
-       s.group = 32, c.wgmma().burst = 4, c.scale_on = ScaleOn::accumulators;
+       s.group = 32, c.wgmma().k_steps_per_commit = 4, c.scale_on = ScaleOn::accumulators;
      },
      "burst = 4 exceeds the group, 32"},
     {[](Shape&, Target&, Config& c) { c.wgmma().raster = 3; },
@@ -298,7 +299,9 @@ const Refused kRefusedWgmma[] = {
      " registers a thread exceed the 240 there are"},
     {[](Shape&, Target&, Config& c) { c.stages = 8, c.tile_n = 256; },
      " bytes of shared memory exceed a block's 232448"},
-    {[](Shape&, Target&, Config& c) { c.blocks_per_sm = 2, c.wgmma().burst = 1, c.stages = 5; },
+    {[](Shape&, Target&, Config& c) {
+       c.blocks_per_sm = 2, c.wgmma().k_steps_per_commit = 1, c.stages = 5;
+     },
      " bytes of shared memory x 2 blocks exceed an SM's 233472"},
 };
 
@@ -347,7 +350,7 @@ TEST(Legality, MakePlanThrowsWithTheRuleAndItsKind) {
 }
 
 void change_option(WgmmaOptions& options, std::int64_t which, int value) {
-  int* const numbers[] = {&options.burst, &options.raster, &options.multicast};
+  int* const numbers[] = {&options.k_steps_per_commit, &options.raster, &options.multicast};
   *numbers[which - 1] = value;
 }
 

@@ -59,7 +59,7 @@ TEST(TuningRecord, OnlyAWgmmaConfigSaysItsBurstAndRaster) {
   record.config = parse_config("wgmma m128 n256 w8x1 k128 s3 weights split1 b1");
   const std::string line = line_of(record);
   EXPECT_NE(line.find("\"family\":\"wgmma\""), std::string::npos) << line;
-  record.config.wgmma().burst = 2;
+  record.config.wgmma().k_steps_per_commit = 2;
   record.config.wgmma().raster = 4;
   const std::string more =
       edited(line, "\"blocks_per_sm\":1", "\"blocks_per_sm\":1,\"burst\":2,\"raster\":4");
