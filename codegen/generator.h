@@ -15,7 +15,7 @@
 namespace marlin {
 
 // Changes whenever the same plan would give another text; part of every cache key.
-inline constexpr int kKernelSchema = 2;
+inline constexpr int kKernelSchema = 3;
 
 // Raised with every change of a family's kernels, or of the meaning of its configs, that makes
 // earlier timings worthless; a tuning record of another schema is not used.

@@ -14,7 +14,7 @@ void MmaStep::load(Text& text, int step, std::string_view packed_at,
                    std::string_view rows_at) const {
   const int buffer = step & 1;
   for (int block = 0; block < warp.blocks64; ++block) {
-    text.line("load_words(words[{}][{}], {});", buffer, block,
+    text.line("ld_shared(packed[{}][{}], {});", buffer, block,
               plus(packed_at, packed.at(step, block)));
   }
   const int swizzle = activations.swizzle_of_step(step);
@@ -23,10 +23,10 @@ void MmaStep::load(Text& text, int step, std::string_view packed_at,
   for (int tile = 0; tile < warp.n8_tiles; tile += 2) {
     const int offset = activations.at(tile, step);
     if (tile + 1 < warp.n8_tiles) {
-      text.line("load_tokens(tokens[{}][{}], tokens[{}][{}], {});", buffer, tile, buffer, tile + 1,
-                plus(at, offset));
+      text.line("ldmatrix(activations[{}][{}], activations[{}][{}], {});", buffer, tile, buffer,
+                tile + 1, plus(at, offset));
     } else {
-      text.line("load_tokens(tokens[{}][{}], {});", buffer, tile, plus(at, offset));
+      text.line("ldmatrix(activations[{}][{}], {});", buffer, tile, plus(at, offset));
     }
   }
 }
@@ -36,12 +36,12 @@ void MmaStep::multiply(Text& text, int step) const {
   const bool first = scales_accumulators(plan) && step % plan.scales.steps == 0;
   for (int block = 0; block < warp.blocks64; ++block) {
     for (int j = 0; j < 4; ++j) {
-      text.line("dequantise(weights, words[{}][{}].{});", buffer, block, kComponents[j]);
+      text.line("dequantise(weights, packed[{}][{}].{});", buffer, block, kComponents[j]);
       if (scales_weights(plan)) {
         text.line("scale_weights(weights, scale_low[{0}][{1}], scale_high[{0}][{1}]);", block, j);
       }
       for (int tile = 0; tile < warp.n8_tiles; ++tile) {
-        text.line("{}({}[{}][{}][{}], weights, tokens[{}][{}]);", first ? "mma_first" : "mma",
+        text.line("{}({}[{}][{}][{}], weights, activations[{}][{}]);", first ? "mma_first" : "mma",
                   scales_accumulators(plan) ? "group_sums" : "sums", block, j, tile, buffer, tile);
       }
     }
@@ -50,7 +50,7 @@ void MmaStep::multiply(Text& text, int step) const {
 
 void MmaStep::load_scales(Text& text, std::string_view scales) const {
   for (int block = 0; block < warp.blocks64; ++block) {
-    text.line("load_words(scale_pairs[{}], {});", block, plus(scales, block * kScaleBlockBytes));
+    text.line("ld_shared(scale_pairs[{}], {});", block, plus(scales, block * kScaleBlockBytes));
   }
 }
 
@@ -61,7 +61,7 @@ void MmaStep::add_group(Text& text) const {
       for (int tile = 0; tile < warp.n8_tiles; ++tile) {
         text.line(
             "add_scaled(sums[{0}][{1}][{2}], group_sums[{0}][{1}][{2}], "
-            "widen(scale_pairs[{0}].{3}));",
+            "unpack_half2(scale_pairs[{0}].{3}));",
             block, j, tile, kComponents[j]);
       }
     }
@@ -69,8 +69,8 @@ void MmaStep::add_group(Text& text) const {
 }
 
 void MmaStep::declare_registers(Text& text) const {
-  text.line("uint4 words[2][{}];", warp.blocks64);
-  text.line("unsigned tokens[2][{}][2];", warp.n8_tiles);
+  text.line("uint4 packed[2][{}];", warp.blocks64);
+  text.line("unsigned activations[2][{}][2];", warp.n8_tiles);
   text.line("unsigned weights[4];");
   if (plan.scales.grouped) text.line("uint4 scale_pairs[{}];", warp.blocks64);
   if (scales_weights(plan)) {

@@ -1,5 +1,6 @@
 // One k16 step of the families with mma.sync: two steps alternate between two buffers of fragments.
-// Which stage is read is in the expressions for the addresses of its words, tokens and scales.
+// Which stage is read is in the expressions for the addresses of its packed weights, activations
+// and scales.
 #pragma once
 
 #include <string_view>

@@ -1,5 +1,5 @@
 // Plan -> the parts of a kernel's CUDA text that all families share.
-// Entry points: emit_title, emit_description, emit_beliefs, device_text.
+// Entry points: emit_title, emit_description, emit_assumptions, device_text.
 #include "codegen/emit/source.h"
 
 #include <algorithm>
@@ -30,7 +30,7 @@ std::string emit_title(const Plan& plan) {
                      to_string(plan.shape));
 }
 
-std::string emit_description(const Plan& plan, std::string_view way) {
+std::string emit_description(const Plan& plan, std::string_view summary) {
   const Shape& shape = plan.shape;
   Text text(0);
   text.line("C[{0}, {1}] = A[{0}, {2}] * dequantised(B)[{2}, {1}]{3}.",
@@ -44,13 +44,13 @@ std::string emit_description(const Plan& plan, std::string_view way) {
             plan.launch.grid_x, plan.launch.grid_y, plan.launch.grid_z, plan.launch.threads,
             plan.launch.shared_bytes, plan.workspace.bytes);
   text.line("");
-  text.line("{}", way);
+  text.line("{}", summary);
   return commented(text.str());
 }
 
-std::string emit_beliefs(const Plan& plan, std::string_view more) {
+std::string emit_assumptions(const Plan& plan, std::string_view more) {
   Text text(0);
-  text.line("// What the generator took for granted.");
+  text.line("// Assumptions, checked at compile time.");
   text.line("static_assert(__CUDA_ARCH__ == {}, \"written for {}\");",
             limits_of(plan.target).compute_capability * 10, plan.target.arch);
   text.line("{}", more);

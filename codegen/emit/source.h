@@ -11,8 +11,8 @@ namespace marlin {
 
 std::string emit_title(const Plan& plan);
 // `way` is the family's sentences on what a block does.
-std::string emit_description(const Plan& plan, std::string_view way);
-std::string emit_beliefs(const Plan& plan, std::string_view more);
+std::string emit_description(const Plan& plan, std::string_view summary);
+std::string emit_assumptions(const Plan& plan, std::string_view more);
 // The expression for the row of scales where those of a unit (or k tile) of this name begin.
 std::string first_scale_row(const Plan& plan, std::string_view unit);
 // The files of templates/device/ with these names, e.g. "ptx/mma".

@@ -55,7 +55,7 @@ class Text {
 // "base + offset", or "base" alone for an offset of zero.
 std::string plus(std::string_view base, std::int64_t offset);
 
-// A sum of terms, printed without those that are zero: "b + slice * 512ll + lane * 16".
+// A sum of terms, printed without those that are zero: "b + tile * 512ll + lane * 16".
 class Sum {
  public:
   explicit Sum(std::string_view first) : text_(first) {}

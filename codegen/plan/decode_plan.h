@@ -43,7 +43,7 @@ struct DecodePlan {
     int barrier = 0;           // of what the cluster sends to this block
 
     // Of a fragment among a warp's own; of the pair of sums that a thread adds up, of a split.
-    int fragment_at(int own_fragment) const { return own_fragment * kFragmentBytes; }
+    int fragment_at(int reduced_fragment) const { return reduced_fragment * kFragmentBytes; }
     int pair_at(int split, int pair) const { return split * received_split + pair * kPairBytes; }
 
     template <class Self, class Visitor>

@@ -3,7 +3,7 @@
 ${description}
 
 ${device}
-${beliefs}
+${assumptions}
 extern "C" __global__ void __launch_bounds__(${threads}, ${blocks_per_sm})${cluster_dims}
 ${entry}(
     const char* __restrict__ a, const char* __restrict__ b, const char* __restrict__ scales,
@@ -15,7 +15,7 @@ ${entry}(
   // ---- What this block and this warp compute.
 ${work}
 
-  // ---- Global -> shared memory: every warp copies the words and scales that it alone reads.
+  // ---- Global -> shared memory: every warp copies the packed weights and scales that it alone reads.
 ${copies}
 
   // ---- Fill the pipeline. Nothing that the previous kernel writes is touched before it is done.

@@ -3,7 +3,7 @@
 ${description}
 
 ${device}
-${beliefs}
+${assumptions}
 ${stripes}
 extern "C" __global__ void __launch_bounds__(${threads}, ${blocks_per_sm})
 ${entry}(const char* __restrict__ a, const char* __restrict__ b, const char* __restrict__ scales,
@@ -11,12 +11,12 @@ ${entry}(const char* __restrict__ a, const char* __restrict__ b, const char* __r
   extern __shared__ __align__(128) char shared_memory[];
   const unsigned shared = shared_address(shared_memory);
   const unsigned lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-${warp_place}
+${warp_index}
 
   // ---- Which tiles this block computes.
 ${work}
 
-  // ---- Global -> shared memory: every warp copies the words and scales that it alone reads.
+  // ---- Global -> shared memory: every warp copies the packed weights and scales that it alone reads.
 ${copy_addresses}
   auto fetch = [&](unsigned stage) {
 ${fetch}

@@ -117,7 +117,7 @@ class LinearGpu : public testing::Test {
   }
 
   // Whether a kernel that adds partial sums in a workspace is among those of the layer.
-  static bool shares_slices(const Layer& layer) {
+  static bool shares_tiles(const Layer& layer) {
     for (const std::int64_t m : kRowCounts) {
       const Shape shape = {.m = m, .n = layer.weights.n, .k = layer.weights.k, .group = 128};
       if (Compiled::get(shape, in_memory()).workspace_bytes() > 0) return true;
@@ -148,7 +148,7 @@ TEST_F(LinearGpu, EveryMGivesTheRightRowsAndNoOthers) {
 // Half of the threads have streams they made, the others use their own per-thread default stream.
 TEST_F(LinearGpu, ThreadsAtOnceGetTheBitsOfOneAlone) {
   constexpr int kThreads = 8, kRounds = 5;
-  EXPECT_TRUE(shares_slices(*layers_.front()));
+  EXPECT_TRUE(shares_tiles(*layers_.front()));
   std::vector<std::map<std::int64_t, Halves>> alone(layers_.size());
   {
     const Stream stream;
@@ -193,7 +193,7 @@ TEST_F(LinearGpu, ACapturedCallIsReplayedOnNewData) {
   const Output output(layer.weights.n);
   const Stream eager;
   const Halves other = reference::random_halves(kMostRows * layer.weights.k, 33);
-  EXPECT_TRUE(shares_slices(layer));
+  EXPECT_TRUE(shares_tiles(layer));
   for (const unsigned flags : {CU_STREAM_DEFAULT, CU_STREAM_NON_BLOCKING}) {
     for (const std::int64_t m : {1, 16, 40, 200}) {
       CapturedStream stream(flags);

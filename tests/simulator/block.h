@@ -1,4 +1,4 @@
-// What the strands of one block share, and the blocks of one cluster: memory, barriers.
+// What the fibers of one block share, and the blocks of one cluster: memory, barriers.
 #pragma once
 
 #include <cstdint>
@@ -20,15 +20,15 @@ struct CopyBarrier {
   Clocks::Clock released;  // to those who wait for the latest phase that has ended
 };
 
-// Strands that have come to a barrier and those that have to.
+// Fibers that have come to a barrier and those that have to.
 struct Meeting {
-  int strands = 0, arrived = 0, generation = 0;
+  int fibers = 0, arrived = 0, generation = 0;
   Clocks::Clock gathered;
 
   // The generation that ends when all have arrived.
   int arrive() {
     const int mine = generation;
-    if (++arrived == strands) {
+    if (++arrived == fibers) {
       arrived = 0;
       ++generation;
     }
@@ -55,7 +55,7 @@ struct Block {
   std::int64_t told = 0;  // by the warp that has made the barriers: threads that use them
   Meeting* cluster = nullptr;
   std::vector<Block*> peers;  // by their ranks, itself among them
-  int running = 0;            // strands
+  int running = 0;            // fibers
 };
 
 }  // namespace marlin::simulator

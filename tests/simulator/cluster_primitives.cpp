@@ -1,5 +1,5 @@
 // Calls of device primitives -> their effect: dependent launches, barriers of several warps, sums
-// that go through a cluster, the decode family's output. Entry point: Strand::primitives
+// that go through a cluster, the decode family's output. Entry point: Fiber::primitives
 // (primitives.cpp).
 #include <fmt/format.h>
 
@@ -7,25 +7,25 @@
 #include <stdexcept>
 
 #include "tests/reference/model.h"
-#include "tests/simulator/strand.h"
+#include "tests/simulator/fiber.h"
 
 namespace marlin::simulator {
 
 // ---- Dependent launches.
 
-void Strand::require_done(const Buffer& buffer, int thread) const {
+void Fiber::require_done(const Buffer& buffer, int thread) const {
   if (&buffer != arguments_.a && &buffer != arguments_.c) return;
   if (!clocks_.knows(agent(thread), block_.grid.previous, 1)) {
     fail(buffer.name + " is touched before the previous kernel is done");
   }
 }
 
-Value Strand::launch_dependents(const Node&) {
+Value Fiber::launch_dependents(const Node&) {
   require_all();
   return {};
 }
 
-Value Strand::wait_for_previous(const Node&) {
+Value Fiber::wait_for_previous(const Node&) {
   for (int t = 0; t < threads_; ++t) {
     if (active_[t]) clocks_.learn_from(agent(t), block_.grid.previous);
   }
@@ -34,7 +34,7 @@ Value Strand::wait_for_previous(const Node&) {
 
 // ---- Tokens through registers.
 
-Value Strand::load16(const Node& call) {
+Value Fiber::ld_global_cg(const Node& call) {
   const Value from = evaluate(call.kids[0]);
   Value bytes{Type::uint4, std::vector<std::int64_t>(4 * threads_)};
   for (int t = 0; t < threads_; ++t) {
@@ -48,9 +48,9 @@ Value Strand::load16(const Node& call) {
   return bytes;
 }
 
-Value Strand::store16(const Node& call) {
+Value Fiber::st_shared(const Node& call) {
   const Value to = evaluate(call.kids[0]), bytes = evaluate(call.kids[1]);
-  count("store16", to.slots, 16);
+  count("st_shared", to.slots, 16);
   for (int t = 0; t < threads_; ++t) {
     for (std::uint32_t i = 0; active_[t] && i < 4; ++i) {
       block_.shared.store(id(t), static_cast<std::uint32_t>(to.slots[t]) + 4 * i,
@@ -60,14 +60,15 @@ Value Strand::store16(const Node& call) {
   return {};
 }
 
-// A barrier of one group's warps; those of a strand go through statements together, so all of a
+// A barrier of one group's warps; those of a fiber go through statements together, so all of a
 // group that come at all come now.
-Value Strand::meet(const Node& call) {
-  meet_at(evaluate(call.kids[0]), uniform(evaluate(call.kids[1])));
+Value Fiber::named_barrier_sync(const Node& call) {
+  if (!call.numbers.empty()) return sync_with_arrival(call);
+  named_barrier_at(evaluate(call.kids[0]), uniform(evaluate(call.kids[1])));
   return {};
 }
 
-void Strand::meet_at(const Value& barrier, std::int64_t threads) {
+void Fiber::named_barrier_at(const Value& barrier, std::int64_t threads) {
   if (threads != 32 * launch_.group_warps) fail("a barrier of more or fewer than a group's warps");
   for (int first = 0; first < threads_; first += static_cast<int>(threads)) {
     for (int t = first; t < first + threads; ++t) {
@@ -87,7 +88,7 @@ void Strand::meet_at(const Value& barrier, std::int64_t threads) {
 
 // ---- The cluster.
 
-Value Strand::expect_sums(const Node& call) {
+Value Fiber::cluster_reduce_expect(const Node& call) {
   const Value barrier = evaluate(call.kids[0]), bytes = evaluate(call.kids[1]);
   const Value lane = evaluate(call.kids[2]);
   require_whole_warps();
@@ -102,7 +103,7 @@ Value Strand::expect_sums(const Node& call) {
   return {};
 }
 
-Value Strand::arrive_at_cluster(const Node&) {
+Value Fiber::cluster_arrive_relaxed(const Node&) {
   require_all();
   if (arrived_) fail("the cluster is arrived at twice");
   arrived_ = true;
@@ -110,16 +111,16 @@ Value Strand::arrive_at_cluster(const Node&) {
   return {};
 }
 
-Value Strand::wait_for_cluster(const Node&) {
+Value Fiber::cluster_wait(const Node&) {
   require_all();
   if (!arrived_) fail("a wait for the cluster without an arrival");
-  crew_.wait_until([&] { return block_.cluster->generation != cluster_generation_; },
-                   [] { return "a block of the cluster does not arrive"; });
+  scheduler_.wait_until([&] { return block_.cluster->generation != cluster_generation_; },
+                        [] { return "a block of the cluster does not arrive"; });
   joined_ = true;
   return {};
 }
 
-Value Strand::send_sums(const Node& call) {
+Value Fiber::cluster_reduce_send(const Node& call) {
   const Value to = evaluate(call.kids[0]);
   const std::int64_t rank = uniform(evaluate(call.kids[1]));
   const Value barrier = evaluate(call.kids[2]);
@@ -127,7 +128,7 @@ Value Strand::send_sums(const Node& call) {
   const std::size_t first = call.kids.size() > 4 ? uniform(evaluate(call.kids[4])) : 0;
   if (!joined_) fail("sums are sent before the cluster has met");
   Block& peer = peer_of(rank);
-  count("send_sums", to.slots, 16);
+  count("cluster_reduce_send", to.slots, 16);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
     std::vector<std::uint32_t> words;
@@ -139,7 +140,7 @@ Value Strand::send_sums(const Node& call) {
   return {};
 }
 
-Value Strand::wait_for_sums(const Node& call) {
+Value Fiber::cluster_reduce_wait(const Node& call) {
   require_whole_warps();
   wait_at(uniform(evaluate(call.kids[0])), 0);
   return {};
@@ -147,10 +148,10 @@ Value Strand::wait_for_sums(const Node& call) {
 
 // ---- Sums on their way out.
 
-Value Strand::keep_sums(const Node& call) {
+Value Fiber::stage_fragment(const Node& call) {
   const Value to = evaluate(call.kids[0]);
   const Place sums = place(call.kids[1]);
-  count("keep_sums", to.slots, 16);
+  count("stage_fragment", to.slots, 16);
   for (int t = 0; t < threads_; ++t) {
     for (std::uint32_t i = 0; active_[t] && i < 4; ++i) {
       block_.shared.store(id(t), static_cast<std::uint32_t>(to.slots[t]) + 4 * i,
@@ -160,12 +161,12 @@ Value Strand::keep_sums(const Node& call) {
   return {};
 }
 
-Value Strand::load_pair(const Node& call) { return load_reals("load_pair", Type::float2, call); }
-Value Strand::add_pair(const Node& call) { return add_reals(Type::float2, call); }
+Value Fiber::load_float2(const Node& call) { return load_reals("load_float2", Type::float2, call); }
+Value Fiber::add_float2(const Node& call) { return add_reals(Type::float2, call); }
 
 // Lanes that differ in bit 3 give each other what the other keeps: an even column's lane its second
 // token, an odd one's its first.
-Value Strand::trade(const Node& call) {
+Value Fiber::shuffle_half2(const Node& call) {
   require_whole_warps();
   const Value sum = evaluate(call.kids[0]), odd = evaluate(call.kids[1]);
   Value both = constant(Type::unsigned_integer, 0);
@@ -185,7 +186,7 @@ Value Strand::trade(const Node& call) {
 
 // Within 32 columns the published format keeps the scale of column x at
 // 8 (x % 8 / 2) + 2 (x / 8) + x % 2.
-Value Strand::channel_scale_of(const Node& call) {
+Value Fiber::channel_scale_of(const Node& call) {
   const Value from = evaluate(call.kids[0]), column = evaluate(call.kids[1]);
   Value scale = constant(Type::real, 0);
   for (int t = 0; t < threads_; ++t) {

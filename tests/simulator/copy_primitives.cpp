@@ -1,18 +1,18 @@
 // Calls of device primitives -> their effect: barriers in shared memory, the asynchronous copies
 // that signal them, stores by such copies, sums that go from block to block through L2.
-// Entry point: Strand::primitives (primitives.cpp).
+// Entry point: Fiber::primitives (primitives.cpp).
 #include <fmt/format.h>
 
 #include <cstring>
 #include <stdexcept>
 
-#include "tests/simulator/strand.h"
+#include "tests/simulator/fiber.h"
 
 namespace marlin::simulator {
 
 // ---- Barriers in shared memory.
 
-Value Strand::make_barrier(const Node& call) {
+Value Fiber::mbarrier_init(const Node& call) {
   const Value barrier = evaluate(call.kids[0]), arrivals = evaluate(call.kids[1]);
   for (int t = 0; t < threads_; ++t) {
     if (active_[t]) add_barrier(barrier.slots[t], arrivals.slots[t]);
@@ -20,7 +20,7 @@ Value Strand::make_barrier(const Node& call) {
   return {};
 }
 
-void Strand::add_barrier(std::int64_t address, std::int64_t arrivals) {
+void Fiber::add_barrier(std::int64_t address, std::int64_t arrivals) {
   const auto at = static_cast<std::uint32_t>(address);
   block_.shared.require_aligned(at, 8);
   CopyBarrier barrier;
@@ -29,45 +29,45 @@ void Strand::add_barrier(std::int64_t address, std::int64_t arrivals) {
   if (!block_.barriers.emplace(at, barrier).second) fail("a barrier made twice");
 }
 
-Value Strand::publish_barriers(const Node&) { return {}; }
+Value Fiber::fence_mbarrier_init(const Node&) { return {}; }
 
-Value Strand::tell_barriers_made(const Node& call) {
+Value Fiber::named_barrier_arrive(const Node& call) {
   require_whole_warps();
   if (block_.told != 0) fail("barriers made twice");
-  block_.told = call.numbers[0];
+  block_.told = call.numbers[1];
   return {};
 }
 
 // By all warps that use them but the one that has made them.
-Value Strand::wait_for_barriers_made(const Node& call) {
+Value Fiber::sync_with_arrival(const Node& call) {
   require_all();
-  crew_.wait_until([&] { return block_.told != 0; },
-                   [] { return "barriers that no warp says are made"; });
-  if (block_.told != call.numbers[0] || block_.told != launch_.threads - threads_ + 32) {
+  scheduler_.wait_until([&] { return block_.told != 0; },
+                        [] { return "barriers that no warp says are made"; });
+  if (block_.told != call.numbers[1] || block_.told != launch_.threads - threads_ + 32) {
     fail("more or fewer threads than use the barriers");
   }
   return {};
 }
 
-CopyBarrier& Strand::barrier_at(Block& block, std::int64_t address) {
+CopyBarrier& Fiber::barrier_at(Block& block, std::int64_t address) {
   const auto found = block.barriers.find(static_cast<std::uint32_t>(address));
   if (found == block.barriers.end()) fail("a barrier that is not there");
   return found->second;
 }
 
-Block& Strand::peer_of(std::int64_t rank) const {
+Block& Fiber::peer_of(std::int64_t rank) const {
   if (rank < 0 || rank >= static_cast<std::int64_t>(block_.peers.size())) fail("no such rank");
   if (block_.peers[rank]->running == 0) fail("that block of the cluster has ended");
   return *block_.peers[rank];
 }
 
-void Strand::arrive_at(CopyBarrier& barrier, int thread) {
+void Fiber::arrive_at(CopyBarrier& barrier, int thread) {
   if (--barrier.pending < 0) fail("more arrivals at a barrier than its phase has");
   clocks_.publish(agent(thread), barrier.gathered);
   end_phase(barrier);
 }
 
-void Strand::end_phase(CopyBarrier& barrier) {
+void Fiber::end_phase(CopyBarrier& barrier) {
   if (barrier.pending > 0 || barrier.bytes != 0) return;
   ++barrier.phase;
   barrier.pending = barrier.arrivals;
@@ -75,7 +75,7 @@ void Strand::end_phase(CopyBarrier& barrier) {
   barrier.released = barrier.gathered;
 }
 
-Value Strand::expect_bytes(const Node& call) {
+Value Fiber::mbarrier_arrive_expect_tx(const Node& call) {
   const Value barrier = evaluate(call.kids[0]), bytes = evaluate(call.kids[1]);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
@@ -86,7 +86,7 @@ Value Strand::expect_bytes(const Node& call) {
   return {};
 }
 
-Value Strand::arrive(const Node& call) {
+Value Fiber::mbarrier_arrive(const Node& call) {
   const Value barrier = evaluate(call.kids[0]);
   for (int t = 0; t < threads_; ++t) {
     if (active_[t]) arrive_at(barrier_at(block_, barrier.slots[t]), t);
@@ -94,7 +94,7 @@ Value Strand::arrive(const Node& call) {
   return {};
 }
 
-Value Strand::arrive_in_cluster(const Node& call) {
+Value Fiber::mbarrier_arrive_cluster(const Node& call) {
   const Value barrier = evaluate(call.kids[0]), rank = evaluate(call.kids[1]);
   for (int t = 0; t < threads_; ++t) {
     if (active_[t]) arrive_at(barrier_at(peer_of(rank.slots[t]), barrier.slots[t]), t);
@@ -102,34 +102,35 @@ Value Strand::arrive_in_cluster(const Node& call) {
   return {};
 }
 
-Value Strand::wait_for_phase(const Node& call) {
+Value Fiber::mbarrier_wait_parity(const Node& call) {
   const std::int64_t barrier = uniform(evaluate(call.kids[0]));
   wait_at(barrier, static_cast<int>(uniform(evaluate(call.kids[1]))));
   return {};
 }
 
 // A barrier's parity is that of the phase under way; the one before has ended.
-void Strand::wait_at(std::int64_t barrier, int parity) {
+void Fiber::wait_at(std::int64_t barrier, int parity) {
   const CopyBarrier& at = barrier_at(block_, barrier);
   if (parity != 0 && parity != 1) fail("a parity that is neither 0 nor 1");
-  crew_.wait_until([&] { return (at.phase & 1) != parity; },
-                   [&] {
-                     return fmt::format("line {}, block {}: {} arrivals and {} bytes are missing",
-                                        line_, block_.index[0], at.pending, at.bytes);
-                   });
+  scheduler_.wait_until([&] { return (at.phase & 1) != parity; },
+                        [&] {
+                          return fmt::format(
+                              "line {}, block {}: {} arrivals and {} bytes are missing", line_,
+                              block_.index[0], at.pending, at.bytes);
+                        });
   for (int t = 0; t < threads_; ++t) {
     if (active_[t]) clocks_.learn(agent(t), at.released);
   }
 }
 
 // Unlike the relaxed arrival of cluster_primitives.cpp, this one tells of what was done before.
-Value Strand::meet_cluster(const Node&) {
+Value Fiber::cluster_sync(const Node&) {
   require_all();
   Meeting& cluster = *block_.cluster;
   for (int t = 0; t < threads_; t += 32) clocks_.publish(agent(t), cluster.gathered);
   const int mine = cluster.arrive();
-  crew_.wait_until([&] { return cluster.generation != mine; },
-                   [] { return "a block of the cluster does not arrive"; });
+  scheduler_.wait_until([&] { return cluster.generation != mine; },
+                        [] { return "a block of the cluster does not arrive"; });
   for (int t = 0; t < threads_; t += 32) clocks_.learn(agent(t), cluster.gathered);
   for (int t = 0; t < threads_; t += 32) block_.shared.warp_barrier(id(t) / 32);
   return {};
@@ -137,21 +138,21 @@ Value Strand::meet_cluster(const Node&) {
 
 // ---- Copies to shared memory.
 
-const TensorMap& Strand::map_of(const Node& node) {
+const TensorMap& Fiber::map_of(const Node& node) {
   const bool address = node.kind == Node::Kind::unary && node.text == "&";
   const auto found = arguments_.maps.find(address ? node.kids[0].text : "");
   if (found == arguments_.maps.end()) fail("no such tensor map");
   return found->second;
 }
 
-Value Strand::fetch_map(const Node& call) {
+Value Fiber::prefetch_tensormap(const Node& call) {
   map_of(call.kids[0]);
   return {};
 }
 
 // What a copy brings of the box that begins at column x of row y; zeros from outside the matrix.
-std::vector<std::uint32_t> Strand::box_words(const TensorMap& map, std::int64_t x, std::int64_t y,
-                                             int thread) {
+std::vector<std::uint32_t> Fiber::box_words(const TensorMap& map, std::int64_t x, std::int64_t y,
+                                            int thread) {
   require_done(*map.matrix, thread);
   const TensorBox& box = map.box;
   const int step = 16 / box.element;  // of 16 bytes
@@ -170,8 +171,8 @@ std::vector<std::uint32_t> Strand::box_words(const TensorMap& map, std::int64_t 
   return words;
 }
 
-void Strand::deliver(Block& to, std::int64_t address, const std::vector<std::uint32_t>& words,
-                     std::int64_t barrier, int thread, bool swizzled) {
+void Fiber::deliver(Block& to, std::int64_t address, const std::vector<std::uint32_t>& words,
+                    std::int64_t barrier, int thread, bool swizzled) {
   CopyBarrier& at = barrier_at(to, barrier);
   auto place = static_cast<std::uint32_t>(address);
   to.shared.require_aligned(place, swizzled ? 128 : 16);
@@ -185,7 +186,7 @@ void Strand::deliver(Block& to, std::int64_t address, const std::vector<std::uin
   end_phase(at);
 }
 
-Value Strand::copy_box(const Node& call) {
+Value Fiber::tma_load_2d(const Node& call) {
   const Value to = evaluate(call.kids[0]);
   const TensorMap& map = map_of(call.kids[1]);
   const Value x = evaluate(call.kids[2]), y = evaluate(call.kids[3]);
@@ -198,7 +199,7 @@ Value Strand::copy_box(const Node& call) {
   return {};
 }
 
-Value Strand::copy_box_to_all(const Node& call) {
+Value Fiber::tma_load_2d_multicast(const Node& call) {
   const Value to = evaluate(call.kids[0]);
   const TensorMap& map = map_of(call.kids[1]);
   const Value x = evaluate(call.kids[2]), y = evaluate(call.kids[3]);
@@ -214,7 +215,7 @@ Value Strand::copy_box_to_all(const Node& call) {
   return {};
 }
 
-Value Strand::copy_bytes(const Node& call) {
+Value Fiber::bulk_copy(const Node& call) {
   const Value to = evaluate(call.kids[0]), from = evaluate(call.kids[1]);
   const Value bytes = evaluate(call.kids[2]), barrier = evaluate(call.kids[3]);
   for (int t = 0; t < threads_; ++t) {
@@ -225,7 +226,7 @@ Value Strand::copy_bytes(const Node& call) {
     std::vector<std::uint32_t> words(static_cast<std::size_t>(bytes.slots[t] / 4));
     for (std::int64_t i = 0; i < bytes.slots[t]; i += 16) {
       std::memcpy(words.data() + i / 4, buffer.read(from.slots[t] + i, 16), 16);
-      if (&buffer == arguments_.workspace) require_given(from.slots[t] + i, t);
+      if (&buffer == arguments_.workspace) require_stored(from.slots[t] + i, t);
     }
     deliver(block_, to.slots[t], words, barrier.slots[t], t);
   }
@@ -234,15 +235,15 @@ Value Strand::copy_bytes(const Node& call) {
 
 // ---- Stores by copies.
 
-Value Strand::show_to_copies(const Node&) {
+Value Fiber::fence_proxy_async(const Node&) {
   require_whole_warps();
   for (int t = 0; t < threads_; t += 32) {
-    if (active_[t]) block_.shared.show_to_copies(id(t) / 32);
+    if (active_[t]) block_.shared.fence_proxy_async(id(t) / 32);
   }
   return {};
 }
 
-Value Strand::store_box(const Node& call) {
+Value Fiber::tma_store_2d(const Node& call) {
   const TensorMap& map = map_of(call.kids[0]);
   const Value from = evaluate(call.kids[1]);
   const Value x = evaluate(call.kids[2]), y = evaluate(call.kids[3]);
@@ -261,8 +262,8 @@ Value Strand::store_box(const Node& call) {
 }
 
 // Eight elements of C, unless they lie outside it.
-void Strand::store_chunk(const TensorMap& map, std::uint32_t from, std::int64_t x, std::int64_t y,
-                         int thread) {
+void Fiber::store_chunk(const TensorMap& map, std::uint32_t from, std::int64_t x, std::int64_t y,
+                        int thread) {
   const std::uint32_t place = map.box.swizzled ? swizzle(from) : from;
   std::uint32_t words[4];
   for (std::uint32_t i = 0; i < 4; ++i) {
@@ -274,14 +275,14 @@ void Strand::store_chunk(const TensorMap& map, std::uint32_t from, std::int64_t 
   std::memcpy(map.matrix->write(map.matrix->base + at, 16), words, 16);
 }
 
-Value Strand::close_stores(const Node&) {
+Value Fiber::tma_store_commit(const Node&) {
   for (int t = 0; t < threads_; ++t) {
     if (active_[t]) stores_[t].emplace_back();
   }
   return {};
 }
 
-Value Strand::wait_for_stores(const Node& call) {
+Value Fiber::tma_store_wait(const Node& call) {
   const auto pending = static_cast<std::size_t>(call.numbers[0]);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;

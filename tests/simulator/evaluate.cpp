@@ -1,13 +1,13 @@
 // Expressions of an emitted kernel -> the values of all threads of a block. The arithmetic of C++,
 // except that an overflow throws, but for an unsigned difference, which wraps. Entry point:
-// Strand::evaluate.
+// Fiber::evaluate.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
-#include "tests/simulator/strand.h"
+#include "tests/simulator/fiber.h"
 
 namespace marlin::simulator {
 
@@ -58,7 +58,7 @@ bool fits(Type type, std::int64_t value) {
 
 }  // namespace
 
-Value Strand::evaluate(const Node& node) {
+Value Fiber::evaluate(const Node& node) {
   switch (node.kind) {
     case Kind::number: return number(node);
     case Kind::name: return load(place(node));
@@ -77,7 +77,7 @@ Value Strand::evaluate(const Node& node) {
   }
 }
 
-Value Strand::load(const Place& place) const {
+Value Fiber::load(const Place& place) const {
   if (place.depth != place.variable->dimensions.size()) fail("an array as a value");
   const std::size_t slots = slots_of(place.type);
   for (std::size_t s = 0; s < slots; ++s) touch(place, s);
@@ -86,11 +86,11 @@ Value Strand::load(const Place& place) const {
   return {place.type, {first, first + static_cast<std::ptrdiff_t>(slots * threads_)}};
 }
 
-Value Strand::constant(Type type, std::int64_t value) const {
+Value Fiber::constant(Type type, std::int64_t value) const {
   return {type, std::vector<std::int64_t>(threads_, value)};
 }
 
-Value Strand::number(const Node& node) const {
+Value Fiber::number(const Node& node) const {
   const bool unsigned_one = node.text.ends_with("u");
   return constant(node.wide      ? Type::long_integer
                   : unsigned_one ? Type::unsigned_integer
@@ -98,7 +98,7 @@ Value Strand::number(const Node& node) const {
                   node.numbers[0]);
 }
 
-std::int64_t Strand::uniform(const Value& value) const {
+std::int64_t Fiber::uniform(const Value& value) const {
   std::int64_t found = 0;
   bool any = false;
   for (int t = 0; t < threads_; ++t) {
@@ -110,13 +110,13 @@ std::int64_t Strand::uniform(const Value& value) const {
   return found;
 }
 
-std::vector<bool> Strand::truth(const Value& value) const {
+std::vector<bool> Fiber::truth(const Value& value) const {
   std::vector<bool> result(threads_);
   for (int t = 0; t < threads_; ++t) result[t] = value.slots[t] != 0;
   return result;
 }
 
-Value Strand::index(const Node& node) {
+Value Fiber::index(const Node& node) {
   if (node.kids[0].text != "kStripes") return load(place(node));
   const std::int64_t at = uniform(evaluate(node.kids[1]));
   if (at < 0 || at >= static_cast<std::int64_t>(kernel_.stripes.size())) fail("no such stripe");
@@ -127,7 +127,7 @@ Value Strand::index(const Node& node) {
   return stripe;
 }
 
-Value Strand::field(const Node& node) {
+Value Fiber::field(const Node& node) {
   const std::string& of = node.kids[0].text;
   if (of == "threadIdx" && node.text == "x") {
     Value value = constant(Type::unsigned_integer, 0);
@@ -138,7 +138,7 @@ Value Strand::field(const Node& node) {
   return load(place(node));
 }
 
-Value Strand::unary(const Node& node) {
+Value Fiber::unary(const Node& node) {
   if (node.text == "++" || node.text == "--") return step(node, false);
   Value value = evaluate(node.kids[0]);
   for (std::int64_t& slot : value.slots) {
@@ -149,7 +149,7 @@ Value Strand::unary(const Node& node) {
   return value;
 }
 
-Value Strand::step(const Node& node, bool value_before) {
+Value Fiber::step(const Node& node, bool value_before) {
   const Place at = place(node.kids[0]);
   const Value before = load(at);
   const Value after = arithmetic(node.text.substr(1), before, constant(Type::integer, 1));
@@ -157,12 +157,12 @@ Value Strand::step(const Node& node, bool value_before) {
   return value_before ? before : after;
 }
 
-Value Strand::binary(const Node& node) {
+Value Fiber::binary(const Node& node) {
   const Value left = evaluate(node.kids[0]);
   return arithmetic(node.text, left, evaluate(node.kids[1]));
 }
 
-Value Strand::arithmetic(const std::string& op, const Value& left, const Value& right) {
+Value Fiber::arithmetic(const std::string& op, const Value& left, const Value& right) {
   const bool shift = op == "<<" || op == ">>";
   const bool reals = left.type == Type::real && right.type == Type::real;
   if (reals && op != "*") fail("no model of " + op + " of reals");
@@ -186,7 +186,7 @@ Value Strand::arithmetic(const std::string& op, const Value& left, const Value& 
   return result;
 }
 
-Value Strand::update(const Node& node) {
+Value Fiber::update(const Node& node) {
   if (node.kids[0].kind == Kind::unary && node.kids[0].text == "*") return store_output(node);
   Value value = evaluate(node.kids[1]);
   const Place at = place(node.kids[0]);
@@ -196,7 +196,7 @@ Value Strand::update(const Node& node) {
 }
 
 // "*reinterpret_cast<unsigned*>(address) = two halves", the only store through a pointer.
-Value Strand::store_output(const Node& node) {
+Value Fiber::store_output(const Node& node) {
   const Value value = evaluate(node.kids[1]), to = evaluate(node.kids[0].kids[0]);
   if (node.text != "=" || to.type != Type::pointer || value.type != Type::unsigned_integer) {
     fail("no model of this store");
@@ -211,7 +211,7 @@ Value Strand::store_output(const Node& node) {
   return value;
 }
 
-Value Strand::choice(const Node& node) {
+Value Fiber::choice(const Node& node) {
   const std::vector<bool> yes = truth(evaluate(node.kids[0]));
   const std::vector<bool> before = active_;
   for (int t = 0; t < threads_; ++t) active_[t] = before[t] && yes[t];
@@ -227,7 +227,7 @@ Value Strand::choice(const Node& node) {
   return result;
 }
 
-Value Strand::cast(const Node& node) {
+Value Fiber::cast(const Node& node) {
   Value value = evaluate(node.kids[0]);
   if (node.text == "int") value.type = Type::integer;
   if (node.text == "unsigned") value.type = Type::unsigned_integer;
@@ -237,8 +237,8 @@ Value Strand::cast(const Node& node) {
   return value;
 }
 
-Value Strand::braces(const Node& node) {
-  Value value{Type::share, {}};
+Value Fiber::braces(const Node& node) {
+  Value value{Type::shared_tile, {}};
   for (const Node& kid : node.kids) {
     const Value part = evaluate(kid);
     value.slots.insert(value.slots.end(), part.slots.begin(), part.slots.end());
@@ -246,7 +246,7 @@ Value Strand::braces(const Node& node) {
   return value;
 }
 
-Value Strand::call(const Node& node) {
+Value Fiber::call(const Node& node) {
   const auto lambda = lambdas_.find(node.text);
   if (lambda != lambdas_.end()) return call_lambda(*lambda->second, node);
   const auto primitive = primitives().find(node.text);

@@ -191,7 +191,7 @@ std::uint32_t SharedMemory::start_load(int thread, std::uint32_t address) {
   return hold(thread, address, false);
 }
 
-void SharedMemory::show_to_copies(int warp) {
+void SharedMemory::fence_proxy_async(int warp) {
   for (const std::uint32_t address : unshown_[warp]) word(address).shown = true;
   unshown_[warp].clear();
   for (const auto& [thread, address] : loads_[warp]) let_go(thread, address);

@@ -67,9 +67,9 @@ class SharedMemory {
   // those stores that a fence of the storing thread's warp has shown to them.
   std::uint32_t hold(int thread, std::uint32_t address, bool by_copy);
   void let_go(int thread, std::uint32_t address);
-  // A load that nothing has waited for yet: a copy could overtake it until show_to_copies.
+  // A load that nothing has waited for yet: a copy could overtake it until fence_proxy_async.
   std::uint32_t start_load(int thread, std::uint32_t address);
-  void show_to_copies(int warp);
+  void fence_proxy_async(int warp);
 
   void require_aligned(std::uint32_t address, std::uint32_t size) const;
 

@@ -1,5 +1,5 @@
 // Calls of device primitives -> their effect on registers and memories.
-// Entry point: Strand::primitives.
+// Entry point: Fiber::primitives.
 #include <fmt/format.h>
 
 #include <array>
@@ -9,98 +9,97 @@
 #include <stdexcept>
 
 #include "tests/reference/model.h"
+#include "tests/simulator/fiber.h"
 #include "tests/simulator/halves.h"
-#include "tests/simulator/strand.h"
 
 namespace marlin::simulator {
 
-const std::unordered_map<std::string, Strand::Primitive>& Strand::primitives() {
+const std::unordered_map<std::string, Fiber::Primitive>& Fiber::primitives() {
   static const std::unordered_map<std::string, Primitive> table = {
-      {"shared_address", &Strand::shared_address},
-      {"min", &Strand::minimum},
-      {"max", &Strand::maximum},
-      {"copy16", &Strand::copy16},
-      {"close_stage", &Strand::close_stage},
-      {"wait_for_stage", &Strand::wait_for_stage},
-      {"__syncwarp", &Strand::sync_warp},
-      {"__syncthreads", &Strand::sync_threads},
-      {"load_words", &Strand::load_words},
-      {"load_tokens", &Strand::load_tokens},
-      {"dequantise", &Strand::dequantise},
-      {"scale_weights", &Strand::scale_weights},
-      {"spread_scales", &Strand::spread_scales},
-      {"mma", &Strand::multiply},
-      {"mma_first", &Strand::multiply},
-      {"widen", &Strand::widen},
-      {"add_scaled", &Strand::add_scaled},
-      {"clear", &Strand::clear},
-      {"stage_sums", &Strand::stage_sums},
-      {"load_quad", &Strand::load_quad},
-      {"add_quad", &Strand::add_quad},
-      {"scale_quad", &Strand::scale_quad},
-      {"store_quad", &Strand::store_quad},
-      {"store_partial", &Strand::store_partial},
-      {"load_partial", &Strand::load_partial},
-      {"channel_scales_of", &Strand::channel_scales_of},
-      {"arrive_last", &Strand::arrive_last},
-      {"launch_dependents", &Strand::launch_dependents},
-      {"wait_for_previous", &Strand::wait_for_previous},
-      {"load16", &Strand::load16},
-      {"store16", &Strand::store16},
-      {"meet", &Strand::meet},
-      {"expect_sums", &Strand::expect_sums},
-      {"arrive_at_cluster", &Strand::arrive_at_cluster},
-      {"wait_for_cluster", &Strand::wait_for_cluster},
-      {"send_sums", &Strand::send_sums},
-      {"wait_for_sums", &Strand::wait_for_sums},
-      {"keep_sums", &Strand::keep_sums},
-      {"load_pair", &Strand::load_pair},
-      {"add_pair", &Strand::add_pair},
-      {"trade", &Strand::trade},
-      {"channel_scale_of", &Strand::channel_scale_of},
-      {"make_barrier", &Strand::make_barrier},
-      {"publish_barriers", &Strand::publish_barriers},
-      {"tell_barriers_made", &Strand::tell_barriers_made},
-      {"wait_for_barriers_made", &Strand::wait_for_barriers_made},
-      {"expect_bytes", &Strand::expect_bytes},
-      {"arrive", &Strand::arrive},
-      {"arrive_in_cluster", &Strand::arrive_in_cluster},
-      {"wait_for_phase", &Strand::wait_for_phase},
-      {"meet_cluster", &Strand::meet_cluster},
-      {"fetch_map", &Strand::fetch_map},
-      {"copy_box", &Strand::copy_box},
-      {"copy_box_to_all", &Strand::copy_box_to_all},
-      {"copy_bytes", &Strand::copy_bytes},
-      {"show_to_copies", &Strand::show_to_copies},
-      {"store_box", &Strand::store_box},
-      {"close_stores", &Strand::close_stores},
-      {"wait_for_stores", &Strand::wait_for_stores},
-      {"raise_flag", &Strand::raise_flag},
-      {"take_flags", &Strand::take_flags},
-      {"__shfl_sync", &Strand::first_lane},
-      {"take_registers", &Strand::set_registers},
-      {"give_registers", &Strand::set_registers},
-      {"open_products", &Strand::open_products},
-      {"close_products", &Strand::close_products},
-      {"wait_for_products", &Strand::wait_for_products},
-      {"describe_tokens", &Strand::describe_tokens},
-      {"multiply", &Strand::multiply_tile},
-      {"scale_sums", &Strand::scale_sums},
-      {"stage_tokens", &Strand::stage_tokens},
-      {"take_quad_at", &Strand::take_quad_at},
-      {"add_quad_at", &Strand::add_quad_at},
-      {"give_sums", &Strand::give_sums},
-      {"keep_or_give", &Strand::keep_or_give},
-      {"meet_blocks", &Strand::meet_blocks},
-      {"leave_blocks", &Strand::leave_blocks},
-      {"add_given", &Strand::add_given},
+      {"shared_address", &Fiber::shared_address},
+      {"min", &Fiber::minimum},
+      {"max", &Fiber::maximum},
+      {"cp_async16", &Fiber::cp_async16},
+      {"cp_async_commit", &Fiber::cp_async_commit},
+      {"cp_async_wait", &Fiber::cp_async_wait},
+      {"__syncwarp", &Fiber::sync_warp},
+      {"__syncthreads", &Fiber::sync_threads},
+      {"ld_shared", &Fiber::ld_shared},
+      {"ldmatrix", &Fiber::ldmatrix},
+      {"dequantise", &Fiber::dequantise},
+      {"scale_weights", &Fiber::scale_weights},
+      {"spread_scales", &Fiber::spread_scales},
+      {"mma", &Fiber::mma},
+      {"mma_first", &Fiber::mma},
+      {"unpack_half2", &Fiber::unpack_half2},
+      {"add_scaled", &Fiber::add_scaled},
+      {"clear", &Fiber::clear},
+      {"stage_sums", &Fiber::stage_sums},
+      {"load_float4", &Fiber::load_float4},
+      {"add_float4", &Fiber::add_float4},
+      {"scale_float4", &Fiber::scale_float4},
+      {"store_half4", &Fiber::store_half4},
+      {"store_partial", &Fiber::store_partial},
+      {"load_partial", &Fiber::load_partial},
+      {"channel_scales_of", &Fiber::channel_scales_of},
+      {"is_last_arriver", &Fiber::is_last_arriver},
+      {"launch_dependents", &Fiber::launch_dependents},
+      {"wait_for_previous", &Fiber::wait_for_previous},
+      {"ld_global_cg", &Fiber::ld_global_cg},
+      {"st_shared", &Fiber::st_shared},
+      {"named_barrier_sync", &Fiber::named_barrier_sync},
+      {"cluster_reduce_expect", &Fiber::cluster_reduce_expect},
+      {"cluster_arrive_relaxed", &Fiber::cluster_arrive_relaxed},
+      {"cluster_wait", &Fiber::cluster_wait},
+      {"cluster_reduce_send", &Fiber::cluster_reduce_send},
+      {"cluster_reduce_wait", &Fiber::cluster_reduce_wait},
+      {"stage_fragment", &Fiber::stage_fragment},
+      {"load_float2", &Fiber::load_float2},
+      {"add_float2", &Fiber::add_float2},
+      {"shuffle_half2", &Fiber::shuffle_half2},
+      {"channel_scale_of", &Fiber::channel_scale_of},
+      {"mbarrier_init", &Fiber::mbarrier_init},
+      {"fence_mbarrier_init", &Fiber::fence_mbarrier_init},
+      {"named_barrier_arrive", &Fiber::named_barrier_arrive},
+      {"mbarrier_arrive_expect_tx", &Fiber::mbarrier_arrive_expect_tx},
+      {"mbarrier_arrive", &Fiber::mbarrier_arrive},
+      {"mbarrier_arrive_cluster", &Fiber::mbarrier_arrive_cluster},
+      {"mbarrier_wait_parity", &Fiber::mbarrier_wait_parity},
+      {"cluster_sync", &Fiber::cluster_sync},
+      {"prefetch_tensormap", &Fiber::prefetch_tensormap},
+      {"tma_load_2d", &Fiber::tma_load_2d},
+      {"tma_load_2d_multicast", &Fiber::tma_load_2d_multicast},
+      {"bulk_copy", &Fiber::bulk_copy},
+      {"fence_proxy_async", &Fiber::fence_proxy_async},
+      {"tma_store_2d", &Fiber::tma_store_2d},
+      {"tma_store_commit", &Fiber::tma_store_commit},
+      {"tma_store_wait", &Fiber::tma_store_wait},
+      {"fixup_signal", &Fiber::fixup_signal},
+      {"fixup_wait", &Fiber::fixup_wait},
+      {"__shfl_sync", &Fiber::first_lane},
+      {"warpgroup_reg_alloc", &Fiber::set_registers},
+      {"warpgroup_reg_dealloc", &Fiber::set_registers},
+      {"warpgroup_arrive", &Fiber::warpgroup_arrive},
+      {"warpgroup_commit", &Fiber::warpgroup_commit},
+      {"warpgroup_wait", &Fiber::warpgroup_wait},
+      {"activation_descriptor", &Fiber::activation_descriptor},
+      {"wgmma", &Fiber::wgmma},
+      {"scale_sums", &Fiber::scale_sums},
+      {"stmatrix_trans", &Fiber::stmatrix_trans},
+      {"load_accumulators", &Fiber::load_accumulators},
+      {"add_accumulators", &Fiber::add_accumulators},
+      {"fixup_store", &Fiber::fixup_store},
+      {"reduce_scatter_store", &Fiber::reduce_scatter_store},
+      {"tile_barrier_wait", &Fiber::tile_barrier_wait},
+      {"tile_barrier_reset", &Fiber::tile_barrier_reset},
+      {"reduce_scatter_add", &Fiber::reduce_scatter_add},
   };
   return table;
 }
 
 // ---- What the primitives share.
 
-Buffer& Strand::buffer_at(std::int64_t address) const {
+Buffer& Fiber::buffer_at(std::int64_t address) const {
   for (Buffer* buffer :
        {arguments_.a, arguments_.b, arguments_.scales, arguments_.c, arguments_.workspace}) {
     if (buffer->holds(address)) return *buffer;
@@ -108,8 +107,8 @@ Buffer& Strand::buffer_at(std::int64_t address) const {
   throw std::runtime_error("an address outside every array");
 }
 
-void Strand::count(const std::string& primitive, const std::vector<std::int64_t>& addresses,
-                   int width) {
+void Fiber::count(const std::string& primitive, const std::vector<std::int64_t>& addresses,
+                  int width) {
   std::vector<std::uint32_t> lanes(32);
   std::vector<bool> active(32);
   for (int warp = 0; warp < threads_ / 32; ++warp) {
@@ -123,26 +122,26 @@ void Strand::count(const std::string& primitive, const std::vector<std::int64_t>
   }
 }
 
-void Strand::require_whole_warps() const {
+void Fiber::require_whole_warps() const {
   for (int t = 0; t < threads_; ++t) {
     if (active_[t] != active_[t / 32 * 32]) fail("half a warp at a warp-wide instruction");
   }
 }
 
-void Strand::require_all() const {
+void Fiber::require_all() const {
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) fail("a block barrier that not all threads reach");
   }
 }
 
-Value Strand::shared_address(const Node& call) {
+Value Fiber::shared_address(const Node& call) {
   Value value = evaluate(call.kids[0]);
   for (std::int64_t& slot : value.slots) slot = static_cast<std::uint32_t>(slot);
   value.type = Type::unsigned_integer;
   return value;
 }
 
-Value Strand::smaller(const Node& call, bool larger) {
+Value Fiber::smaller(const Node& call, bool larger) {
   const Value left = evaluate(call.kids[0]), right = evaluate(call.kids[1]);
   const Value is_less = arithmetic("<", left, right);
   Value result = arithmetic("+", left, constant(right.type, 0));  // of the type of both
@@ -151,14 +150,14 @@ Value Strand::smaller(const Node& call, bool larger) {
   }
   return result;
 }
-Value Strand::minimum(const Node& call) { return smaller(call, false); }
-Value Strand::maximum(const Node& call) { return smaller(call, true); }
+Value Fiber::minimum(const Node& call) { return smaller(call, false); }
+Value Fiber::maximum(const Node& call) { return smaller(call, true); }
 
 // ---- Copies and barriers.
 
-Value Strand::copy16(const Node& call) {
+Value Fiber::cp_async16(const Node& call) {
   const Value to = evaluate(call.kids[0]), from = evaluate(call.kids[1]);
-  count("copy16", to.slots, 16);
+  count("cp_async16", to.slots, 16);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
     const auto address = static_cast<std::uint32_t>(to.slots[t]);
@@ -170,14 +169,14 @@ Value Strand::copy16(const Node& call) {
   return {};
 }
 
-Value Strand::close_stage(const Node&) {
+Value Fiber::cp_async_commit(const Node&) {
   for (int t = 0; t < threads_; ++t) {
     if (active_[t]) stages_[t].emplace_back();
   }
   return {};
 }
 
-Value Strand::wait_for_stage(const Node& call) {
+Value Fiber::cp_async_wait(const Node& call) {
   const auto pending = static_cast<std::size_t>(call.numbers[0]);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
@@ -191,7 +190,7 @@ Value Strand::wait_for_stage(const Node& call) {
   return {};
 }
 
-Value Strand::sync_warp(const Node&) {
+Value Fiber::sync_warp(const Node&) {
   require_whole_warps();
   for (int warp = 0; warp < threads_ / 32; ++warp) {
     if (active_[32 * warp]) block_.shared.warp_barrier(first_thread_ / 32 + warp);
@@ -199,23 +198,23 @@ Value Strand::sync_warp(const Node&) {
   return {};
 }
 
-Value Strand::sync_threads(const Node&) {
+Value Fiber::sync_threads(const Node&) {
   require_all();
   Meeting& whole = block_.whole;
   const int mine = whole.arrive();
   if (whole.generation != mine) block_.shared.meet(0, launch_.threads / 32);
-  crew_.wait_until([&] { return whole.generation != mine; },
-                   [] { return "a block barrier that not all threads reach"; });
+  scheduler_.wait_until([&] { return whole.generation != mine; },
+                        [] { return "a block barrier that not all threads reach"; });
   return {};
 }
 
 // ---- Fragments.
 
-Value Strand::load_words(const Node& call) {
+Value Fiber::ld_shared(const Node& call) {
   const Place words = place(call.kids[0]);
   const Value from = evaluate(call.kids[1]);
   const auto width = static_cast<std::uint32_t>(extent(words));
-  count(fmt::format("load_words of {}", width), from.slots, static_cast<int>(4 * width));
+  count(fmt::format("ld_shared of {}", width), from.slots, static_cast<int>(4 * width));
   for (int t = 0; t < threads_; ++t) {
     for (std::uint32_t i = 0; active_[t] && i < width; ++i) {
       slot(words, i, t) =
@@ -227,7 +226,7 @@ Value Strand::load_words(const Node& call) {
 
 // ldmatrix: matrix i takes its eight rows of sixteen bytes from lanes 8 i .. 8 i + 7, and lane l
 // gets word l % 4 of row l / 4.
-Value Strand::load_tokens(const Node& call) {
+Value Fiber::ldmatrix(const Node& call) {
   require_whole_warps();
   const std::size_t tiles = call.kids.size() - 1;
   const Value from = evaluate(call.kids.back());
@@ -236,13 +235,13 @@ Value Strand::load_tokens(const Node& call) {
     for (int warp = 0; warp < threads_ / 32; ++warp) {
       if (!active_[32 * warp]) continue;
       std::vector<std::uint32_t> rows(32);
-      std::vector<bool> first_eight(32);
+      std::vector<bool> first_n8(32);
       for (std::size_t row = 0; row < 8; ++row) {
         rows[row] = static_cast<std::uint32_t>(from.slots[32 * warp + 8 * matrix + row]);
-        first_eight[row] = true;
+        first_n8[row] = true;
         block_.shared.require_aligned(rows[row], 16);
       }
-      count_banks(banks_["load_tokens"], rows, first_eight, 16);
+      count_banks(banks_["ldmatrix"], rows, first_n8, 16);
       for (int lane = 0; lane < 32; ++lane) {
         const int t = 32 * warp + lane;
         slot(tile, matrix % 2, t) = block_.shared.load(id(t), rows[lane / 4] + lane % 4 * 4);
@@ -253,7 +252,7 @@ Value Strand::load_tokens(const Node& call) {
 }
 
 // Nibbles 0, 4 | 2, 6 | 1, 5 | 3, 7 of the word as four pairs, minus 8.
-Value Strand::dequantise(const Node& call) {
+Value Fiber::dequantise(const Node& call) {
   const Place weights = place(call.kids[0]);
   const Value word = evaluate(call.kids[1]);
   static constexpr std::array kLow = {0, 2, 1, 3};
@@ -266,7 +265,7 @@ Value Strand::dequantise(const Node& call) {
   return {};
 }
 
-Value Strand::scale_weights(const Node& call) {
+Value Fiber::scale_weights(const Node& call) {
   const Place weights = place(call.kids[0]);
   const Value scales[2] = {evaluate(call.kids[1]), evaluate(call.kids[2])};
   for (int t = 0; t < threads_; ++t) {
@@ -280,7 +279,7 @@ Value Strand::scale_weights(const Node& call) {
   return {};
 }
 
-Value Strand::spread_scales(const Node& call) {
+Value Fiber::spread_scales(const Node& call) {
   const Place low = place(call.kids[0]), high = place(call.kids[1]);
   const Value pair = evaluate(call.kids[2]);
   for (int t = 0; t < threads_; ++t) {
@@ -293,7 +292,7 @@ Value Strand::spread_scales(const Node& call) {
 
 // mma.m16n8k16, "row.col": lane 4 g + t holds A rows g, g + 8 at k = 2 t + {0, 1}, then both at k +
 // 8; B column g at k = 2 t + {0, 1}, then k + 8; D rows g, then g + 8 at columns 2 t + {0, 1}.
-Value Strand::multiply(const Node& call) {
+Value Fiber::mma(const Node& call) {
   require_whole_warps();
   const Place d = place(call.kids[0]), a = place(call.kids[1]), b = place(call.kids[2]);
   const bool first = call.text == "mma_first";
@@ -324,7 +323,7 @@ Value Strand::multiply(const Node& call) {
   return {};
 }
 
-Value Strand::widen(const Node& call) {
+Value Fiber::unpack_half2(const Node& call) {
   const Value pair = evaluate(call.kids[0]);
   Value wide{Type::float2, std::vector<std::int64_t>(2 * threads_)};
   for (int t = 0; t < threads_; ++t) {
@@ -334,7 +333,7 @@ Value Strand::widen(const Node& call) {
   return wide;
 }
 
-Value Strand::add_scaled(const Node& call) {
+Value Fiber::add_scaled(const Node& call) {
   const Place sums = place(call.kids[0]), group = place(call.kids[1]);
   const Value scales = evaluate(call.kids[2]);
   for (int t = 0; t < threads_; ++t) {
@@ -346,7 +345,7 @@ Value Strand::add_scaled(const Node& call) {
   return {};
 }
 
-Value Strand::clear(const Node& call) {
+Value Fiber::clear(const Node& call) {
   const Place cleared = place(call.kids[0]);
   for (std::size_t i = 0; i < extent(cleared); ++i) {
     for (int t = 0; t < threads_; ++t) {
@@ -358,7 +357,7 @@ Value Strand::clear(const Node& call) {
 
 // ---- Sums on their way out.
 
-Value Strand::stage_sums(const Node& call) {
+Value Fiber::stage_sums(const Node& call) {
   const auto pitch = static_cast<std::uint32_t>(call.numbers[0]);
   const Value to = evaluate(call.kids[0]);
   const Place sums = place(call.kids[1]);
@@ -375,7 +374,7 @@ Value Strand::stage_sums(const Node& call) {
   return {};
 }
 
-Value Strand::load_reals(const std::string& primitive, Type type, const Node& call) {
+Value Fiber::load_reals(const std::string& primitive, Type type, const Node& call) {
   const auto words = static_cast<std::uint32_t>(slots_of(type));
   const Value from = evaluate(call.kids[0]);
   count(primitive, from.slots, static_cast<int>(4 * words));
@@ -389,7 +388,7 @@ Value Strand::load_reals(const std::string& primitive, Type type, const Node& ca
   return reals;
 }
 
-Value Strand::add_reals(Type type, const Node& call) {
+Value Fiber::add_reals(Type type, const Node& call) {
   const auto words = static_cast<std::size_t>(slots_of(type));
   const Value other = evaluate(call.kids[1]);
   const Place sum = place(call.kids[0]);
@@ -401,10 +400,10 @@ Value Strand::add_reals(Type type, const Node& call) {
   return {};
 }
 
-Value Strand::load_quad(const Node& call) { return load_reals("load_quad", Type::float4, call); }
-Value Strand::add_quad(const Node& call) { return add_reals(Type::float4, call); }
+Value Fiber::load_float4(const Node& call) { return load_reals("load_float4", Type::float4, call); }
+Value Fiber::add_float4(const Node& call) { return add_reals(Type::float4, call); }
 
-Value Strand::scale_quad(const Node& call) {
+Value Fiber::scale_float4(const Node& call) {
   const Place quad = place(call.kids[0]);
   const Value scales = evaluate(call.kids[1]);
   for (int t = 0; t < threads_; ++t) {
@@ -417,7 +416,7 @@ Value Strand::scale_quad(const Node& call) {
   return {};
 }
 
-Value Strand::store_quad(const Node& call) {
+Value Fiber::store_half4(const Node& call) {
   const Value to = evaluate(call.kids[0]), quad = evaluate(call.kids[1]);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
@@ -430,7 +429,7 @@ Value Strand::store_quad(const Node& call) {
   return {};
 }
 
-void Strand::store_partial_at(std::int64_t to, const float (&values)[4], int thread) {
+void Fiber::store_partial_at(std::int64_t to, const float (&values)[4], int thread) {
   Buffer& workspace = *arguments_.workspace;
   if (!workspace.holds(to)) fail("a partial sum outside the workspace");
   std::memcpy(workspace.write(to, 16), values, 16);
@@ -438,7 +437,7 @@ void Strand::store_partial_at(std::int64_t to, const float (&values)[4], int thr
       agent(thread), clocks_.time(agent(thread)), id(thread), 0};
 }
 
-Value Strand::store_partial(const Node& call) {
+Value Fiber::store_partial(const Node& call) {
   const Value to = evaluate(call.kids[0]), quad = evaluate(call.kids[1]);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
@@ -449,7 +448,7 @@ Value Strand::store_partial(const Node& call) {
   return {};
 }
 
-Value Strand::load_partial(const Node& call) {
+Value Fiber::load_partial(const Node& call) {
   const Value from = evaluate(call.kids[0]);
   Value quad{Type::float4, std::vector<std::int64_t>(4 * threads_)};
   for (int t = 0; t < threads_; ++t) {
@@ -467,7 +466,7 @@ Value Strand::load_partial(const Node& call) {
 
 // Within 32 columns the published format keeps the scale of column x at
 // 8 (x % 8 / 2) + 2 (x / 8) + x % 2.
-Value Strand::channel_scales_of(const Node& call) {
+Value Fiber::channel_scales_of(const Node& call) {
   const Value from = evaluate(call.kids[0]), quad = evaluate(call.kids[1]);
   Value pairs{Type::uint2, std::vector<std::int64_t>(2 * threads_)};
   for (int t = 0; t < threads_; ++t) {
@@ -482,22 +481,22 @@ Value Strand::channel_scales_of(const Node& call) {
   return pairs;
 }
 
-Value Strand::arrive_last(const Node& call) {
+Value Fiber::is_last_arriver(const Node& call) {
   require_all();
   const std::int64_t counter = uniform(evaluate(call.kids[0]));
-  const std::int64_t owners = uniform(evaluate(call.kids[1]));
-  const auto ticket = static_cast<std::uint32_t>(uniform(evaluate(call.kids[2])));
-  block_.shared.require_aligned(ticket, 4);
+  const std::int64_t contributors = uniform(evaluate(call.kids[1]));
+  const auto arrival = static_cast<std::uint32_t>(uniform(evaluate(call.kids[2])));
+  block_.shared.require_aligned(arrival, 4);
   block_.shared.meet(0, launch_.threads / 32);
   std::uint32_t before = 0;
   std::uint8_t* at = arguments_.workspace->at(counter, 4);
   std::memcpy(&before, at, 4);
-  const std::uint32_t after = before >= owners - 1 ? 0 : before + 1;
+  const std::uint32_t after = before >= contributors - 1 ? 0 : before + 1;
   std::memcpy(at, &after, 4);
-  block_.shared.store(0, ticket, before);
+  block_.shared.store(0, arrival, before);
   block_.shared.meet(0, launch_.threads / 32);
-  Value last = constant(Type::integer, before == owners - 1);
-  for (int t = 0; t < threads_; ++t) block_.shared.load(id(t), ticket);
+  Value last = constant(Type::integer, before == contributors - 1);
+  for (int t = 0; t < threads_; ++t) block_.shared.load(id(t), arrival);
   return last;
 }
 

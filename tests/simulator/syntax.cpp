@@ -77,8 +77,9 @@ class Scanner {
   int line_ = 1;
 };
 
-const std::set<std::string> kTypes = {"int",    "unsigned", "char",  "float",  "uint2", "uint4",
-                                      "float2", "float4",   "Share", "Stripe", "bool"};
+const std::set<std::string> kTypes = {"int",        "unsigned", "char",   "float",
+                                      "uint2",      "uint4",    "float2", "float4",
+                                      "SharedTile", "Stripe",   "bool"};
 
 // Binary operators from the loosest to the tightest.
 const std::vector<std::set<std::string>> kLevels = {

@@ -115,8 +115,10 @@ void add_maps(const Plan& plan, Arguments& arguments) {
   for (const TensorBox& box : plan.launch.tensor_maps) {
     const std::int64_t rows = box.rows > 0 ? box.rows : arguments.m;
     switch (box.of) {
-      case TensorBox::Of::activations: arguments.maps["token_map"] = {arguments.a, box, rows}; break;
-      case TensorBox::Of::packed: arguments.maps["word_map"] = {arguments.b, box, rows}; break;
+      case TensorBox::Of::activations:
+        arguments.maps["activation_map"] = {arguments.a, box, rows};
+        break;
+      case TensorBox::Of::packed: arguments.maps["packed_map"] = {arguments.b, box, rows}; break;
       case TensorBox::Of::output: arguments.maps["output_map"] = {arguments.c, box, rows}; break;
     }
   }
@@ -124,7 +126,7 @@ void add_maps(const Plan& plan, Arguments& arguments) {
 
 // Where a warp has fewer than all four fragments of 64 columns, their words lie 16 bytes apart.
 bool conflicts_known(const std::string& primitive) {
-  return primitive == "load_words of 1" || primitive == "load_words of 2";
+  return primitive == "ld_shared of 1" || primitive == "ld_shared of 2";
 }
 
 }  // namespace
@@ -147,8 +149,8 @@ Trial run_trial(const Plan& plan, const std::string& source, int m, unsigned dat
   trial.c.resize(c.bytes.size() / 2);
   std::memcpy(trial.c.data(), c.bytes.data(), c.bytes.size());
   trial.error = relative_error(trial.c, data.product);
-  trial.weight_reads = b.reads;
-  trial.token_reads = a.reads;
+  trial.packed_reads = b.reads;
+  trial.activation_reads = a.reads;
   trial.scale_reads = scales.reads;
   trial.output_writes = c.writes;
   return trial;
@@ -169,9 +171,9 @@ std::string first_fault(const Plan& plan, const Trial& trial, int m) {
       skips ? (m + plan.config.tile_m - 1) / plan.config.tile_m : plan.tiles.m_tiles;
   const auto whole = [](const std::vector<int>& counts) { return counts.size(); };
   std::string fault =
-      uneven("word quad", trial.weight_reads, 0, whole(trial.weight_reads), m_tiles);
+      uneven("packed chunk", trial.packed_reads, 0, whole(trial.packed_reads), m_tiles);
   if (fault.empty()) {
-    fault = uneven("token chunk", trial.token_reads, 0, whole(trial.token_reads),
+    fault = uneven("activation chunk", trial.activation_reads, 0, whole(trial.activation_reads),
                    plan.tiles.n_tiles / activation_sharers(plan));
   }
   if (fault.empty() && plan.scales.grouped) {

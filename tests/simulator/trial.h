@@ -16,7 +16,7 @@ struct Trial {
   BankCounts banks;
   // How often each 16 bytes of the packed weights, of the tokens and of the scales were read, and
   // each store of C done.
-  std::vector<int> weight_reads, token_reads, scale_reads, output_writes;
+  std::vector<int> packed_reads, activation_reads, scale_reads, output_writes;
 };
 
 // Runs `source`, a text for this plan, with m rows and the blocks in an order drawn from

@@ -1,13 +1,13 @@
 // Calls of device primitives -> their effect: asynchronous products of a warpgroup, and what
-// becomes of their sums. Entry point: Strand::primitives (primitives.cpp).
+// becomes of their sums. Entry point: Fiber::primitives (primitives.cpp).
 #include <fmt/format.h>
 
 #include <array>
 #include <stdexcept>
 
 #include "tests/reference/model.h"
+#include "tests/simulator/fiber.h"
 #include "tests/simulator/halves.h"
-#include "tests/simulator/strand.h"
 
 namespace marlin::simulator {
 
@@ -20,7 +20,7 @@ constexpr int kDepth = 16;  // k of a product
 
 // ---- Roles.
 
-Value Strand::first_lane(const Node& call) {
+Value Fiber::first_lane(const Node& call) {
   require_whole_warps();
   Value value = evaluate(call.kids[1]);
   if (uniform(evaluate(call.kids[2])) != 0) fail("no model of a shuffle from another lane");
@@ -28,7 +28,7 @@ Value Strand::first_lane(const Node& call) {
   return value;
 }
 
-Value Strand::set_registers(const Node& call) {
+Value Fiber::set_registers(const Node& call) {
   require_all();
   const std::int64_t count = call.numbers[0];
   if (count % 8 != 0 || count < 24 || count > 256) fail("a number of registers that cannot be set");
@@ -37,20 +37,20 @@ Value Strand::set_registers(const Node& call) {
 
 // ---- Products.
 
-Value Strand::open_products(const Node&) {
+Value Fiber::warpgroup_arrive(const Node&) {
   require_all();
   ++fences_;
   return {};
 }
 
-Value Strand::close_products(const Node&) {
+Value Fiber::warpgroup_commit(const Node&) {
   require_all();
   const int number = products_.back().number;
   products_.push_back({number + 1, {}, {}});
   return {};
 }
 
-Value Strand::wait_for_products(const Node& call) {
+Value Fiber::warpgroup_wait(const Node& call) {
   require_all();
   const auto pending = static_cast<std::size_t>(call.numbers[0]);
   while (products_.size() > pending + 1) {
@@ -67,7 +67,7 @@ Value Strand::wait_for_products(const Node& call) {
   return {};
 }
 
-Value Strand::describe_tokens(const Node& call) {
+Value Fiber::activation_descriptor(const Node& call) {
   Value value = evaluate(call.kids[0]);
   value.type = Type::long_integer;
   for (std::int64_t& slot : value.slots) {
@@ -78,7 +78,7 @@ Value Strand::describe_tokens(const Node& call) {
 
 // Eight lines of 128 bytes, swizzled, are 1024 bytes apart from the next eight; a product takes 32
 // bytes of each.
-std::vector<float> Strand::take_tokens(std::int64_t descriptor, int tokens) {
+std::vector<float> Fiber::read_activations(std::int64_t descriptor, int tokens) {
   constexpr std::int64_t kForm = std::int64_t{1} << 62 | std::int64_t{64} << 32 | 1 << 16;
   if ((descriptor & ~std::int64_t{0x3fff}) != kForm) fail("not a descriptor of tokens");
   const auto from = static_cast<std::uint32_t>(descriptor & 0x3fff) << 4;
@@ -103,7 +103,7 @@ std::vector<float> Strand::take_tokens(std::int64_t descriptor, int tokens) {
 
 // Registers that a product reads or has written by another product, or that stand still since the
 // last fence.
-void Strand::require_settled(const Place& place, std::size_t slots, bool sums) const {
+void Fiber::require_settled(const Place& place, std::size_t slots, bool sums) const {
   for (std::size_t i = place.first; i < place.first + slots; ++i) {
     const bool running = place.variable->held[i] != 0;
     if (running && !sums) fail("registers of a product that still runs");
@@ -113,7 +113,7 @@ void Strand::require_settled(const Place& place, std::size_t slots, bool sums) c
   }
 }
 
-void Strand::hold(const Place& place, std::size_t slots) {
+void Fiber::hold(const Place& place, std::size_t slots) {
   for (std::size_t i = place.first; i < place.first + slots; ++i) {
     place.variable->held[i] = products_.back().number + 1;
     products_.back().slots.emplace_back(place.variable, i);
@@ -122,7 +122,7 @@ void Strand::hold(const Place& place, std::size_t slots) {
 
 // wgmma.m64nNk16: warp w of the four holds rows 16 w .. 16 w + 15 of A, as in mma.m16n8k16, and
 // lane 4 g + t of D rows g and g + 8 at columns 8 j + 2 t + {0, 1} in registers 4 j .. 4 j + 3.
-Value Strand::multiply_tile(const Node& call) {
+Value Fiber::wgmma(const Node& call) {
   require_all();
   if (threads_ != kWarpgroup) fail("a product by more or less than a warpgroup");
   const Place sums = place(call.kids[0]), weights = place(call.kids[1]);
@@ -133,7 +133,7 @@ Value Strand::multiply_tile(const Node& call) {
   if (tokens < 8 || tokens > 256 || tokens % 8 != 0) fail("no product of so many tokens");
   require_settled(weights, 4, false);
   require_settled(sums, count, true);
-  const std::vector<float> columns = take_tokens(descriptor, tokens);
+  const std::vector<float> columns = read_activations(descriptor, tokens);
   const auto& registers = weights.variable->slots;
   std::array<std::array<float, kDepth>, 64> rows{};
   for (int t = 0; t < threads_; ++t) {
@@ -161,7 +161,7 @@ Value Strand::multiply_tile(const Node& call) {
 
 // ---- Sums on their way out.
 
-Value Strand::scale_sums(const Node& call) {
+Value Fiber::scale_sums(const Node& call) {
   const Place sums = place(call.kids[0]);
   const Value low = evaluate(call.kids[1]), high = evaluate(call.kids[2]);
   for (std::size_t i = 0; i < extent(sums); ++i) {
@@ -176,7 +176,7 @@ Value Strand::scale_sums(const Node& call) {
 
 // stmatrix.trans: matrix i goes to the eight rows of sixteen bytes of lanes 8 i .. 8 i + 7; lane l
 // has elements l / 4 of rows 2 (l % 4) and the next.
-Value Strand::stage_tokens(const Node& call) {
+Value Fiber::stmatrix_trans(const Node& call) {
   require_whole_warps();
   const Value to = evaluate(call.kids[0]);
   const std::size_t fragments = call.kids.size() - 2;
@@ -193,23 +193,23 @@ Value Strand::stage_tokens(const Node& call) {
         }
       }
       std::vector<std::uint32_t> rows(32);
-      std::vector<bool> first_eight(32);
+      std::vector<bool> first_n8(32);
       for (std::size_t row = 0; row < 8; ++row) {
         rows[row] = static_cast<std::uint32_t>(to.slots[warp + 8 * matrix + row]);
-        first_eight[row] = true;
+        first_n8[row] = true;
         block_.shared.require_aligned(rows[row], 16);
         for (std::uint32_t i = 0; i < 8; i += 2) {
           const std::uint32_t pair = halves[row][i + 1] << 16 | halves[row][i];
           block_.shared.store(id(warp), rows[row] + 2 * i, pair);
         }
       }
-      count_banks(banks_["stage_tokens"], rows, first_eight, 16);
+      count_banks(banks_["stmatrix_trans"], rows, first_n8, 16);
     }
   }
   return {};
 }
 
-void Strand::load_quad_at(const Node& call, bool add) {
+void Fiber::accumulators_from(const Node& call, bool add) {
   const Place sums = place(call.kids[0]);
   const auto first = static_cast<std::size_t>(4 * uniform(evaluate(call.kids[1])));
   const Value from = evaluate(call.kids[2]);
@@ -224,13 +224,13 @@ void Strand::load_quad_at(const Node& call, bool add) {
   }
 }
 
-Value Strand::take_quad_at(const Node& call) {
-  load_quad_at(call, false);
+Value Fiber::load_accumulators(const Node& call) {
+  accumulators_from(call, false);
   return {};
 }
 
-Value Strand::add_quad_at(const Node& call) {
-  load_quad_at(call, true);
+Value Fiber::add_accumulators(const Node& call) {
+  accumulators_from(call, true);
   return {};
 }
 

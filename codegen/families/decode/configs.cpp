@@ -53,7 +53,7 @@ Rule shape_rule(const Shape& shape, const Config& config) {
     return fmt::format("n = {} is not a multiple of tile_n = {}", shape.n, config.tile_n);
   }
   if (shape.n / config.tile_n > 65535) {
-    return fmt::format("{} slices exceed the 65535 of a grid", shape.n / config.tile_n);
+    return fmt::format("{} tiles exceed the 65535 of a grid", shape.n / config.tile_n);
   }
   if (shape.k % config.warp_k != 0) {
     return fmt::format("k = {} is not a multiple of warp_k = {}", shape.k, config.warp_k);
@@ -94,7 +94,7 @@ std::optional<std::string> decode_rule(const Shape& shape, const Target& target,
 
 namespace {
 
-// The ways to cut a slice among warps that are worth having: each was within 1 % of the best
+// The ways to cut a tile among warps that are worth having: each was within 1 % of the best
 // somewhere on the H200, alone or in a chain, for 1, 8 or 16 tokens.
 struct Tiling {
   int tile_n, warps_n, warps_k, warp_k;

@@ -17,12 +17,12 @@ struct Constants {
   double tensor;      // its product with eight tokens
   double scale;       // scaling the sums of 16 columns x 8 tokens after a unit
   double stall;       // part of the work that one warp a scheduler cannot hide
-  double copy_bytes;  // bytes a clock that copies of tokens take away
+  double copy_rate;   // bytes a clock that copies of tokens take away
   double reach;       // device memory's rate in the best case, over plain reads'
   double latency_us;  // from a request to device memory to its data
   double start;       // launch until the first data
   double later_wave;  // of the start, for each wave after the first
-  double gather;      // over the warps of a slice, for each 64 columns x 8 tokens of a warp
+  double gather;      // over the warps of a tile, for each 64 columns x 8 tokens of a warp
   double part;        // and for each part of K
   double pair;        // a cluster of two blocks
   double cluster;     // a cluster of more
@@ -36,7 +36,7 @@ constexpr Constants kAlone = {12.67, 2.895, 250.2, 0.270, 297.9, 1.208,  0.792, 
                               251,   83.4,  566,   1388,  0.332, 0.1231, 1237,  0.267};
 constexpr Constants kChained = {13.62, 2.501, 198.6, 0.308, 616.2, 1.209,  1.068, 2344, 0.204,
                                 548,   31.1,  782,   2009,  0,     0.0690, -627,  0.298};
-constexpr double kPrivateRing = 3;  // each unit, where warps do not share tokens
+constexpr double kPrivateRing = 3;  // each unit, where warps do not share activations
 
 // How the blocks fall on the SM that gets most of them, and what each of its warps does.
 struct Load {
@@ -51,7 +51,7 @@ Load busiest_sm(const Plan& plan) {
   return load;
 }
 
-double token_bytes(const Plan& plan) { return plan.tiles.rows * 2.0 * plan.config.warp_k; }
+double activation_bytes(const Plan& plan) { return plan.tiles.rows * 2.0 * plan.config.warp_k; }
 
 double compute_clocks(const Plan& plan, const GpuModel& gpu, const Load& load,
                       const Constants& cost) {
@@ -60,7 +60,7 @@ double compute_clocks(const Plan& plan, const GpuModel& gpu, const Load& load,
   const double word = cost.dequantise + tensor * plan.decode().warp.n8_tiles;
   const double product = load.units * words * word * plan.config.warps() / 4;
   const double warps = load.together * plan.launch.threads / 128;
-  const double copied = token_bytes(plan) * plan.config.warps_k / cost.copy_bytes;
+  const double copied = activation_bytes(plan) * plan.config.warps_k / cost.copy_rate;
   const double unit = (plan.decode().private_rings ? kPrivateRing : 0) + copied;
   return load.blocks * (product * (1 + cost.stall / warps) + load.units * unit);
 }
@@ -75,7 +75,7 @@ double memory_clocks(const Plan& plan, const GpuModel& gpu, const Load& load,
   const double blocks = double(plan.launch.grid_x) * plan.launch.grid_y;
   const double share = cost.reach * rate / std::min<double>(blocks, plan.target.sms);
   const double arrival = in_flight / (cost.latency_us * gpu.clock_mhz);
-  const double tokens = cost.tokens * token_bytes(plan) * plan.config.warps_k;
+  const double tokens = cost.tokens * activation_bytes(plan) * plan.config.warps_k;
   return load.blocks * load.units *
          (unit / std::min(share, arrival) + tokens / (rate / plan.target.sms));
 }

@@ -1,5 +1,6 @@
-// Plan -> the way of a decode kernel's sums out: every warp sends each fragment to the block that
-// owns it, which adds the parts in their order and stores. Entry point: emit_decode_output.
+// Plan -> the epilogue of a decode kernel: reduce-scatter of fragments over the cluster through
+// DSMEM; the reducing block adds the splits in their order and stores. Entry point:
+// emit_decode_output.
 #include "codegen/families/decode/emit.h"
 #include "codegen/formats/elements.h"
 
@@ -10,47 +11,49 @@ namespace {
 constexpr int kFragmentPairs = kFragmentBytes / kPairBytes;
 
 void send_all(const Plan& plan, Text& text) {
-  const DecodePlan& own = plan.decode();
-  for (int i = 0; i < own.reduction.fragments; ++i) {
-    const auto [block64, columns16, n8_tile] = own.warp.fragment(i);
-    const int rank = own.reduction.reducer_of(i);
+  const DecodePlan& reduce_count = plan.decode();
+  for (int i = 0; i < reduce_count.reduction.fragments; ++i) {
+    const auto [block64, columns16, n8_tile] = reduce_count.warp.fragment(i);
+    const int rank = reduce_count.reduction.reducer_of(i);
     const std::string to =
-        plus("sums_to", own.shared.fragment_at(i - own.reduction.reducers[rank].first));
+        plus("sums_to",
+             reduce_count.shared.fragment_at(i - reduce_count.reduction.reducers[rank].first));
     const std::string sums = fmt::format("sums[{}][{}][{}]", block64, columns16, n8_tile);
     if (plan.launch.cluster > 1) {
-      text.line("send_sums({}, {}, received, {});", to, rank, sums);
+      text.line("cluster_reduce_send({}, {}, reduce_barrier, {});", to, rank, sums);
     } else {
-      text.line("keep_sums({}, {});", to, sums);
+      text.line("stage_fragment({}, {});", to, sums);
     }
   }
 }
 
 // The block's pairs from `first` on, one a thread: where its sums are and where they go.
-void pair_place(const Plan& plan, Text& text, int first) {
+void pair_index(const Plan& plan, Text& text, int first) {
   const int tiles = plan.decode().warp.n8_tiles;
   text.line("const unsigned pair = {};", plus("threadIdx.x", first));
-  text.line("const unsigned fragment = pair / {}, quad = pair / 2 & 31, half = pair & 1;",
+  text.line("const unsigned fragment = pair / {}, source_lane = pair / 2 & 31, half = pair & 1;",
             kFragmentPairs);
-  std::string place = "fragment";
+  std::string index = "fragment";
   if (plan.config.warps_n > 1) {
-    text.line("const unsigned column_warp = fragment / {0}, own_fragment = fragment % {0};",
+    text.line("const unsigned column_warp = fragment / {0}, reduced_fragment = fragment % {0};",
               plan.decode().reduction.most);
-    place = "own_fragment";
+    index = "reduced_fragment";
   }
-  text.line("const unsigned place = {};", plan.launch.cluster > 1 ? "first_own + " + place : place);
-  text.line("const unsigned out_column = {} + half * 8 + quad / 4;",
-            Sum(fmt::format("{} * 16", tiles > 1 ? fmt::format("place / {}", tiles) : "place"))
-                .near(decode_slice(plan), plan.config.tile_n)
+  text.line("const unsigned index = {};",
+            plan.launch.cluster > 1 ? "reduce_first + " + index : index);
+  text.line("const unsigned out_column = {} + half * 8 + source_lane / 4;",
+            Sum(fmt::format("{} * 16", tiles > 1 ? fmt::format("index / {}", tiles) : "index"))
+                .near(decode_n_tile(plan), plan.config.tile_n)
                 .near(plan.config.warps_n > 1 ? "column_warp" : "0", plan.decode().warp.columns)
                 .str());
   text.line("const bool odd_column = out_column & 1;");
-  text.line("const unsigned token = {}(quad & 3) * 2 + odd_column;",
-            tiles > 1 ? fmt::format("place % {} * 8 + ", tiles) : "");
+  text.line("const unsigned token = {}(source_lane & 3) * 2 + odd_column;",
+            tiles > 1 ? fmt::format("index % {} * 8 + ", tiles) : "");
 }
 
-// Whether a thread's pair is one of this block's, which owns fewer than others may.
-std::string owned(const Plan& plan) {
-  return plan.config.warps_n > 1 ? "own_fragment < own" : "fragment < own";
+// Whether this block reduces a thread's pair: it may have fewer fragments than others.
+std::string reduced(const Plan& plan) {
+  return plan.config.warps_n > 1 ? "reduced_fragment < reduce_count" : "fragment < reduce_count";
 }
 
 // "if (...) ", or "" where every thread's pair is one of this block's and of the matrix.
@@ -59,7 +62,7 @@ std::string inside(const Plan& plan) {
   const auto require = [&](const std::string& condition) {
     all += (all.empty() ? "" : " && ") + condition;
   };
-  if (owns_unevenly(plan)) require(owned(plan));
+  if (reduces_unevenly(plan)) require(reduced(plan));
   if (plan.tiles.guard_rows) {
     require("token < m");
   } else if (plan.tiles.rows % 8 != 0) {
@@ -69,25 +72,27 @@ std::string inside(const Plan& plan) {
 }
 
 void store_pairs(const Plan& plan, Text& text, int first) {
-  const DecodePlan& own = plan.decode();
+  const DecodePlan& reduce_count = plan.decode();
   if (first + plan.launch.threads > plan.decode().reduction.pairs) {
     text.open("if (threadIdx.x < {}) {{  // whole warps", plan.decode().reduction.pairs - first);
   } else {
     text.open("{{");
   }
-  pair_place(plan, text, first);
-  text.line("float2 sum = load_pair({});", plus("pairs_at", own.shared.pair_at(0, first)));
-  for (int part = 1; part < plan.decode().splits.count; ++part) {
-    text.line("add_pair(sum, load_pair({}));", plus("pairs_at", own.shared.pair_at(part, first)));
+  pair_index(plan, text, first);
+  text.line("float2 sum = load_float2({});",
+            plus("pairs_at", reduce_count.shared.pair_at(0, first)));
+  for (int split = 1; split < plan.decode().splits.count; ++split) {
+    text.line("add_float2(sum, load_float2({}));",
+              plus("pairs_at", reduce_count.shared.pair_at(split, first)));
   }
   if (!plan.scales.grouped) {
-    const bool uneven = owns_unevenly(plan);
+    const bool uneven = reduces_unevenly(plan);
     text.line("const float scale = {}channel_scale_of(scales, out_column){};",
-              uneven ? owned(plan) + " ? " : "", uneven ? " : 0" : "");
+              uneven ? reduced(plan) + " ? " : "", uneven ? " : 0" : "");
     text.line("sum.x *= scale;");
     text.line("sum.y *= scale;");
   }
-  text.line("const unsigned both = trade(sum, odd_column);");
+  text.line("const unsigned both = shuffle_half2(sum, odd_column);");
   text.line("char* to = c + token * {}ll + (out_column & ~1u) * 2ll;", plan.global.output.row);
   text.line("{}*reinterpret_cast<unsigned*>(to) = both;", inside(plan));
   text.close();
@@ -100,12 +105,13 @@ std::string emit_decode_output(const Plan& plan) {
   text.line("const unsigned sums_to = {};",
             Sum("shared")
                 .constant(plan.decode().shared.received)
-                .near("part", plan.decode().shared.received_split)
+                .near("split", plan.decode().shared.received_split)
                 .near(plan.decode().private_rings ? "0" : "warp_n",
                       plan.decode().shared.fragment_at(plan.decode().reduction.most))
                 .near("lane", 16)
                 .str());
-  if (plan.launch.cluster > 1) text.line("wait_for_cluster();  // Its barriers are there.");
+  if (plan.launch.cluster > 1)
+    text.line("cluster_wait();  // The mbarriers of all blocks are initialised.");
   if (plan.decode().reduction.row_lanes < 4) {
     text.open("if ((lane & 3) < {}) {{", plan.decode().reduction.row_lanes);
     send_all(plan, text);
@@ -114,7 +120,7 @@ std::string emit_decode_output(const Plan& plan) {
     send_all(plan, text);
   }
   if (plan.launch.cluster > 1) {
-    text.line("wait_for_sums(received);");
+    text.line("cluster_reduce_wait(reduce_barrier);");
     text.line("__syncwarp();");
   } else {
     text.line("__syncthreads();");

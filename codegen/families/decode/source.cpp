@@ -9,7 +9,7 @@ namespace marlin {
 namespace {
 
 // The sentences on what a block does, for the comment that opens the source.
-std::string way(const Plan& plan) {
+std::string summary(const Plan& plan) {
   const Config& config = plan.config;
   Text text(0);
   text.line("{} computes {} tokens x {} columns. Its {} warps for each {} columns",
@@ -18,15 +18,16 @@ std::string way(const Plan& plan) {
             plan.tiles.rows, config.tile_n, plan.decode().splits.count, plan.decode().warp.columns);
   text.line("take turns at units of {} of K, {} of them on their way to each warp at any time.",
             config.warp_k, config.stages);
-  text.line("Weights are the A operand of the tensor cores, tokens the B operand: C^T = W^T A^T.");
+  text.line(
+      "Weights are the A operand of the tensor cores, activations the B operand: C^T = W^T A^T.");
   return text.str();
 }
 
-std::string beliefs(const Plan& plan) {
+std::string assumptions(const Plan& plan) {
   Text text(0);
   text.line("static_assert({} % {} == 0 && {} % {} == 0, \"N and K are whole tiles and units\");",
             plan.shape.n, plan.config.tile_n, plan.shape.k, plan.config.warp_k);
-  return emit_beliefs(plan, text.str());
+  return emit_assumptions(plan, text.str());
 }
 
 std::string device(const Plan& plan) {
@@ -43,9 +44,9 @@ std::string decode_source(const Plan& plan) {
   return expand(
       template_text("kernels/decode.cu"),
       {{"title", emit_title(plan)},
-       {"description", emit_description(plan, way(plan))},
+       {"description", emit_description(plan, summary(plan))},
        {"device", device(plan)},
-       {"beliefs", beliefs(plan)},
+       {"assumptions", assumptions(plan)},
        {"threads", std::to_string(plan.launch.threads)},
        {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},
        {"cluster_dims", plan.launch.cluster > 1

@@ -72,26 +72,26 @@ Rule shape_rule(const Shape& shape, const Config& config) {
 
 Rule partition_rule(const Shape& shape, const Target& target, const Config& config) {
   const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
-  const std::int64_t n_slices = shape.n / config.tile_n, k_tiles = shape.k / config.tile_k();
+  const std::int64_t n_tiles = shape.n / config.tile_n, k_tiles = shape.k / config.tile_k();
   const auto [kind, count] = config.partition;
   if (kind == Partition::Kind::cluster) return "clusters are for the families of sm_90";
   if (kind == Partition::Kind::split && (k_tiles % count != 0 || count > 16)) {
     return fmt::format("split{} does not cut {} k tiles into at most 16 equal parts", count,
                        k_tiles);
   }
-  if (kind == Partition::Kind::span && (count < 2 || n_slices % count != 0)) {
-    return fmt::format("span{} does not group {} slices evenly by two or more", count, n_slices);
+  if (kind == Partition::Kind::span && (count < 2 || n_tiles % count != 0)) {
+    return fmt::format("span{} does not group {} tiles evenly by two or more", count, n_tiles);
   }
   if (kind == Partition::Kind::stripes) {
-    constexpr int kMostSlices = 1 << 16, kMostStripes = 1024;  // a table in constant memory
+    constexpr int kMostTiles = 1 << 16, kMostStripes = 1024;  // a table in constant memory
     const int room = std::min(target.sms * config.blocks_per_sm, kMostStripes);
-    if (m_tiles * n_slices > kMostSlices) {
-      return fmt::format("stripes over {} slices exceed {}", m_tiles * n_slices, kMostSlices);
+    if (m_tiles * n_tiles > kMostTiles) {
+      return fmt::format("stripes over {} tiles exceed {}", m_tiles * n_tiles, kMostTiles);
     }
     if (count > room) return fmt::format("stripes{} exceeds the {} blocks that fit", count, room);
-    if (count > m_tiles * n_slices * k_tiles) {
+    if (count > m_tiles * n_tiles * k_tiles) {
       return fmt::format("stripes{} exceeds the {} tiles there are", count,
-                         m_tiles * n_slices * k_tiles);
+                         m_tiles * n_tiles * k_tiles);
     }
   }
   return std::nullopt;
@@ -99,8 +99,8 @@ Rule partition_rule(const Shape& shape, const Target& target, const Config& conf
 
 Rule threads_rule(const Plan& plan) {
   if (plan.launch.threads < plan.stripe().reduction.float4s) {
-    return fmt::format("{} threads are fewer than the {} column quads", plan.launch.threads,
-                       plan.stripe().reduction.float4s);
+    return fmt::format("{} threads are fewer than the {} float4s of a tile row",
+                       plan.launch.threads, plan.stripe().reduction.float4s);
   }
   if (plan.stripe().copies.copiers < plan.stripe().copies.row_chunks) {
     return fmt::format("a token row of {} chunks exceeds its {} copying threads",
@@ -112,7 +112,7 @@ Rule threads_rule(const Plan& plan) {
 Rule workspace_rule(const Plan& plan) {
   constexpr std::int64_t kMostWorkspace = std::int64_t{1} << 30;
   if (plan.workspace.counters > kMostCounters) {
-    return fmt::format("{} slices with several owners exceed the {} counters",
+    return fmt::format("{} tiles with several contributors exceed the {} counters",
                        plan.workspace.counters, kMostCounters);
   }
   if (plan.workspace.bytes > kMostWorkspace) {
@@ -137,9 +137,9 @@ std::optional<std::string> stripe_rule(const Shape& shape, const Target& target,
 namespace {
 
 // The ways to cut a tile among warps that are worth having. One warp along n means private rings,
-// which win where memory is the limit; several share the tokens, which pays where tokens are many.
-// Each of these was within 3 % of the best somewhere on the H200, but the last one, which is there
-// for a k that is no multiple of 128.
+// which win where memory is the limit; several share the activations, which pays where activations
+// are many. Each of these was within 3 % of the best somewhere on the H200, but the last one, which
+// is there for a k that is no multiple of 128.
 struct Tiling {
   int tile_n, warps_n, warps_k, warp_k;
   std::vector<int> stages;
@@ -173,19 +173,21 @@ std::vector<ScaleOn> scale_places(const Shape& shape, int tile_m) {
 std::vector<Partition> partitions(const Shape& shape, const Target& target, const Config& config) {
   using Kind = Partition::Kind;
   const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
-  const std::int64_t n_slices = shape.n / config.tile_n, slices = m_tiles * n_slices;
-  const std::int64_t places = std::int64_t{target.sms} * config.blocks_per_sm;
-  if (config.blocks_per_sm > 1) return {{Kind::stripes, static_cast<int>(places)}};
+  const std::int64_t n_tiles = shape.n / config.tile_n, tiles = m_tiles * n_tiles;
+  const std::int64_t resident_blocks = std::int64_t{target.sms} * config.blocks_per_sm;
+  if (config.blocks_per_sm > 1) return {{Kind::stripes, static_cast<int>(resident_blocks)}};
   std::vector<Partition> found = {{Kind::split, 1}};
   for (int split : {2, 4, 7, 8}) {
-    const std::int64_t blocks = slices * split;
-    if (blocks * 4 >= places * 3 && blocks <= places * 4) found.push_back({Kind::split, split});
+    const std::int64_t blocks = tiles * split;
+    if (blocks * 4 >= resident_blocks * 3 && blocks <= resident_blocks * 4)
+      found.push_back({Kind::split, split});
   }
   for (int span = 2; span <= 16; ++span) {
-    const std::int64_t blocks = n_slices / span * m_tiles;
-    if (blocks <= places && blocks * 8 >= places * 7) found.push_back({Kind::span, span});
+    const std::int64_t blocks = n_tiles / span * m_tiles;
+    if (blocks <= resident_blocks && blocks * 8 >= resident_blocks * 7)
+      found.push_back({Kind::span, span});
   }
-  found.push_back({Kind::stripes, static_cast<int>(places)});
+  found.push_back({Kind::stripes, static_cast<int>(resident_blocks)});
   return found;
 }
 

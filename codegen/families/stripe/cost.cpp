@@ -16,7 +16,7 @@ constexpr double kTensor = 3.384;       // its product with eight tokens
 constexpr double kScaleWeights = 8.7;   // scaling the weights of one word
 constexpr double kScaleSums = 141;      // scaling the sums of 16 columns x 8 tokens after a unit
 constexpr double kWarpStall = 0.38;     // part of the work that one warp a scheduler cannot hide
-constexpr double kBlockBarrier = 12.2;  // each stage, where warps share tokens
+constexpr double kBlockBarrier = 12.2;  // each stage, where warps share activations
 constexpr double kWarpBarrier = 3;      // each stage, where they do not
 constexpr double kCopyBytes = 73.5;     // bytes a clock that copies into shared memory take away
 constexpr double kMemoryReach = 1.324;  // device memory's rate in the best case, over plain reads'
@@ -24,16 +24,16 @@ constexpr double kLatencyUs = 0.867;    // from a request to device memory to it
 constexpr double kStart = 1890;         // launch until the first data
 constexpr double kLaterWave = 0.3;      // of kStart, for each wave after the first
 constexpr double kReduce = 253;         // over the warps of a block, for each 64 columns x 8 tokens
-constexpr double kShare = 4520;         // over the blocks of a slice
+constexpr double kShare = 4520;         // over the blocks of a tile
 constexpr double kShareColumn = 5.1;    // and for each 64 columns x 1 token of its partial sums
 constexpr double kStripeTable = 6240;   // stripes: finding one's work and cursors, in and out
-constexpr double kNextSlice = 90;       // turning to another slice
+constexpr double kNextTile = 90;        // turning to another tile
 constexpr double kOverlapLoss = 0.202;  // part of the lesser of memory and compute time not hidden
 constexpr double kIdleStage = 0.814;    // part of a stage that is not in flight: the one being read
 
 // How the blocks fall on the SM that gets most of them.
 struct Load {
-  double blocks, together, k_tiles, slices;
+  double blocks, together, k_tiles, tiles;
 };
 
 Load busiest_sm(const Plan& plan) {
@@ -44,7 +44,7 @@ Load busiest_sm(const Plan& plan) {
   load.blocks = std::ceil(blocks / plan.target.sms);
   load.together = std::min<double>(resident_blocks(plan, plan.stripe().warp), load.blocks);
   load.k_tiles = (plan.stripe().work.striped ? std::ceil(tiles) : tiles) * load.blocks;
-  load.slices = std::max(1.0, tiles / plan.tiles.k_tiles) * load.blocks;
+  load.tiles = std::max(1.0, tiles / plan.tiles.k_tiles) * load.blocks;
   return load;
 }
 
@@ -81,9 +81,9 @@ double fixed_clocks(const Plan& plan, const Load& load) {
   const double waves = std::ceil(load.blocks / load.together);
   const double tile = plan.config.tile_n / 64.0;
   double clocks = kStart * (1 + kLaterWave * (waves - 1)) +
-                  load.slices * kReduce * tile * plan.stripe().warp.n8_tiles / load.together;
+                  load.tiles * kReduce * tile * plan.stripe().warp.n8_tiles / load.together;
   if (plan.stripe().work.striped) clocks += kStripeTable;
-  if (plan.config.partition.kind != Partition::Kind::split) clocks += load.slices * kNextSlice;
+  if (plan.config.partition.kind != Partition::Kind::split) clocks += load.tiles * kNextTile;
   if (plan.workspace.shared) {
     const int owners = plan.stripe().work.striped ? 2 : plan.config.partition.count;
     clocks += kShare + kShareColumn * tile * plan.tiles.rows * owners;

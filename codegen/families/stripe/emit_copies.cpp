@@ -7,22 +7,23 @@ namespace marlin {
 
 namespace {
 
-bool many_slices(const Plan& plan) { return plan.config.partition.kind != Partition::Kind::split; }
+bool many_tiles(const Plan& plan) { return plan.config.partition.kind != Partition::Kind::split; }
 
 std::string warp_n_name(const Plan& plan) { return plan.stripe().private_rings ? "0" : "warp_n"; }
 
-void weight_addresses(const Plan& plan, Text& text) {
+void packed_addresses(const Plan& plan, Text& text) {
   Sum from("b");
-  from.far(slice_name(plan), plan.global.packed.n_tile)
+  from.far(n_tile_name(plan), plan.global.packed.n_tile)
       .far(first_k_tile_name(plan), plan.global.packed.k_tile)
       .far("warp_k", plan.global.packed.unit)
       .near(warp_n_name(plan), plan.global.packed.warp_n)
       .near("lane", 16);
-  text.line("const char* from_weights = {};", from.str());
-  text.line("const unsigned words_at = shared + warp * {} + lane * 16;", plan.stripe().packed.unit);
+  text.line("const char* from_packed = {};", from.str());
+  text.line("const unsigned packed_at = shared + warp * {} + lane * 16;",
+            plan.stripe().packed.unit);
 }
 
-void token_addresses(const Plan& plan, Text& text) {
+void activation_addresses(const Plan& plan, Text& text) {
   text.line("const unsigned copier = {};", plan.stripe().private_rings ? "lane" : "threadIdx.x");
   text.line("const unsigned copy_row = copier / {}, copy_chunk = copier & {};",
             plan.stripe().copies.row_chunks, plan.stripe().copies.row_chunks - 1);
@@ -32,15 +33,15 @@ void token_addresses(const Plan& plan, Text& text) {
       .far("copy_row", plan.global.activations.row)
       .near(plan.stripe().private_rings ? "warp" : "0", plan.global.activations.warp_k)
       .near("copy_chunk", 16);
-  text.line("const char* from_tokens = {};", from.str());
+  text.line("const char* from_activations = {};", from.str());
   if (plan.tiles.guard_rows) {
     text.line(
         "{}int copy_rows = rows - static_cast<int>(copy_row);  // of the tile, from copy_row on",
         plan.stripe().work.striped ? "" : "const ");
   }
-  text.line("const unsigned copy_place = copy_row * {} + copy_chunk * 16;",
+  text.line("const unsigned copy_offset = copy_row * {} + copy_chunk * 16;",
             plan.stripe().activations.pitch);
-  text.line("const unsigned to_tokens = {} + (copy_place ^ ((copy_place >> {} & {}) << 4));",
+  text.line("const unsigned to_activations = {} + (copy_offset ^ ((copy_offset >> {} & {}) << 4));",
             Sum("shared")
                 .constant(plan.stripe().stage.activations_offset)
                 .near("warp", plan.stripe().activations.unit)
@@ -52,7 +53,7 @@ void scale_addresses(const Plan& plan, Text& text) {
   const int units = plan.shape.group / plan.config.warp_k;  // that share a row
   const std::string group = units == 1 ? "warp_k" : fmt::format("(warp_k / {})", units);
   Sum from("scales");
-  from.far(slice_name(plan), plan.global.scales.n_tile)
+  from.far(n_tile_name(plan), plan.global.scales.n_tile)
       .far(first_k_tile_name(plan), plan.global.scales.k_tile)
       .far(group, plan.global.scales.row)
       .near(warp_n_name(plan), plan.global.scales.warp_n)
@@ -66,24 +67,24 @@ void copy_scales(const Plan& plan, Text& text) {
   const std::string guard = plan.stripe().scales.chunks < 32
                                 ? fmt::format("if (lane < {}) ", plan.stripe().scales.chunks)
                                 : "";
-  text.line("{}copy16(to_scales + stage, from_scales);", guard);
+  text.line("{}cp_async16(to_scales + stage, from_scales);", guard);
 }
 
-// From the end of one slice's column to the start of the next slice.
-void next_slice(const Plan& plan, Text& text) {
+// From the end of one tile's column to the start of the next tile.
+void next_tile(const Plan& plan, Text& text) {
   const bool rows_too = plan.stripe().work.striped && plan.tiles.m_tiles > 1;
-  text.open("if (--fetch_left == 0) {{  // on to the next slice");
+  text.open("if (--fetch_left == 0) {{  // on to the next tile");
   text.line("fetch_left = {};", plan.tiles.k_tiles);
-  text.line("from_weights -= {}ll;", plan.global.packed.column);
-  text.line("from_tokens -= {}ll;", plan.global.activations.column);
+  text.line("from_packed -= {}ll;", plan.global.packed.column);
+  text.line("from_activations -= {}ll;", plan.global.activations.column);
   if (plan.scales.grouped) text.line("from_scales -= {}ll;", plan.global.scales.column);
   if (rows_too) {
-    text.line("from_tokens += {}ll;", plan.global.activations.m_tile);
+    text.line("from_activations += {}ll;", plan.global.activations.m_tile);
     text.open("if (++fetch_m_tile == {}) {{", plan.tiles.m_tiles);
     text.line("fetch_m_tile = 0;");
-    text.line("from_tokens -= {}ll;", plan.global.activations.m_tile_at(plan.tiles.m_tiles));
+    text.line("from_activations -= {}ll;", plan.global.activations.m_tile_at(plan.tiles.m_tiles));
   }
-  text.line("from_weights += {}ll;", plan.global.packed.n_tile);
+  text.line("from_packed += {}ll;", plan.global.packed.n_tile);
   if (plan.scales.grouped) text.line("from_scales += {}ll;", plan.global.scales.n_tile);
   if (rows_too) {
     text.close();
@@ -98,11 +99,11 @@ void next_slice(const Plan& plan, Text& text) {
 
 std::string emit_copy_addresses(const Plan& plan) {
   Text text(2);
-  weight_addresses(plan, text);
-  token_addresses(plan, text);
+  packed_addresses(plan, text);
+  activation_addresses(plan, text);
   if (plan.scales.grouped) scale_addresses(plan, text);
-  if (many_slices(plan)) {
-    text.line("int fetch_left = {}{};  // k tiles of the slice being fetched", plan.tiles.k_tiles,
+  if (many_tiles(plan)) {
+    text.line("int fetch_left = {}{};  // k tiles of the tile being fetched", plan.tiles.k_tiles,
               plan.stripe().work.striped ? " - first_k_tile" : "");
   }
   if (plan.stripe().work.striped) {
@@ -116,16 +117,17 @@ std::string emit_fetch(const Plan& plan) {
   Text text(4);
   for (int step = 0; step < plan.tiles.k_steps; ++step) {
     for (int block = 0; block < plan.stripe().warp.blocks64; ++block) {
-      text.line("copy16({}, {});", plus("words_at + stage", plan.stripe().packed.at(step, block)),
-                plus("from_weights", plan.global.packed.at(step, block)));
+      text.line("cp_async16({}, {});",
+                plus("packed_at + stage", plan.stripe().packed.at(step, block)),
+                plus("from_packed", plan.global.packed.at(step, block)));
     }
   }
-  token_copies(plan, plan.stripe()).emit(text, "to_tokens + stage", "from_tokens");
+  activation_copies(plan, plan.stripe()).emit(text, "to_activations + stage", "from_activations");
   if (plan.scales.grouped) copy_scales(plan, text);
-  text.line("from_weights += {}ll;", plan.global.packed.k_tile);
-  text.line("from_tokens += {}ll;", plan.global.activations.k_tile);
+  text.line("from_packed += {}ll;", plan.global.packed.k_tile);
+  text.line("from_activations += {}ll;", plan.global.activations.k_tile);
   if (plan.scales.grouped) text.line("from_scales += {}ll;", plan.global.scales.k_tile);
-  if (many_slices(plan)) next_slice(plan, text);
+  if (many_tiles(plan)) next_tile(plan, text);
   return text.str();
 }
 
@@ -139,7 +141,7 @@ std::string emit_fill(const Plan& plan) {
     } else if (stage < plan.stripe().work.k_tiles) {
       text.line("fetch({});", at);
     }
-    text.line("close_stage();");
+    text.line("cp_async_commit();");
   }
   return text.str();
 }

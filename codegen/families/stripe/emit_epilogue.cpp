@@ -1,5 +1,5 @@
 // Plan -> the way of the sums out: over the warps that share columns in shared memory, over the
-// blocks that share a slice through the workspace, to C. Entry points: emit_output_addresses,
+// blocks that share a tile through the workspace, to C. Entry points: emit_output_addresses,
 // emit_finish.
 #include <algorithm>
 
@@ -56,8 +56,8 @@ void open_round(Text& text, const Round& round) {
 }
 
 void store_output(const Plan& plan, Text& text, int token) {
-  if (!plan.scales.grouped) text.line("scale_quad(quad, channel_scales);");
-  text.line("store_quad({}, quad);", plus("output", plan.global.output.row_at(token)));
+  if (!plan.scales.grouped) text.line("scale_float4(sum, channel_scales);");
+  text.line("store_half4({}, sum);", plus("output", plan.global.output.row_at(token)));
 }
 
 // Sums one pass over the warps and hands it on: to C, or to the workspace.
@@ -67,12 +67,12 @@ void sum_pass(const Plan& plan, Text& text, int pass, bool to_workspace) {
   for (const Round& round : rounds(plan, first, reduction.pass_rows)) {
     const int row = round.token - first;
     open_round(text, round);
-    text.line("float4 quad = load_quad({});", plus("quads_at", reduction.row_at(row, 0)));
+    text.line("float4 sum = load_float4({});", plus("float4_at", reduction.row_at(row, 0)));
     for (int warp_k = 1; warp_k < plan.config.warps_k; ++warp_k) {
-      text.line("add_quad(quad, load_quad(quads_at + {}));", reduction.row_at(row, warp_k));
+      text.line("add_float4(sum, load_float4(float4_at + {}));", reduction.row_at(row, warp_k));
     }
     if (to_workspace) {
-      text.line("store_partial({}, quad);", plus("partial", plan.workspace.at(0, round.token)));
+      text.line("store_partial({}, sum);", plus("partial", plan.workspace.at(0, round.token)));
     } else {
       store_output(plan, text, round.token);
     }
@@ -96,24 +96,26 @@ void all_passes(const Plan& plan, Text& text, bool to_workspace) {
 void add_partials(const Plan& plan, Text& text) {
   const Partition& partition = plan.config.partition;
   const bool stripes = plan.stripe().work.striped;
-  const std::string owners = stripes ? "share.owners" : std::to_string(partition.count);
+  const std::string contributors =
+      stripes ? "shared_tile.contributors" : std::to_string(partition.count);
   text.open(
-      "if (arrive_last(workspace + counter * 4, {}, reinterpret_cast<unsigned*>("
+      "if (is_last_arriver(workspace + counter * 4, {}, reinterpret_cast<unsigned*>("
       "shared_memory + {}))) {{",
-      owners, plan.stripe().reduction.ticket);
+      contributors, plan.stripe().reduction.ticket);
   for (const Round& round : rounds(plan, 0, plan.tiles.rows)) {
     const std::int64_t at = plan.workspace.at(0, round.token);
     open_round(text, round);
-    text.line("float4 quad = load_partial({});", plus("partials", at));
+    text.line("float4 sum = load_partial({});", plus("partials", at));
     if (stripes) {
-      text.open("for (int owner = 1; owner < share.owners; ++owner) {{");
-      text.line("add_quad(quad, load_partial({}));",
-                Sum("partials").far("owner", plan.workspace.partial_tile).constant(at).str());
+      text.open(
+          "for (int contributor = 1; contributor < shared_tile.contributors; ++contributor) {{");
+      text.line("add_float4(sum, load_partial({}));",
+                Sum("partials").far("contributor", plan.workspace.partial_tile).constant(at).str());
       text.close();
     } else {
-      for (int owner = 1; owner < partition.count; ++owner) {
-        text.line("add_quad(quad, load_partial(partials + {}));",
-                  plan.workspace.at(owner, round.token));
+      for (int contributor = 1; contributor < partition.count; ++contributor) {
+        text.line("add_float4(sum, load_partial(partials + {}));",
+                  plan.workspace.at(contributor, round.token));
       }
     }
     store_output(plan, text, round.token);
@@ -125,10 +127,12 @@ void add_partials(const Plan& plan, Text& text) {
 void finish_shared(const Plan& plan, Text& text) {
   const bool stripes = plan.stripe().work.striped;
   if (stripes) {
-    text.line("const unsigned counter = share.counter, slot = share.slot, rank = share.rank;");
+    text.line(
+        "const unsigned counter = shared_tile.counter, slot = shared_tile.slot, rank = "
+        "shared_tile.rank;");
   } else {
-    Sum counter(plan.tiles.m_tiles > 1 ? "m_tile" : slice_name(plan));
-    if (plan.tiles.m_tiles > 1) counter.near(slice_name(plan), plan.tiles.m_tiles);
+    Sum counter(plan.tiles.m_tiles > 1 ? "m_tile" : n_tile_name(plan));
+    if (plan.tiles.m_tiles > 1) counter.near(n_tile_name(plan), plan.tiles.m_tiles);
     text.line("const unsigned counter = {};", counter.str());
     text.line("const unsigned slot = counter * {}, rank = blockIdx.z;",
               plan.config.partition.count);
@@ -136,7 +140,7 @@ void finish_shared(const Plan& plan, Text& text) {
   Sum from(fmt::format("workspace + {}", plan.workspace.partials_offset));
   from.far("slot", plan.workspace.partial_tile)
       .near("row", plan.workspace.partial_row)
-      .near("column_quad", 16);
+      .near("column_float4", 16);
   text.line("char* partials = {};", from.str());
   text.line("char* partial = partials + rank * {}ll;", plan.workspace.partial_tile);
   all_passes(plan, text, true);
@@ -154,19 +158,19 @@ std::string emit_output_addresses(const Plan& plan) {
       .near("(lane & 3)", 2 * plan.stripe().reduction.pitch)
       .near("(lane / 4)", 4);
   text.line("const unsigned sums_to = {};", to.str());
-  text.line("const int row = threadIdx.x / {}, column_quad = threadIdx.x & {};",
+  text.line("const int row = threadIdx.x / {}, column_float4 = threadIdx.x & {};",
             plan.stripe().reduction.float4s, plan.stripe().reduction.float4s - 1);
-  Sum quads("shared");
-  quads.constant(plan.stripe().reduction.offset)
+  Sum address("shared");
+  address.constant(plan.stripe().reduction.offset)
       .near("row", plan.stripe().reduction.pitch)
-      .near("column_quad", 16);
-  text.line("const unsigned quads_at = {};", quads.str());
-  if (plan.stripe().work.striped) text.line("Share share = stripe.first;");
+      .near("column_float4", 16);
+  text.line("const unsigned float4_at = {};", address.str());
+  if (plan.stripe().work.striped) text.line("SharedTile shared_tile = stripe.first;");
   if (!plan.scales.grouped) {
     text.line("uint2 channel_scales;");
     text.open("auto load_channel_scales = [&]() {{");
-    text.line("channel_scales = channel_scales_of({}, column_quad);",
-              Sum("scales").far(slice_name(plan), plan.global.scales.n_tile).str());
+    text.line("channel_scales = channel_scales_of({}, column_float4);",
+              Sum("scales").far(n_tile_name(plan), plan.global.scales.n_tile).str());
     text.close("};");
     text.line("load_channel_scales();");
   }
@@ -177,15 +181,15 @@ std::string emit_finish(const Plan& plan) {
   Text text(4);
   Sum to("c");
   to.far(m_tile_name(plan), plan.global.output.m_tile)
-      .far(slice_name(plan), plan.global.output.n_tile)
+      .far(n_tile_name(plan), plan.global.output.n_tile)
       .far("row", plan.global.output.row)
-      .near("column_quad", 8);
+      .near("column_float4", 8);
   text.line("char* output = {};", to.str());
   const bool stripes = plan.stripe().work.striped;
   if (!plan.workspace.shared) {
     all_passes(plan, text, false);
   } else if (stripes) {
-    text.open("if (share.owners == 1) {{");
+    text.open("if (shared_tile.contributors == 1) {{");
     all_passes(plan, text, false);
     text.otherwise();
     finish_shared(plan, text);

@@ -86,7 +86,7 @@ void set_reduction(Plan& plan) {
 
 void set_workspace(Plan& plan) {
   const Partition& partition = plan.config.partition;
-  SharedSlices shared;
+  SharedTiles shared;
   if (partition.kind == Partition::Kind::stripes) {
     shared =
         count_shared(plan.tiles.m_tiles * plan.tiles.n_tiles, plan.tiles.k_tiles, partition.count);

@@ -9,7 +9,7 @@ namespace marlin {
 namespace {
 
 // The sentences on what a block does, for the comment that opens the source.
-std::string way(const Plan& plan) {
+std::string summary(const Plan& plan) {
   const Config& config = plan.config;
   Text text(0);
   text.line(
@@ -18,17 +18,17 @@ std::string way(const Plan& plan) {
   text.line(
       "stages of its pipeline; {} warps split the columns and {} split that K. Weights are the",
       config.warps_n, config.warps_k);
-  text.line("A operand of the tensor cores, tokens the B operand: C^T = W^T A^T.");
+  text.line("A operand of the tensor cores, activations the B operand: C^T = W^T A^T.");
   return text.str();
 }
 
-std::string beliefs(const Plan& plan) {
+std::string assumptions(const Plan& plan) {
   Text text(0);
   text.line("static_assert({} % {} == 0 && {} % {} == 0, \"N and K are whole tiles\");",
             plan.shape.n, plan.config.tile_n, plan.shape.k, plan.config.tile_k());
   text.line("static_assert({} * {} <= {}, \"the ring fits\");", plan.config.stages,
             plan.stripe().stage.bytes, plan.launch.shared_bytes);
-  return emit_beliefs(plan, text.str());
+  return emit_assumptions(plan, text.str());
 }
 
 std::string device(const Plan& plan) {
@@ -43,14 +43,14 @@ std::string device(const Plan& plan) {
 std::string stripe_source(const Plan& plan) {
   return expand(template_text("kernels/stripe.cu"),
                 {{"title", emit_title(plan)},
-                 {"description", emit_description(plan, way(plan))},
+                 {"description", emit_description(plan, summary(plan))},
                  {"device", device(plan)},
-                 {"beliefs", beliefs(plan)},
+                 {"assumptions", assumptions(plan)},
                  {"stripes", emit_stripe_table(plan)},
                  {"threads", std::to_string(plan.launch.threads)},
                  {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},
                  {"entry", plan.launch.entry},
-                 {"warp_place", emit_warp_place(plan)},
+                 {"warp_index", emit_warp_index(plan)},
                  {"work", emit_work(plan)},
                  {"copy_addresses", emit_copy_addresses(plan)},
                  {"fetch", emit_fetch(plan)},

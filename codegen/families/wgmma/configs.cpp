@@ -54,7 +54,7 @@ Rule tile_rule(const Config& config) {
   }
   if (!one_of(config.wgmma().multicast, {1, 2}) ||
       config.tile_m % (8 * config.wgmma().multicast) != 0) {
-    return fmt::format("multicast = {} is none of 1, 2 or does not cut tile_m = {} into eights",
+    return fmt::format("multicast = {} is none of 1, 2 or does not cut tile_m = {} into n8 tiles",
                        config.wgmma().multicast, config.tile_m);
   }
   return std::nullopt;
@@ -68,7 +68,7 @@ Rule shape_rule(const Shape& shape, const Config& config) {
     return fmt::format("tile_n = {} has 64 columns beyond n = {}", config.tile_n, shape.n);
   }
   if ((shape.n + config.tile_n - 1) / config.tile_n % config.wgmma().multicast != 0) {
-    return fmt::format("multicast = {} does not pair the slices of {} columns",
+    return fmt::format("multicast = {} does not pair the tiles of {} columns",
                        config.wgmma().multicast, config.tile_n);
   }
   if (shape.k % config.warp_k != 0) {
@@ -90,10 +90,10 @@ Rule shape_rule(const Shape& shape, const Config& config) {
   return std::nullopt;
 }
 
-// Of blocks that have a part of K each and add up some of the tile's `shares` each.
-Rule parts_rule(const Plan& plan, std::string_view kind, int shares, std::string_view share) {
+// Of blocks that split K and then reduce some of the tile's `shares` each.
+Rule splits_rule(const Plan& plan, std::string_view kind, int shares, std::string_view share) {
   const int count = plan.config.partition.count;
-  if (plan.config.wgmma().multicast != 1) return "blocks split k or share tokens, not both";
+  if (plan.config.wgmma().multicast != 1) return "blocks split k or share activations, not both";
   if (count > shares) return fmt::format("{}{} exceeds the {} {}", kind, count, shares, share);
   if (plan.wgmma().splits.k_tiles < 1) {
     return fmt::format("{}{} exceeds the {} k tiles", kind, count, plan.tiles.k_tiles);
@@ -103,26 +103,25 @@ Rule parts_rule(const Plan& plan, std::string_view kind, int shares, std::string
 
 Rule partition_rule(const Plan& plan) {
   const auto [kind, count] = plan.config.partition;
-  const int places = plan.target.sms * plan.config.blocks_per_sm;
-  if (places < plan.config.wgmma().multicast) {
+  const int resident_blocks = plan.target.sms * plan.config.blocks_per_sm;
+  if (resident_blocks < plan.config.wgmma().multicast) {
     return fmt::format("multicast = {} exceeds the {} blocks that fit",
-                       plan.config.wgmma().multicast, places);
+                       plan.config.wgmma().multicast, resident_blocks);
   }
   switch (kind) {
     case Partition::Kind::split:
       if (count == 1) return std::nullopt;
-      if (count >= 1 && plan.launch.grid_x > places) {
+      if (count >= 1 && plan.launch.grid_x > resident_blocks) {
         return fmt::format("split{} of {} tiles exceeds the {} blocks that fit", count,
-                           plan.wgmma().work.tiles, places);
+                           plan.wgmma().work.tiles, resident_blocks);
       }
-      return parts_rule(plan, "split", plan.wgmma().reduction.boxes,
-                        "boxes of 64 columns and eight tokens");
+      return splits_rule(plan, "split", plan.wgmma().reduction.boxes,
+                         "boxes of 64 columns and eight tokens");
     case Partition::Kind::cluster:
-      return parts_rule(plan, "cluster", plan.wgmma().reduction.n8_tiles,
-                        "eights of a tile's tokens");
+      return splits_rule(plan, "cluster", plan.wgmma().reduction.n8_tiles, "n8 tiles of a tile");
     case Partition::Kind::stripes:
-      if (count > places) {
-        return fmt::format("stripes{} exceeds the {} blocks that fit", count, places);
+      if (count > resident_blocks) {
+        return fmt::format("stripes{} exceeds the {} blocks that fit", count, resident_blocks);
       }
       if (count % plan.config.wgmma().multicast != 0) {
         return fmt::format("stripes{} is not whole clusters of {}", count,
@@ -141,7 +140,7 @@ Rule partition_rule(const Plan& plan) {
   }
 }
 
-// A consumer's sums, two sets of fragments, a stage's words, scales and addresses.
+// A consumer's sums, two sets of fragments, a stage's packed weights, scales and addresses.
 Rule register_rule(const Plan& plan) {
   constexpr int kAddressesAndTemporaries = 36;
   const Config& config = plan.config;
@@ -184,14 +183,14 @@ constexpr Tiling kTilings[] = {{256, 8, 128},  {256, 16, 128}, {128, 8, 128}, {1
                                {192, 12, 128}, {192, 12, 64}};
 
 // All rows at once where one tile can hold them, or half of them; else the sizes that lose little.
-std::vector<int> token_tiles(const Shape& shape) {
-  const auto eights = [](std::int64_t m) { return static_cast<int>((m + 7) / 8 * 8); };
-  if (shape.m <= 64) return {eights(shape.m)};
+std::vector<int> tile_ms(const Shape& shape) {
+  const auto n8_rows = [](std::int64_t m) { return static_cast<int>((m + 7) / 8 * 8); };
+  if (shape.m <= 64) return {n8_rows(shape.m)};
   if (shape.m <= 256) {
     std::vector<int> all = {64, 128};
-    if (shape.m <= 128) all = {eights((shape.m + 1) / 2), 64};
+    if (shape.m <= 128) all = {n8_rows((shape.m + 1) / 2), 64};
     if (shape.m == 192) all.push_back(96);
-    all.push_back(eights(shape.m));
+    all.push_back(n8_rows(shape.m));
     std::sort(all.begin(), all.end());
     all.erase(std::unique(all.begin(), all.end()), all.end());
     return all;
@@ -213,9 +212,9 @@ void add_deepest(const Shape& shape, const Target& target, Config config,
 void add_partitions(const Shape& shape, const Target& target, Config config,
                     std::vector<Config>& configs) {
   constexpr double kFewBusy = 0.4;  // of the places for blocks
-  const int places = target.sms * config.blocks_per_sm;
+  const int resident_blocks = target.sms * config.blocks_per_sm;
   const double load = std::ceil(double(shape.m) / config.tile_m) *
-                      std::ceil(double(shape.n) / config.tile_n) / places;
+                      std::ceil(double(shape.n) / config.tile_n) / resident_blocks;
   config.partition = {Partition::Kind::split, 1};
   if (load > kFewBusy) add_deepest(shape, target, config, configs);
   for (int count : {2, 3, 4, 5, 6, 8}) {
@@ -226,12 +225,12 @@ void add_partitions(const Shape& shape, const Target& target, Config config,
       add_deepest(shape, target, config, configs);
     }
   }
-  config.partition = {Partition::Kind::stripes, places};
+  config.partition = {Partition::Kind::stripes, resident_blocks};
   add_deepest(shape, target, config, configs);
 }
 
 // Two blocks on an SM hide more of each other's waits, where the registers suffice; pairs of blocks
-// share tokens where these are many.
+// share activations where these are many.
 void add_blocks(const Shape& shape, const Target& target, Config config,
                 std::vector<Config>& configs) {
   constexpr int kFewTokens = 64, kFewest = 24;  // for two blocks, for three
@@ -257,7 +256,7 @@ std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
   Config config;
   config.options = WgmmaOptions{};
   config.warps_k = 1;
-  for (int tile_m : token_tiles(shape)) {
+  for (int tile_m : tile_ms(shape)) {
     config.tile_m = tile_m;
     config.wgmma().raster =
         static_cast<int>(std::min<std::int64_t>((shape.m + tile_m - 1) / tile_m, kRaster));

@@ -11,62 +11,63 @@ namespace {
 // What the parts of a kernel cost, in clocks of one SM unless said otherwise, fitted to 4379
 // kernels of 144 products of 24 to 8192 tokens timed on an H200 and then to 2000 more of up to 512
 // tokens (tuner/NOTES.md). Only the order of the estimates matters.
-constexpr double kTensor = 0.809;         // of what the products take at the gpu's sustained clock
-constexpr double kScaled = 30.4;          // making 64 columns of a k16 step, of a scheduler
-constexpr double kUnscaled = 15.6;        // the same where sums are scaled instead of weights
-constexpr double kScaleEights = 3.48;     // and for each sixteen tokens of those sums
-constexpr double kOverlap = 0.229;        // part of the lesser not hidden by two warps a scheduler
-constexpr double kMoreWarps = 0.0064;     // power by which more warps hide more of it
-constexpr double kCommit = 9.05;          // of a step, over its burst
-constexpr double kStage = 106;            // each stage
-constexpr double kPaired = 0.344;         // part of a stage's more where two blocks share tokens
+constexpr double kTensor = 0.809;      // of what the products take at the gpu's sustained clock
+constexpr double kScaled = 30.4;       // making 64 columns of a k16 step, of a scheduler
+constexpr double kUnscaled = 15.6;     // the same where sums are scaled instead of weights
+constexpr double kScaleN8 = 3.48;      // and for each sixteen tokens of those sums
+constexpr double kOverlap = 0.229;     // part of the lesser not hidden by two warps a scheduler
+constexpr double kMoreWarps = 0.0064;  // power by which more warps hide more of it
+constexpr double kCommit = 9.05;       // of a step, over its burst
+constexpr double kStage = 106;         // each stage
+constexpr double kPaired = 0.344;      // part of a stage's more where two blocks share activations
 constexpr double kMoreConsumers = 0.148;  // power by which more warpgroups hide more of both
 constexpr double kMemoryLoss = 0.263;     // part of the lesser of arithmetic and memory not hidden
 constexpr double kReach = 1.04;           // of the rate of plain reads
 constexpr double kLatency = 1995;         // until a stage asked for has arrived
 constexpr double kSharedRate = 220;       // bytes a clock from L2 to an SM's stages, as if
-constexpr double kStart = 4067;           // beyond the piece's, until the first data
+constexpr double kStart = 4067;           // beyond the segment's, until the first data
 constexpr double kChainedStart = 0;
-constexpr double kPiece = 1171;          // each piece of a tile: filling, draining, its way out
-constexpr double kPieceArea = 0.0476;    // and for each element of its tile
+constexpr double kSegment = 1171;        // each segment of a tile: filling, draining, its way out
+constexpr double kSegmentArea = 0.0476;  // and for each element of its tile
 constexpr double kStripes = 3143;        // handing sums over
 constexpr double kStripesArea = 0.178;   // for each element and block that shares a tile
 constexpr double kCluster = 892;         // adding up in a cluster
 constexpr double kClusterArea = 0.0737;  // for each element
-constexpr double kExchange = 3448;       // the same through L2
-constexpr double kExchangeArea = 0.0989;
+constexpr double kReduceScatter = 3448;  // the same through L2
+constexpr double kReduceScatterArea = 0.0989;
 constexpr double kUneven = 0.52;  // weight of the SM with most blocks against the average
 
-// The k16 steps and pieces of tiles of the block that has most, and how many blocks are at work.
+// The k16 steps and segments of tiles of the block that has most, and how many blocks are at work.
 struct Load {
-  double steps, pieces, blocks;
+  double steps, segments, blocks;
   double together;  // blocks on an SM, between the average and the most
 };
 
 // Part of the SMs that clusters of this size can use: they lie inside a GPC, and GPCs are uneven.
 // Of clusters of two to eight 66, 39, 30, 22, 17, 15 and 15 fit on one H200, on another 42 of
 // three.
-double places_for(int cluster) {
+double resident_share(int cluster) {
   constexpr double kPart[] = {1, 1, 0.886, 0.909, 0.833, 0.773, 0.795, 0.909};
   return kPart[std::clamp(cluster, 1, 8) - 1];
 }
 
 Load busiest_block(const Plan& plan) {
-  const double sms = plan.target.sms, places = sms * plan.config.blocks_per_sm;
+  const double sms = plan.target.sms, resident_blocks = sms * plan.config.blocks_per_sm;
   const double steps = double(plan.tiles.k_tiles) * plan.tiles.k_steps;
   Load load = {};
   if (plan.wgmma().work.striped_k_tiles > 0) {
     load.blocks = plan.launch.grid_x;
-    load.pieces = double(plan.wgmma().work.tiles) / plan.wgmma().work.workers;
-    load.steps = load.pieces * steps;
-    load.pieces = std::max(1.0, load.pieces);
+    load.segments = double(plan.wgmma().work.tiles) / plan.wgmma().work.workers;
+    load.steps = load.segments * steps;
+    load.segments = std::max(1.0, load.segments);
   } else {
-    const int parts = std::max(1, plan.wgmma().splits.count);
-    const double blocks = double(plan.wgmma().work.tiles) * parts * plan.config.wgmma().multicast;
-    const double part = std::ceil(double(plan.tiles.k_tiles) / parts) * plan.tiles.k_steps;
-    load.blocks = std::min(blocks, places);
-    load.pieces = std::ceil(blocks / (places * places_for(plan.wgmma().reduction.cluster)));
-    load.steps = load.pieces * part;
+    const int splits = std::max(1, plan.wgmma().splits.count);
+    const double blocks = double(plan.wgmma().work.tiles) * splits * plan.config.wgmma().multicast;
+    const double split = std::ceil(double(plan.tiles.k_tiles) / splits) * plan.tiles.k_steps;
+    load.blocks = std::min(blocks, resident_blocks);
+    load.segments =
+        std::ceil(blocks / (resident_blocks * resident_share(plan.wgmma().reduction.cluster)));
+    load.steps = load.segments * split;
   }
   const double average = std::clamp(load.blocks / sms, 1.0, double(plan.config.blocks_per_sm));
   load.together = average + kUneven * (std::ceil(average) - average);
@@ -79,8 +80,7 @@ double step_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
   const double columns64 = config.tile_n / 64.0;
   const bool weights = plan.scales.grouped && config.scale_on == ScaleOn::weights;
   const double tensor = kTensor / gpu.tensor_rate * columns64 * config.tile_m / 2;
-  const double make =
-      columns64 * (weights ? kScaled : kUnscaled + kScaleEights * config.tile_m / 16);
+  const double make = columns64 * (weights ? kScaled : kUnscaled + kScaleN8 * config.tile_m / 16);
   const double bare =
       kOverlap * std::pow(2 / (plan.wgmma().roles.consumers * load.together), kMoreWarps);
   const double stage = kStage * (config.wgmma().multicast > 1 ? 1 + kPaired : 1);
@@ -103,14 +103,14 @@ double fixed_clocks(const Plan& plan, const Load& load, bool chained) {
   const double tile = double(plan.config.tile_m) * plan.config.tile_n;
   const double area = tile * load.together;
   double clocks = chained ? kChainedStart : kStart;
-  clocks += load.pieces * (kPiece + kPieceArea * area);
+  clocks += load.segments * (kSegment + kSegmentArea * area);
   if (plan.wgmma().work.striped_k_tiles > 0) {
     const double shared = double(plan.wgmma().work.tiles - plan.wgmma().work.whole_tiles);
     clocks +=
         kStripes + kStripesArea * tile * std::min(8.0, plan.wgmma().work.workers / shared + 1);
   }
   if (plan.wgmma().reduction.cluster > 1) clocks += kCluster + kClusterArea * area;
-  if (plan.wgmma().reduction.exchanges) clocks += kExchange + kExchangeArea * area;
+  if (plan.wgmma().reduction.exchanges) clocks += kReduceScatter + kReduceScatterArea * area;
   return clocks;
 }
 

@@ -1,4 +1,4 @@
-// Plan -> the consumers of a wgmma kernel: words to fragments, products, scales.
+// Plan -> the consumers of a wgmma kernel: packed weights to fragments, products, scales.
 // Entry points: emit_wgmma_primitive, emit_wgmma_addresses, emit_wgmma_consume.
 #include "codegen/families/wgmma/emit.h"
 
@@ -17,14 +17,14 @@ std::string operands(int first, int count) {
   return text;
 }
 
-int first_step(const Plan& plan, int burst) {
-  return burst * plan.config.wgmma().k_steps_per_commit;
+int first_step(const Plan& plan, int batch) {
+  return batch * plan.config.wgmma().k_steps_per_commit;
 }
 
 // The scales of a stage's groups, all at once.
 void load_scales_of(const Plan& plan, Text& text, std::string_view stage) {
   for (int group = 0; group < plan.scales.rows; ++group) {
-    text.line("load_words(scale_pairs[{}], {});", group,
+    text.line("ld_shared(scale_pairs[{}], {});", group,
               plus(fmt::format("scales_at + {} * {}", stage, plan.wgmma().stage.scales),
                    plan.wgmma().stage.scales_at(group)));
   }
@@ -32,8 +32,8 @@ void load_scales_of(const Plan& plan, Text& text, std::string_view stage) {
 
 void load_stage(const Plan& plan, Text& text, std::string_view stage) {
   for (int row = 0; row < plan.tiles.k_steps; ++row) {
-    text.line("load_words(words[{}], {});", row,
-              plus(fmt::format("words_at + {} * {}", stage, plan.wgmma().stage.packed),
+    text.line("ld_shared(packed[{}], {});", row,
+              plus(fmt::format("packed_at + {} * {}", stage, plan.wgmma().stage.packed),
                    plan.wgmma().stage.packed_at(row)));
   }
   if (scales_weights(plan)) load_scales_of(plan, text, stage);
@@ -45,16 +45,16 @@ void spread(const Plan& plan, Text& text, int group) {
   }
 }
 
-// The fragments of a stage's burst, out of words already in registers.
-void make_fragments(const Plan& plan, Text& text, int burst) {
+// The fragments of a stage's commit batch, out of packed weights already in registers.
+void make_fragments(const Plan& plan, Text& text, int batch) {
   for (int i = 0; i < plan.config.wgmma().k_steps_per_commit; ++i) {
-    const int step = first_step(plan, burst) + i;
+    const int step = first_step(plan, batch) + i;
     if (scales_weights(plan) && step % plan.scales.steps == 0) {
       spread(plan, text, step / plan.scales.steps);
     }
     for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
-      const std::string to = fmt::format("fragments[{}][{}][{}]", burst & 1, i, m);
-      text.line("dequantise({}, words[{}][{}]);", to, step, m);
+      const std::string to = fmt::format("fragments[{}][{}][{}]", batch & 1, i, m);
+      text.line("dequantise({}, packed[{}][{}]);", to, step, m);
       if (scales_weights(plan)) text.line("scale_weights({0}, low[{1}], high[{1}]);", to, m);
     }
   }
@@ -67,54 +67,55 @@ std::string adds(const Plan& plan, int step) {
   return step == 0 ? "left < k_count" : "1";
 }
 
-void issue(const Plan& plan, Text& text, int burst) {
-  text.line("open_products();");
+void issue(const Plan& plan, Text& text, int batch) {
+  text.line("warpgroup_arrive();");
   for (int i = 0; i < plan.config.wgmma().k_steps_per_commit; ++i) {
-    const int step = first_step(plan, burst) + i;
+    const int step = first_step(plan, batch) + i;
 
     for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
-      text.line("multiply(sums[{}], fragments[{}][{}][{}], {}, {});", m, burst & 1, i, m,
-                plus(fmt::format("token_tile + stage * {}", plan.wgmma().stage.descriptor_stage()),
-                     plan.wgmma().stage.descriptor_at(step)),
-                adds(plan, step));
+      text.line(
+          "wgmma(sums[{}], fragments[{}][{}][{}], {}, {});", m, batch & 1, i, m,
+          plus(fmt::format("activation_tile + stage * {}", plan.wgmma().stage.descriptor_stage()),
+               plan.wgmma().stage.descriptor_at(step)),
+          adds(plan, step));
     }
   }
-  text.line("close_products();");
+  text.line("warpgroup_commit();");
 }
 
-// While a burst's products run, the fragments of the next one are made; those of the stage's last
-// one leave room for the next stage's words.
-void one_burst(const Plan& plan, Text& text, int burst) {
+// While a commit batch's products run, the fragments of the next one are made; those of the stage's
+// last one leave room for the next stage's packed weights.
+void one_commit_batch(const Plan& plan, Text& text, int batch) {
   const int last = plan.wgmma().roles.commits - 1;
-  text.line("// Burst {} of {}.", burst + 1, plan.wgmma().roles.commits);
-  if (burst == 0 && scales_accumulators(plan)) load_scales_of(plan, text, "stage");
-  issue(plan, text, burst);
-  text.line("wait_for_products<1>();");
-  if (burst == 0) release_stage(plan, text, "left < k_count && ", "previous");
-  if (burst < last) {
-    make_fragments(plan, text, burst + 1);
+  text.line("// Commit batch {} of {}.", batch + 1, plan.wgmma().roles.commits);
+  if (batch == 0 && scales_accumulators(plan)) load_scales_of(plan, text, "stage");
+  issue(plan, text, batch);
+  text.line("warpgroup_wait<1>();");
+  if (batch == 0) release_stage(plan, text, "left < k_count && ", "previous");
+  if (batch < last) {
+    make_fragments(plan, text, batch + 1);
   } else {
     text.open("if (more) {{");
     make_fragments(plan, text, 0);
     text.close();
   }
-  if (burst == last - 1) {
+  if (batch == last - 1) {
     text.open("if (more) {{");
-    text.line("wait_for_phase(full + next * 8, next_parity);");
+    text.line("mbarrier_wait_parity(full + next * 8, next_parity);");
     load_stage(plan, text, "next");
     text.close();
   }
-  const int done = first_step(plan, burst + 1);
+  const int done = first_step(plan, batch + 1);
   if (!scales_accumulators(plan) || done % plan.scales.steps != 0) return;
-  text.line("wait_for_products<0>();");
+  text.line("warpgroup_wait<0>();");
   for (int m = 0; m < plan.wgmma().roles.m64_tiles; ++m) {
-    text.line("add_scaled(totals[{0}], sums[{0}], widen(scale_pairs[{1}][{0}]));", m,
+    text.line("add_scaled(totals[{0}], sums[{0}], unpack_half2(scale_pairs[{1}][{0}]));", m,
               done / plan.scales.steps - 1);
   }
 }
 
-void begin_piece(const Plan& plan, Text& text) {
-  text.line("wait_for_phase(full + stage * 8, parity);");
+void begin_segment(const Plan& plan, Text& text) {
+  text.line("mbarrier_wait_parity(full + stage * 8, parity);");
   load_stage(plan, text, "stage");
   make_fragments(plan, text, 0);
   if (scales_accumulators(plan)) {
@@ -129,9 +130,9 @@ void release_stage(const Plan& plan, Text& text, std::string_view condition,
                    std::string_view stage) {
   text.line("__syncwarp();");
   if (plan.config.wgmma().multicast == 1) {
-    text.line("if ({}lane == 0) arrive(empty + {} * 8);", condition, stage);
+    text.line("if ({}lane == 0) mbarrier_arrive(empty + {} * 8);", condition, stage);
   } else {
-    text.line("if ({}lane < {}) arrive_in_cluster(empty + {} * 8, lane);", condition,
+    text.line("if ({}lane < {}) mbarrier_arrive_cluster(empty + {} * 8, lane);", condition,
               plan.config.wgmma().multicast, stage);
   }
 }
@@ -142,13 +143,13 @@ std::string emit_wgmma_primitive(const Plan& plan) {
   const int sums = plan.wgmma().roles.accumulators;
   Text text(0);
   text.line(
-      "// sums[column, token] = weights[column, k] * tokens[k, token] + sums, for 64 columns, {}",
+      "// sums[column, token] = weights[column, k] * activations[k, token] + sums, for 64 columns, "
+      "{}",
       plan.config.tile_m);
   text.line("// tokens and k = 16; without the last term where `add` is 0.");
-  text.line(
-      "__device__ __forceinline__ void multiply(float (&d)[{}], const unsigned (&weights)[4],",
-      sums);
-  text.line("                                         unsigned long long tokens, int add) {{");
+  text.line("__device__ __forceinline__ void wgmma(float (&d)[{}], const unsigned (&weights)[4],",
+            sums);
+  text.line("                                         unsigned long long activations, int add) {{");
   text.line("  asm volatile(");
   text.line("      \"{{.reg .pred p; setp.ne.b32 p, %{}, 0;\\n\\t\"", sums + 5);
   text.line("      \"wgmma.mma_async.sync.aligned.m64n{}k16.f32.f16.f16 \"", plan.config.tile_m);
@@ -160,7 +161,7 @@ std::string emit_wgmma_primitive(const Plan& plan) {
   }
   text.line("      : {}", outputs);
   text.line("      : \"r\"(weights[0]), \"r\"(weights[1]), \"r\"(weights[2]), \"r\"(weights[3]),");
-  text.line("        \"l\"(tokens), \"r\"(add));");
+  text.line("        \"l\"(activations), \"r\"(add));");
   text.line("}}");
   return text.str();
 }
@@ -177,19 +178,19 @@ std::string emit_wgmma_addresses(const Plan& plan) {
       break;
     default: text.line("const unsigned block = warpgroup * 4 + warp, fragment = 0;");
   }
-  text.line("const unsigned words_at = shared + {} + block * 512 + lane * 16 + fragment * 4;",
+  text.line("const unsigned packed_at = shared + {} + block * 512 + lane * 16 + fragment * 4;",
             plan.wgmma().shared.packed);
   if (plan.scales.grouped) {
     text.line(
         "const unsigned scales_at = shared + {} + block * 128 + lane / 4 * 16 + fragment * 4;",
         plan.wgmma().shared.scales);
   }
-  text.line("const unsigned long long token_tile = describe_tokens({});", "shared");
+  text.line("const unsigned long long activation_tile = activation_descriptor({});", "shared");
   text.line("float sums[{}][{}];  // [m64 tile][fragment of 8 tokens x 4]", tiles,
             plan.wgmma().roles.accumulators);
   if (scales_accumulators(plan))
     text.line("float totals[{}][{}];", tiles, plan.wgmma().roles.accumulators);
-  text.line("unsigned fragments[2][{}][{}][4], words[{}][{}];",
+  text.line("unsigned fragments[2][{}][{}][4], packed[{}][{}];",
             plan.config.wgmma().k_steps_per_commit, tiles, plan.tiles.k_steps, tiles);
   if (plan.scales.grouped) text.line("unsigned scale_pairs[{}][{}];", plan.scales.rows, tiles);
   if (scales_weights(plan)) text.line("unsigned low[{0}], high[{0}];", tiles);
@@ -199,16 +200,17 @@ std::string emit_wgmma_addresses(const Plan& plan) {
 
 std::string emit_wgmma_consume(const Plan& plan) {
   Text text(6);
-  begin_piece(plan, text);
+  begin_segment(plan, text);
   text.line("#pragma unroll 1");
   text.open("for (int left = k_count; left > 0; --left) {{");
   text.line("const bool more = left > 1;");
   text.line("const unsigned next = stage == {} ? 0 : stage + 1;", plan.config.stages - 1);
   text.line("const unsigned next_parity = next == 0 ? parity ^ 1 : parity;");
-  for (int burst = 0; burst < plan.wgmma().roles.commits; ++burst) one_burst(plan, text, burst);
+  for (int batch = 0; batch < plan.wgmma().roles.commits; ++batch)
+    one_commit_batch(plan, text, batch);
   text.line("previous = stage, stage = next, parity = next_parity;");
   text.close();
-  text.line("wait_for_products<0>();");
+  text.line("warpgroup_wait<0>();");
   release_stage(plan, text, "", "previous");
   return text.str();
 }

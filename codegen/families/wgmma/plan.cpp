@@ -168,8 +168,8 @@ void set_shared_memory(Plan& plan) {
   plan.launch.shared_bytes = round_up(shared.barrier + kBarrierBytes, 16);
 }
 
-// Each block gives at most one tile away half done. Warpgroups raise a flag, or count those that
-// have given theirs and those that have what they need.
+// A block stores the partial sums of at most one tile. Each warpgroup has a flag (fixup) or a pair
+// of counters, arrived and left (reduce-scatter).
 void set_workspace(Plan& plan) {
   const Config& config = plan.config;
   WgmmaPlan& own = plan.wgmma();

@@ -11,28 +11,29 @@ namespace marlin {
 namespace {
 
 // The sentences on what a block does, for the comment that opens the source.
-std::string way(const Plan& plan) {
+std::string summary(const Plan& plan) {
   const Config& config = plan.config;
   Text text(0);
   text.line(
-      "Tiles of {} tokens x {} columns. {} warpgroups multiply {} columns each; one thread of",
+      "Tiles of {} tokens x {} columns. {} consumer warpgroups have {} columns each; one thread of",
       config.tile_m, config.tile_n, plan.wgmma().roles.consumers,
       plan.wgmma().roles.m64_tiles * 64);
   text.line(
-      "another brings the stages, {} of K each, {} on their way at any time. Weights are the A",
+      "the producer warpgroup issues the TMA loads: {1} stages of {0} of K. Weights are the A",
       config.warp_k, config.stages);
-  text.line("operand of the tensor cores, from registers, tokens the B operand: C^T = W^T A^T.");
+  text.line(
+      "operand of the tensor cores, from registers, activations the B operand: C^T = W^T A^T.");
   return text.str();
 }
 
-std::string beliefs(const Plan& plan) {
+std::string assumptions(const Plan& plan) {
   Text text(0);
   text.line("static_assert(sizeof(TensorMap) == 128, \"as the driver has it\");");
   text.line("static_assert({} % {} == 0, \"K is whole stages\");", plan.shape.k,
             plan.config.warp_k);
   text.line("static_assert({} * {} <= {}, \"the rings fit\");", plan.config.stages,
             plan.wgmma().stage.bytes, plan.launch.shared_bytes);
-  return emit_beliefs(plan, text.str());
+  return emit_assumptions(plan, text.str());
 }
 
 std::string device(const Plan& plan) {
@@ -50,27 +51,27 @@ std::string device(const Plan& plan) {
 // Consumers hold what the producer does not need, unless there is enough for all.
 std::string swap_registers(const Plan& plan, std::string_view verb, int count) {
   if (plan.wgmma().roles.consumer_registers <= plan.wgmma().roles.producer_registers) return "";
-  return fmt::format("    {}_registers<{}>();", verb, count);
+  return fmt::format("    warpgroup_reg_{}<{}>();", verb, count);
 }
 
 // The producer's warps, too, see the barrier of the cluster to its end; and no block ends while
 // another may still copy to it or arrive at its barriers.
 std::string leave(const Plan& plan) {
-  if (plan.config.wgmma().multicast > 1) return "  __syncwarp();\n  meet_cluster();";
+  if (plan.config.wgmma().multicast > 1) return "  __syncwarp();\n  cluster_sync();";
   if (plan.wgmma().reduction.cluster == 1) return "";
   Text text(2);
   text.line("__syncwarp();");
-  text.line("if (warpgroup == {}) wait_for_cluster();", plan.wgmma().roles.consumers);
+  text.line("if (warpgroup == {}) cluster_wait();", plan.wgmma().roles.consumers);
   return text.str();
 }
 
 std::string opening(const Plan& plan) {
   Text text(4);
   if (plan.config.wgmma().multicast == 1) {
-    text.line("wait_for_barriers_made<{}>();", users_of_barriers(plan));
+    text.line("named_barrier_sync<15, {}>();", mbarrier_threads(plan));
   }
   if (plan.wgmma().staging.buffers > 1) text.line("unsigned buffer = 0;  // of C on its way out");
-  open_piece(plan, text);
+  open_segment(plan, text);
   return text.str();
 }
 
@@ -80,10 +81,10 @@ std::string wgmma_source(const Plan& plan) {
   const int cluster = plan.wgmma().reduction.cluster * plan.config.wgmma().multicast;
   const Holes holes = {
       {"title", emit_title(plan)},
-      {"description", emit_description(plan, way(plan))},
+      {"description", emit_description(plan, summary(plan))},
       {"device", device(plan)},
       {"product", emit_wgmma_primitive(plan)},
-      {"beliefs", beliefs(plan)},
+      {"assumptions", assumptions(plan)},
       {"threads", std::to_string(plan.launch.threads)},
       {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},
       {"cluster_dims", cluster > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", cluster) : ""},
@@ -91,11 +92,12 @@ std::string wgmma_source(const Plan& plan) {
       {"work", emit_wgmma_work(plan)},
       {"barriers", emit_wgmma_barriers(plan)},
       {"producer", std::to_string(plan.wgmma().roles.consumers)},
-      {"give_registers", swap_registers(plan, "give", plan.wgmma().roles.producer_registers)},
-      {"take_registers", swap_registers(plan, "take", plan.wgmma().roles.consumer_registers)},
+      {"warpgroup_reg_dealloc",
+       swap_registers(plan, "dealloc", plan.wgmma().roles.producer_registers)},
+      {"warpgroup_reg_alloc", swap_registers(plan, "alloc", plan.wgmma().roles.consumer_registers)},
       {"produce", emit_wgmma_produce(plan)},
       {"addresses", emit_wgmma_addresses(plan)},
-      {"open_piece", opening(plan)},
+      {"open_segment", opening(plan)},
       {"consume", emit_wgmma_consume(plan)},
       {"output", emit_wgmma_output(plan)},
       {"leave", leave(plan)}};

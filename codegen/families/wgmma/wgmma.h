@@ -1,5 +1,6 @@
 // The wgmma family, for more tokens on sm_90a: dequantised weights as the register A operand of
-// asynchronous warpgroup products, tokens by tensor copies, a producer warp beside the consumers.
+// asynchronous warpgroup products, activations by tensor copies, a producer warp beside the
+// consumers.
 #pragma once
 
 #include <optional>

@@ -6,19 +6,19 @@
 // Source of the technique: Kim et al., "Who Says Elephants Can't Run", 2022.
 
 template <unsigned Mask, unsigned Exponent>
-__device__ __forceinline__ unsigned masked_or(unsigned word) {
+__device__ __forceinline__ unsigned lop3_and_or(unsigned word) {
   unsigned result;
   asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(word), "n"(Mask), "n"(Exponent));
   return result;
 }
 
-__device__ __forceinline__ unsigned add_half2(unsigned a, unsigned b) {
+__device__ __forceinline__ unsigned add2(unsigned a, unsigned b) {
   unsigned result;
   asm("add.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
   return result;
 }
 
-__device__ __forceinline__ unsigned multiply_half2(unsigned a, unsigned b) {
+__device__ __forceinline__ unsigned mul2(unsigned a, unsigned b) {
   unsigned result;
   asm("mul.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
   return result;
@@ -29,8 +29,8 @@ __device__ __forceinline__ unsigned multiply_half2(unsigned a, unsigned b) {
 __device__ __forceinline__ void dequantise(unsigned (&weights)[4], unsigned word) {
   constexpr unsigned kMinus1032 = 0xe408e408, kMinus72 = 0xd480d480;
   const unsigned upper = word >> 8;
-  weights[0] = add_half2(masked_or<0x000f000f, 0x64006400>(word), kMinus1032);
-  weights[1] = add_half2(masked_or<0x000f000f, 0x64006400>(upper), kMinus1032);
-  weights[2] = add_half2(masked_or<0x00f000f0, 0x54005400>(word), kMinus72);
-  weights[3] = add_half2(masked_or<0x00f000f0, 0x54005400>(upper), kMinus72);
+  weights[0] = add2(lop3_and_or<0x000f000f, 0x64006400>(word), kMinus1032);
+  weights[1] = add2(lop3_and_or<0x000f000f, 0x64006400>(upper), kMinus1032);
+  weights[2] = add2(lop3_and_or<0x00f000f0, 0x54005400>(word), kMinus72);
+  weights[3] = add2(lop3_and_or<0x00f000f0, 0x54005400>(upper), kMinus72);
 }

@@ -3,7 +3,7 @@
 
 // Makes the barrier that this block's sums come by and tells it how many bytes that will be. By a
 // whole warp, whose first lane does it, before the block arrives at the cluster.
-__device__ __forceinline__ void expect_sums(unsigned barrier, unsigned bytes, unsigned lane) {
+__device__ __forceinline__ void cluster_reduce_expect(unsigned barrier, unsigned bytes, unsigned lane) {
   if (lane == 0) asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier) : "memory");
   __syncwarp();
   if (lane == 0) {
@@ -18,18 +18,18 @@ __device__ __forceinline__ void expect_sums(unsigned barrier, unsigned bytes, un
 
 // The first half of a barrier over the cluster. Relaxed: what peers must see before they send, the
 // barriers, is published by a fence, and a release would wait for the copies under way.
-__device__ __forceinline__ void arrive_at_cluster() {
+__device__ __forceinline__ void cluster_arrive_relaxed() {
   asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 }
 
-__device__ __forceinline__ void wait_for_cluster() {
+__device__ __forceinline__ void cluster_wait() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
 // A fragment's four sums, from `first` on, to the same place of the block of this rank, their bytes
 // to its barrier.
 template <int Sums>
-__device__ __forceinline__ void send_sums(unsigned to, unsigned rank, unsigned barrier,
+__device__ __forceinline__ void cluster_reduce_send(unsigned to, unsigned rank, unsigned barrier,
                                           const float (&sums)[Sums], int first = 0) {
   asm volatile(
       "{\n\t"
@@ -45,7 +45,7 @@ __device__ __forceinline__ void send_sums(unsigned to, unsigned rank, unsigned b
 }
 
 // Waits for all that was sent to this block.
-__device__ __forceinline__ void wait_for_sums(unsigned barrier) {
+__device__ __forceinline__ void cluster_reduce_wait(unsigned barrier) {
   asm volatile(
       "{\n\t"
       ".reg .pred done;\n"

@@ -1,36 +1,37 @@
 // Barriers in shared memory that count arrivals and bytes of asynchronous copies (sm_90 and later).
 
 // One thread makes all of a block's barriers, then publishes them.
-__device__ __forceinline__ void make_barrier(unsigned barrier, unsigned arrivals) {
+__device__ __forceinline__ void mbarrier_init(unsigned barrier, unsigned arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
 
-__device__ __forceinline__ void publish_barriers() {
+__device__ __forceinline__ void fence_mbarrier_init() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 
-// The warp that has made them tells those that use them, so many threads with its own, and goes on.
-template <int Threads>
-__device__ __forceinline__ void tell_barriers_made() {
-  asm volatile("barrier.arrive 15, %0;" ::"n"(Threads) : "memory");
+// Named barriers with numbers known in advance. The arriving warps do not wait; `Threads` counts
+// those that arrive and those that wait.
+template <int Barrier, int Threads>
+__device__ __forceinline__ void named_barrier_arrive() {
+  asm volatile("barrier.arrive %0, %1;" ::"n"(Barrier), "n"(Threads) : "memory");
 }
-template <int Threads>
-__device__ __forceinline__ void wait_for_barriers_made() {
-  asm volatile("barrier.sync 15, %0;" ::"n"(Threads) : "memory");
+template <int Barrier, int Threads>
+__device__ __forceinline__ void named_barrier_sync() {
+  asm volatile("barrier.sync %0, %1;" ::"n"(Barrier), "n"(Threads) : "memory");
 }
 
 // Arrives and announces so many bytes.
-__device__ __forceinline__ void expect_bytes(unsigned barrier, unsigned bytes) {
+__device__ __forceinline__ void mbarrier_arrive_expect_tx(unsigned barrier, unsigned bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");
 }
 
-__device__ __forceinline__ void arrive(unsigned barrier) {
+__device__ __forceinline__ void mbarrier_arrive(unsigned barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
 // Waits for the end of the barrier's phase of this parity.
-__device__ __forceinline__ void wait_for_phase(unsigned barrier, unsigned parity) {
+__device__ __forceinline__ void mbarrier_wait_parity(unsigned barrier, unsigned parity) {
   asm volatile(
       "{\n\t"
       ".reg .pred done;\n"

@@ -3,9 +3,9 @@
 
 // A fragment's sums of eight tokens, the tile'th: sixteen columns, one 16-byte chunk for each eight.
 template <int Sums>
-__device__ __forceinline__ void stage_tokens(unsigned to, const float (&sums)[Sums], int tile) {
-  const unsigned low = narrow(sums[4 * tile], sums[4 * tile + 1]);
-  const unsigned high = narrow(sums[4 * tile + 2], sums[4 * tile + 3]);
+__device__ __forceinline__ void stmatrix_trans(unsigned to, const float (&sums)[Sums], int tile) {
+  const unsigned low = pack_half2(sums[4 * tile], sums[4 * tile + 1]);
+  const unsigned high = pack_half2(sums[4 * tile + 2], sums[4 * tile + 3]);
   asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(to), "r"(low),
                "r"(high)
                : "memory");
@@ -13,12 +13,12 @@ __device__ __forceinline__ void stage_tokens(unsigned to, const float (&sums)[Su
 
 // The same for two fragments of neighbouring columns.
 template <int Sums>
-__device__ __forceinline__ void stage_tokens(unsigned to, const float (&sums)[Sums],
+__device__ __forceinline__ void stmatrix_trans(unsigned to, const float (&sums)[Sums],
                                              const float (&next)[Sums], int tile) {
-  const unsigned low = narrow(sums[4 * tile], sums[4 * tile + 1]);
-  const unsigned high = narrow(sums[4 * tile + 2], sums[4 * tile + 3]);
-  const unsigned next_low = narrow(next[4 * tile], next[4 * tile + 1]);
-  const unsigned next_high = narrow(next[4 * tile + 2], next[4 * tile + 3]);
+  const unsigned low = pack_half2(sums[4 * tile], sums[4 * tile + 1]);
+  const unsigned high = pack_half2(sums[4 * tile + 2], sums[4 * tile + 3]);
+  const unsigned next_low = pack_half2(next[4 * tile], next[4 * tile + 1]);
+  const unsigned next_high = pack_half2(next[4 * tile + 2], next[4 * tile + 3]);
   asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to),
                "r"(low), "r"(high), "r"(next_low), "r"(next_high)
                : "memory");
@@ -26,7 +26,7 @@ __device__ __forceinline__ void stage_tokens(unsigned to, const float (&sums)[Su
 
 // What was stored to shared memory may be read, and what was loaded from it may be overwritten, by
 // the bulk copies that follow.
-__device__ __forceinline__ void show_to_copies() {
+__device__ __forceinline__ void fence_proxy_async() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
@@ -39,21 +39,21 @@ __device__ __forceinline__ void scale_sums(float (&sums)[Sums], float low, float
 
 // The sums of eight tokens that a part of K has sent, in place of a thread's own or added to them.
 template <int Sums>
-__device__ __forceinline__ void take_quad_at(float (&sums)[Sums], int eight, unsigned from) {
+__device__ __forceinline__ void load_accumulators(float (&sums)[Sums], int n8, unsigned from) {
   asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(sums[4 * eight]), "=f"(sums[4 * eight + 1]), "=f"(sums[4 * eight + 2]),
-                 "=f"(sums[4 * eight + 3])
+               : "=f"(sums[4 * n8]), "=f"(sums[4 * n8 + 1]), "=f"(sums[4 * n8 + 2]),
+                 "=f"(sums[4 * n8 + 3])
                : "r"(from)
                : "memory");
 }
 
 template <int Sums>
-__device__ __forceinline__ void add_quad_at(float (&sums)[Sums], int eight, unsigned from) {
+__device__ __forceinline__ void add_accumulators(float (&sums)[Sums], int n8, unsigned from) {
   float part[4];
-  take_quad_at(part, 0, from);
+  load_accumulators(part, 0, from);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     // In place and at once: put off until many parts have come, these would need their registers.
-    asm volatile("add.f32 %0, %0, %1;" : "+f"(sums[4 * eight + i]) : "f"(part[i]));
+    asm volatile("add.f32 %0, %0, %1;" : "+f"(sums[4 * n8 + i]) : "f"(part[i]));
   }
 }

@@ -13,23 +13,23 @@ __device__ __forceinline__ void stage_sums(unsigned to, const float (&sums)[4]) 
       : "memory");
 }
 
-__device__ __forceinline__ float4 load_quad(unsigned from) {
-  float4 quad;
+__device__ __forceinline__ float4 load_float4(unsigned from) {
+  float4 sum;
   asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(quad.x), "=f"(quad.y), "=f"(quad.z), "=f"(quad.w)
+               : "=f"(sum.x), "=f"(sum.y), "=f"(sum.z), "=f"(sum.w)
                : "r"(from)
                : "memory");
-  return quad;
+  return sum;
 }
 
-__device__ __forceinline__ void add_quad(float4& sum, float4 quad) {
-  sum.x += quad.x;
-  sum.y += quad.y;
-  sum.z += quad.z;
-  sum.w += quad.w;
+__device__ __forceinline__ void add_float4(float4& sum, float4 addend) {
+  sum.x += addend.x;
+  sum.y += addend.y;
+  sum.z += addend.z;
+  sum.w += addend.w;
 }
 
 // Four columns of one token to C.
-__device__ __forceinline__ void store_quad(char* to, float4 quad) {
-  *reinterpret_cast<uint2*>(to) = make_uint2(narrow(quad.x, quad.y), narrow(quad.z, quad.w));
+__device__ __forceinline__ void store_half4(char* to, float4 sum) {
+  *reinterpret_cast<uint2*>(to) = make_uint2(pack_half2(sum.x, sum.y), pack_half2(sum.z, sum.w));
 }

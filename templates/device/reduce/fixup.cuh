@@ -1,12 +1,12 @@
 // Partial sums of a tile from one block to another through L2: the giver raises a flag, the taker
 // waits for it, lowers it again, so that all flags are zero between launches, and copies the sums
-// into its stages in turn with tokens and words.
+// into its stages in turn with activations and packed weights.
 
 // By all threads of a warpgroup, after their stores: the barrier puts these before the first
 // thread's release, and they become visible with it.
-__device__ __forceinline__ void raise_flag(char* flag, unsigned warpgroup_barrier,
+__device__ __forceinline__ void fixup_signal(char* flag, unsigned warpgroup_barrier,
                                            bool first_thread) {
-  meet(warpgroup_barrier, 128);
+  named_barrier_sync(warpgroup_barrier, 128);
   if (first_thread) {
     asm volatile("st.release.gpu.global.u32 [%0], 1;" ::"l"(flag) : "memory");
   }
@@ -14,7 +14,7 @@ __device__ __forceinline__ void raise_flag(char* flag, unsigned warpgroup_barrie
 
 // By the thread that then copies what the so many warpgroups of a block gave.
 template <int Warpgroups>
-__device__ __forceinline__ void take_flags(char* flags) {
+__device__ __forceinline__ void fixup_wait(char* flags) {
   for (int i = 0; i < Warpgroups; ++i) {
     unsigned raised = 0;
     while (raised == 0) {
@@ -29,7 +29,7 @@ __device__ __forceinline__ void take_flags(char* flags) {
 // A thread's sums of an m64 tile, a quad for each eight tokens, so many bytes apart: each quad
 // stands beside those of the block's other threads.
 template <int Apart, int Sums>
-__device__ __forceinline__ void give_sums(char* to, const float (&sums)[Sums]) {
+__device__ __forceinline__ void fixup_store(char* to, const float (&sums)[Sums]) {
 #pragma unroll
   for (int i = 0; i < Sums / 4; ++i) {
     store_partial(to + i * Apart, make_float4(sums[4 * i], sums[4 * i + 1], sums[4 * i + 2],

@@ -4,18 +4,18 @@
 // One quad of sums, that of a tile's `eight`: kept by a block that owns it, as one of the `own`
 // from `first` on, else given to whoever does.
 template <int Kept, int Sums>
-__device__ __forceinline__ void keep_or_give(float (&kept)[Kept], const float (&sums)[Sums],
-                                             unsigned eight, unsigned first, unsigned own,
+__device__ __forceinline__ void reduce_scatter_store(float (&kept)[Kept], const float (&sums)[Sums],
+                                             unsigned n8, unsigned first, unsigned count,
                                              char* to) {
-  const unsigned place = eight - first;
-  if (place < own) {
+  const unsigned index = n8 - first;
+  if (index < count) {
 #pragma unroll
     for (int i = 0; i < Kept; ++i) {
-      if (place == i / 4) kept[i] = sums[4 * eight + i % 4];
+      if (index == i / 4) kept[i] = sums[4 * n8 + i % 4];
     }
   } else {
-    store_partial(to, make_float4(sums[4 * eight], sums[4 * eight + 1], sums[4 * eight + 2],
-                                  sums[4 * eight + 3]));
+    store_partial(to, make_float4(sums[4 * n8], sums[4 * n8 + 1], sums[4 * n8 + 2],
+                                  sums[4 * n8 + 3]));
   }
 }
 
@@ -23,9 +23,9 @@ __device__ __forceinline__ void keep_or_give(float (&kept)[Kept], const float (&
 // many blocks has come here, and sees what these have stored. Two counters: of those that have come
 // and of those that have left.
 template <int Blocks>
-__device__ __forceinline__ void meet_blocks(char* counters, unsigned warpgroup_barrier,
+__device__ __forceinline__ void tile_barrier_wait(char* counters, unsigned warpgroup_barrier,
                                             bool first_thread) {
-  meet(warpgroup_barrier, 128);
+  named_barrier_sync(warpgroup_barrier, 128);
   if (first_thread) {
     asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counters) : "memory");
     unsigned come = 0;
@@ -33,12 +33,12 @@ __device__ __forceinline__ void meet_blocks(char* counters, unsigned warpgroup_b
       asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(come) : "l"(counters) : "memory");
     }
   }
-  meet(warpgroup_barrier, 128);
+  named_barrier_sync(warpgroup_barrier, 128);
 }
 
 // The last one to leave puts both counters back to zero.
 template <int Blocks>
-__device__ __forceinline__ void leave_blocks(char* counters, bool first_thread) {
+__device__ __forceinline__ void tile_barrier_reset(char* counters, bool first_thread) {
   if (!first_thread) return;
   unsigned left;
   asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;"
@@ -51,10 +51,10 @@ __device__ __forceinline__ void leave_blocks(char* counters, bool first_thread) 
 }
 
 template <int Kept>
-__device__ __forceinline__ void add_given(float (&kept)[Kept], int place, const char* from) {
+__device__ __forceinline__ void reduce_scatter_add(float (&kept)[Kept], int index, const char* from) {
   const float4 part = load_partial(from);
-  kept[4 * place] += part.x;
-  kept[4 * place + 1] += part.y;
-  kept[4 * place + 2] += part.z;
-  kept[4 * place + 3] += part.w;
+  kept[4 * index] += part.x;
+  kept[4 * index + 1] += part.y;
+  kept[4 * index + 2] += part.z;
+  kept[4 * index + 3] += part.w;
 }

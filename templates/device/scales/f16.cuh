@@ -9,13 +9,13 @@ __device__ __forceinline__ void spread_scales(unsigned& low, unsigned& high, uns
 // Scales the weights of one fragment.
 __device__ __forceinline__ void scale_weights(unsigned (&weights)[4], unsigned low,
                                               unsigned high) {
-  weights[0] = multiply_half2(weights[0], low);
-  weights[1] = multiply_half2(weights[1], high);
-  weights[2] = multiply_half2(weights[2], low);
-  weights[3] = multiply_half2(weights[3], high);
+  weights[0] = mul2(weights[0], low);
+  weights[1] = mul2(weights[1], high);
+  weights[2] = mul2(weights[2], low);
+  weights[3] = mul2(weights[3], high);
 }
 
-__device__ __forceinline__ float2 widen(unsigned pair) {
+__device__ __forceinline__ float2 unpack_half2(unsigned pair) {
   float2 result;
   asm("{.reg .f16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}"
       : "=f"(result.x), "=f"(result.y)
@@ -23,7 +23,7 @@ __device__ __forceinline__ float2 widen(unsigned pair) {
   return result;
 }
 
-__device__ __forceinline__ unsigned narrow(float low, float high) {
+__device__ __forceinline__ unsigned pack_half2(float low, float high) {
   unsigned pair;
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
@@ -39,25 +39,25 @@ __device__ __forceinline__ void add_scaled(float (&sums)[Sums], const float (&gr
 
 // One scale for the whole K: those of four neighbouring columns. Within 32 columns the Marlin
 // format stores columns x, x + 1 (x even) as a pair at 8 (x % 8 / 2) + 2 (x / 8).
-__device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_quad) {
+__device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_float4) {
   const char* from =
-      scales + column_quad / 8 * 64 + (column_quad & 1) * 32 + (column_quad / 2 & 3) * 4;
+      scales + column_float4 / 8 * 64 + (column_float4 & 1) * 32 + (column_float4 / 2 & 3) * 4;
   return make_uint2(*reinterpret_cast<const unsigned*>(from),
                     *reinterpret_cast<const unsigned*>(from + 16));
 }
 
-__device__ __forceinline__ void scale_quad(float4& quad, uint2 scales) {
-  const float2 low = widen(scales.x), high = widen(scales.y);
-  quad.x *= low.x;
-  quad.y *= low.y;
-  quad.z *= high.x;
-  quad.w *= high.y;
+__device__ __forceinline__ void scale_float4(float4& sum, uint2 scales) {
+  const float2 low = unpack_half2(scales.x), high = unpack_half2(scales.y);
+  sum.x *= low.x;
+  sum.y *= low.y;
+  sum.z *= high.x;
+  sum.w *= high.y;
 }
 
 // The same for one column, as a factor.
 __device__ __forceinline__ float channel_scale_of(const char* scales, int column) {
-  const int place = column / 32 * 32 + (column & 7) / 2 * 8 + (column / 8 & 3) * 2 + (column & 1);
-  unsigned pair = reinterpret_cast<const unsigned*>(scales)[place / 2];
-  const float2 both = widen(pair);
-  return place & 1 ? both.y : both.x;
+  const int index = column / 32 * 32 + (column & 7) / 2 * 8 + (column / 8 & 3) * 2 + (column & 1);
+  unsigned pair = reinterpret_cast<const unsigned*>(scales)[index / 2];
+  const float2 both = unpack_half2(pair);
+  return index & 1 ? both.y : both.x;
 }

@@ -7,24 +7,24 @@
 //
 // A block computes tiles of 16 tokens x 256 columns and takes 64 of K from each of the 4
 // stages of its pipeline; 4 warps split the columns and 2 split that K. Weights are the
-// A operand of the tensor cores, tokens the B operand: C^T = W^T A^T.
+// A operand of the tensor cores, activations the B operand: C^T = W^T A^T.
 
 // Asynchronous copies from global to shared memory (cp.async, sm_80 and later).
 
 // Sixteen bytes, past L1. The source is fetched into L2 by lines of 128 bytes.
-__device__ __forceinline__ void copy16(unsigned to, const char* from) {
+__device__ __forceinline__ void cp_async16(unsigned to, const char* from) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from)
                : "memory");
 }
 
 // Closes the group of copies that make up one stage.
-__device__ __forceinline__ void close_stage() {
+__device__ __forceinline__ void cp_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
 // Waits until at most `Pending` of the latest stages are still on their way.
 template <int Pending>
-__device__ __forceinline__ void wait_for_stage() {
+__device__ __forceinline__ void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
 }
 
@@ -34,16 +34,16 @@ __device__ __forceinline__ unsigned shared_address(const void* pointer) {
   return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
 }
 
-// Four words of packed codes: one lane's weights of a k16 row of 64 columns.
-__device__ __forceinline__ void load_words(uint4& words, unsigned from) {
+// Four packed weights of packed codes: one lane's weights of a k16 row of 64 columns.
+__device__ __forceinline__ void ld_shared(uint4& packed, unsigned from) {
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+               : "=r"(packed.x), "=r"(packed.y), "=r"(packed.z), "=r"(packed.w)
                : "r"(from)
                : "memory");
 }
 
 // B fragments of eight tokens (k = 0..7 and 8..15 of a k16 step).
-__device__ __forceinline__ void load_tokens(unsigned (&tile)[2], unsigned from) {
+__device__ __forceinline__ void ldmatrix(unsigned (&tile)[2], unsigned from) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
                : "=r"(tile[0]), "=r"(tile[1])
                : "r"(from)
@@ -51,7 +51,7 @@ __device__ __forceinline__ void load_tokens(unsigned (&tile)[2], unsigned from) 
 }
 
 // The same for sixteen tokens: two tiles at once.
-__device__ __forceinline__ void load_tokens(unsigned (&tile)[2], unsigned (&next)[2],
+__device__ __forceinline__ void ldmatrix(unsigned (&tile)[2], unsigned (&next)[2],
                                             unsigned from) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(tile[0]), "=r"(tile[1]), "=r"(next[0]), "=r"(next[1])
@@ -67,19 +67,19 @@ __device__ __forceinline__ void load_tokens(unsigned (&tile)[2], unsigned (&next
 // Source of the technique: Kim et al., "Who Says Elephants Can't Run", 2022.
 
 template <unsigned Mask, unsigned Exponent>
-__device__ __forceinline__ unsigned masked_or(unsigned word) {
+__device__ __forceinline__ unsigned lop3_and_or(unsigned word) {
   unsigned result;
   asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(word), "n"(Mask), "n"(Exponent));
   return result;
 }
 
-__device__ __forceinline__ unsigned add_half2(unsigned a, unsigned b) {
+__device__ __forceinline__ unsigned add2(unsigned a, unsigned b) {
   unsigned result;
   asm("add.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
   return result;
 }
 
-__device__ __forceinline__ unsigned multiply_half2(unsigned a, unsigned b) {
+__device__ __forceinline__ unsigned mul2(unsigned a, unsigned b) {
   unsigned result;
   asm("mul.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
   return result;
@@ -90,10 +90,10 @@ __device__ __forceinline__ unsigned multiply_half2(unsigned a, unsigned b) {
 __device__ __forceinline__ void dequantise(unsigned (&weights)[4], unsigned word) {
   constexpr unsigned kMinus1032 = 0xe408e408, kMinus72 = 0xd480d480;
   const unsigned upper = word >> 8;
-  weights[0] = add_half2(masked_or<0x000f000f, 0x64006400>(word), kMinus1032);
-  weights[1] = add_half2(masked_or<0x000f000f, 0x64006400>(upper), kMinus1032);
-  weights[2] = add_half2(masked_or<0x00f000f0, 0x54005400>(word), kMinus72);
-  weights[3] = add_half2(masked_or<0x00f000f0, 0x54005400>(upper), kMinus72);
+  weights[0] = add2(lop3_and_or<0x000f000f, 0x64006400>(word), kMinus1032);
+  weights[1] = add2(lop3_and_or<0x000f000f, 0x64006400>(upper), kMinus1032);
+  weights[2] = add2(lop3_and_or<0x00f000f0, 0x54005400>(word), kMinus72);
+  weights[3] = add2(lop3_and_or<0x00f000f0, 0x54005400>(upper), kMinus72);
 }
 
 // Group scales. One FP16 pair holds the scales of columns g and g + 8 of a fragment.
@@ -107,13 +107,13 @@ __device__ __forceinline__ void spread_scales(unsigned& low, unsigned& high, uns
 // Scales the weights of one fragment.
 __device__ __forceinline__ void scale_weights(unsigned (&weights)[4], unsigned low,
                                               unsigned high) {
-  weights[0] = multiply_half2(weights[0], low);
-  weights[1] = multiply_half2(weights[1], high);
-  weights[2] = multiply_half2(weights[2], low);
-  weights[3] = multiply_half2(weights[3], high);
+  weights[0] = mul2(weights[0], low);
+  weights[1] = mul2(weights[1], high);
+  weights[2] = mul2(weights[2], low);
+  weights[3] = mul2(weights[3], high);
 }
 
-__device__ __forceinline__ float2 widen(unsigned pair) {
+__device__ __forceinline__ float2 unpack_half2(unsigned pair) {
   float2 result;
   asm("{.reg .f16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}"
       : "=f"(result.x), "=f"(result.y)
@@ -121,7 +121,7 @@ __device__ __forceinline__ float2 widen(unsigned pair) {
   return result;
 }
 
-__device__ __forceinline__ unsigned narrow(float low, float high) {
+__device__ __forceinline__ unsigned pack_half2(float low, float high) {
   unsigned pair;
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
@@ -137,49 +137,49 @@ __device__ __forceinline__ void add_scaled(float (&sums)[Sums], const float (&gr
 
 // One scale for the whole K: those of four neighbouring columns. Within 32 columns the Marlin
 // format stores columns x, x + 1 (x even) as a pair at 8 (x % 8 / 2) + 2 (x / 8).
-__device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_quad) {
+__device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_float4) {
   const char* from =
-      scales + column_quad / 8 * 64 + (column_quad & 1) * 32 + (column_quad / 2 & 3) * 4;
+      scales + column_float4 / 8 * 64 + (column_float4 & 1) * 32 + (column_float4 / 2 & 3) * 4;
   return make_uint2(*reinterpret_cast<const unsigned*>(from),
                     *reinterpret_cast<const unsigned*>(from + 16));
 }
 
-__device__ __forceinline__ void scale_quad(float4& quad, uint2 scales) {
-  const float2 low = widen(scales.x), high = widen(scales.y);
-  quad.x *= low.x;
-  quad.y *= low.y;
-  quad.z *= high.x;
-  quad.w *= high.y;
+__device__ __forceinline__ void scale_float4(float4& sum, uint2 scales) {
+  const float2 low = unpack_half2(scales.x), high = unpack_half2(scales.y);
+  sum.x *= low.x;
+  sum.y *= low.y;
+  sum.z *= high.x;
+  sum.w *= high.y;
 }
 
 // The same for one column, as a factor.
 __device__ __forceinline__ float channel_scale_of(const char* scales, int column) {
-  const int place = column / 32 * 32 + (column & 7) / 2 * 8 + (column / 8 & 3) * 2 + (column & 1);
-  unsigned pair = reinterpret_cast<const unsigned*>(scales)[place / 2];
-  const float2 both = widen(pair);
-  return place & 1 ? both.y : both.x;
+  const int index = column / 32 * 32 + (column & 7) / 2 * 8 + (column / 8 & 3) * 2 + (column & 1);
+  unsigned pair = reinterpret_cast<const unsigned*>(scales)[index / 2];
+  const float2 both = unpack_half2(pair);
+  return index & 1 ? both.y : both.x;
 }
 
 // The tensor core product of sixteen columns and eight tokens over k = 16, in FP32:
-// d[column, token] = weights[column, k] * tokens[k, token] + d.
+// d[column, token] = weights[column, k] * activations[k, token] + d.
 
 __device__ __forceinline__ void mma(float (&d)[4], const unsigned (&weights)[4],
-                                    const unsigned (&tokens)[2]) {
+                                    const unsigned (&activations)[2]) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "r"(tokens[0]),
-        "r"(tokens[1]));
+      : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "r"(activations[0]),
+        "r"(activations[1]));
 }
 
 // The same with nothing to add to: the first step of a group.
 __device__ __forceinline__ void mma_first(float (&d)[4], const unsigned (&weights)[4],
-                                          const unsigned (&tokens)[2]) {
+                                          const unsigned (&activations)[2]) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
       : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
-      : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "r"(tokens[0]),
-        "r"(tokens[1]), "f"(0.f));
+      : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "r"(activations[0]),
+        "r"(activations[1]), "f"(0.f));
 }
 
 template <int Blocks, int Tiles>
@@ -206,71 +206,71 @@ __device__ __forceinline__ void stage_sums(unsigned to, const float (&sums)[4]) 
       : "memory");
 }
 
-__device__ __forceinline__ float4 load_quad(unsigned from) {
-  float4 quad;
+__device__ __forceinline__ float4 load_float4(unsigned from) {
+  float4 sum;
   asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(quad.x), "=f"(quad.y), "=f"(quad.z), "=f"(quad.w)
+               : "=f"(sum.x), "=f"(sum.y), "=f"(sum.z), "=f"(sum.w)
                : "r"(from)
                : "memory");
-  return quad;
+  return sum;
 }
 
-__device__ __forceinline__ void add_quad(float4& sum, float4 quad) {
-  sum.x += quad.x;
-  sum.y += quad.y;
-  sum.z += quad.z;
-  sum.w += quad.w;
+__device__ __forceinline__ void add_float4(float4& sum, float4 addend) {
+  sum.x += addend.x;
+  sum.y += addend.y;
+  sum.z += addend.z;
+  sum.w += addend.w;
 }
 
 // Four columns of one token to C.
-__device__ __forceinline__ void store_quad(char* to, float4 quad) {
-  *reinterpret_cast<uint2*>(to) = make_uint2(narrow(quad.x, quad.y), narrow(quad.z, quad.w));
+__device__ __forceinline__ void store_half4(char* to, float4 sum) {
+  *reinterpret_cast<uint2*>(to) = make_uint2(pack_half2(sum.x, sum.y), pack_half2(sum.z, sum.w));
 }
 
 // Four partial sums of a thread to another block and back, through L2.
 
-__device__ __forceinline__ void store_partial(char* to, float4 quad) {
-  asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(quad.x), "f"(quad.y),
-               "f"(quad.z), "f"(quad.w)
+__device__ __forceinline__ void store_partial(char* to, float4 sum) {
+  asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(sum.x), "f"(sum.y),
+               "f"(sum.z), "f"(sum.w)
                : "memory");
 }
 
 __device__ __forceinline__ float4 load_partial(const char* from) {
-  float4 quad;
+  float4 sum;
   asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(quad.x), "=f"(quad.y), "=f"(quad.z), "=f"(quad.w)
+               : "=f"(sum.x), "=f"(sum.y), "=f"(sum.z), "=f"(sum.w)
                : "l"(from)
                : "memory");
-  return quad;
+  return sum;
 }
 
-// Output slices with several owners: partial sums through L2, added in a fixed order by whoever
+// Output tiles with several contributors: partial sums through L2, added in a fixed order by whoever
 // comes last, so that nobody ever waits and the result is the same from run to run.
 
 // True in every thread of the block that is the last of `owners` to arrive; `ticket` is a word of
 // shared memory for nothing else. The counter wraps to zero by itself, fit for the next launch.
-__device__ __forceinline__ bool arrive_last(char* counter, unsigned owners, unsigned* ticket) {
+__device__ __forceinline__ bool is_last_arriver(char* counter, unsigned contributors, unsigned* arrival) {
   __threadfence();
   __syncthreads();
-  if (threadIdx.x == 0) *ticket = atomicInc(reinterpret_cast<unsigned*>(counter), owners - 1);
+  if (threadIdx.x == 0) *arrival = atomicInc(reinterpret_cast<unsigned*>(counter), contributors - 1);
   __syncthreads();
   __threadfence();
-  return *ticket == owners - 1;
+  return *arrival == contributors - 1;
 }
 
-// What the generator took for granted.
+// Assumptions, checked at compile time.
 static_assert(__CUDA_ARCH__ == 870, "written for sm_87");
 static_assert(6144 % 256 == 0 && 4096 % 64 == 0, "N and K are whole tiles");
 static_assert(4 * 10240 <= 74256, "the ring fits");
 
 // Where each block's stripe begins, how long it is, and with whom it shares its first
-// and its last slice.
-struct Share {
-  int owners, rank, counter, slot;
+// and its last tile.
+struct SharedTile {
+  int contributors, rank, counter, slot;
 };
 struct Stripe {
-  int m_tile, slice, k_tile, k_tiles;
-  Share first, last;
+  int m_tile, n_tile, k_tile, k_tiles;
+  SharedTile first, last;
 };
 __constant__ Stripe kStripes[16] = {
   {0, 0, 0, 96, {1, 0, -1, -1}, {2, 0, 0, 0}},
@@ -301,56 +301,56 @@ marlin_stripe_16x6144x4096_gall(const char* __restrict__ a, const char* __restri
 
   // ---- Which tiles this block computes.
   const Stripe& stripe = kStripes[blockIdx.x];
-  unsigned slice = stripe.slice;
+  unsigned n_tile = stripe.n_tile;
   const unsigned first_k_tile = stripe.k_tile;
   const int block_k_tiles = stripe.k_tiles;
   int rows = m;
 
-  // ---- Global -> shared memory: every warp copies the words and scales that it alone reads.
-  const char* from_weights = b + slice * 2048ll + first_k_tile * 196608ll + warp_k * 98304ll + warp_n * 512 + lane * 16;
-  const unsigned words_at = shared + warp * 1024 + lane * 16;
+  // ---- Global -> shared memory: every warp copies the packed weights and scales that it alone reads.
+  const char* from_packed = b + n_tile * 2048ll + first_k_tile * 196608ll + warp_k * 98304ll + warp_n * 512 + lane * 16;
+  const unsigned packed_at = shared + warp * 1024 + lane * 16;
   const unsigned copier = threadIdx.x;
   const unsigned copy_row = copier / 8, copy_chunk = copier & 7;
-  const char* from_tokens = a + first_k_tile * 128ll + copy_row * 8192ll + copy_chunk * 16;
+  const char* from_activations = a + first_k_tile * 128ll + copy_row * 8192ll + copy_chunk * 16;
   int copy_rows = rows - static_cast<int>(copy_row);  // of the tile, from copy_row on
-  const unsigned copy_place = copy_row * 128 + copy_chunk * 16;
-  const unsigned to_tokens = shared + 8192 + (copy_place ^ ((copy_place >> 7 & 7) << 4));
-  int fetch_left = 64 - first_k_tile;  // k tiles of the slice being fetched
+  const unsigned copy_offset = copy_row * 128 + copy_chunk * 16;
+  const unsigned to_activations = shared + 8192 + (copy_offset ^ ((copy_offset >> 7 & 7) << 4));
+  int fetch_left = 64 - first_k_tile;  // k tiles of the tile being fetched
   int to_fetch = block_k_tiles;
   auto fetch = [&](unsigned stage) {
-    copy16(words_at + stage, from_weights);
-    copy16(words_at + stage + 512, from_weights + 49152);
-    if (copy_rows > 0) copy16(to_tokens + stage, from_tokens);
-    from_weights += 196608ll;
-    from_tokens += 128ll;
-    if (--fetch_left == 0) {  // on to the next slice
+    cp_async16(packed_at + stage, from_packed);
+    cp_async16(packed_at + stage + 512, from_packed + 49152);
+    if (copy_rows > 0) cp_async16(to_activations + stage, from_activations);
+    from_packed += 196608ll;
+    from_activations += 128ll;
+    if (--fetch_left == 0) {  // on to the next tile
       fetch_left = 64;
-      from_weights -= 12582912ll;
-      from_tokens -= 8192ll;
-      from_weights += 2048ll;
+      from_packed -= 12582912ll;
+      from_activations -= 8192ll;
+      from_packed += 2048ll;
     }
   };
 
   // ---- Shared memory -> fragments.
-  const unsigned token_row = (lane & 7) + lane / 16 * 8;
-  const unsigned token_place = token_row * 128 + (lane / 8 & 1) * 16 + warp_k * 64;
-  const unsigned tokens_at = shared + 8192 + (token_place ^ ((token_place >> 7 & 7) << 4));
+  const unsigned activation_row = (lane & 7) + lane / 16 * 8;
+  const unsigned activation_offset = activation_row * 128 + (lane / 8 & 1) * 16 + warp_k * 64;
+  const unsigned activations_at = shared + 8192 + (activation_offset ^ ((activation_offset >> 7 & 7) << 4));
   float sums[1][4][2][4];  // [64 columns][16 of them][8 tokens][fragment]
   clear(sums);
 
   // ---- Sums -> shared memory -> C.
   const unsigned sums_to = shared + 40960 + warp_k * 16640 + warp_n * 256 + (lane & 3) * 2080 + (lane / 4) * 4;
-  const int row = threadIdx.x / 64, column_quad = threadIdx.x & 63;
-  const unsigned quads_at = shared + 40960 + row * 1040 + column_quad * 16;
-  Share share = stripe.first;
+  const int row = threadIdx.x / 64, column_float4 = threadIdx.x & 63;
+  const unsigned float4_at = shared + 40960 + row * 1040 + column_float4 * 16;
+  SharedTile shared_tile = stripe.first;
   uint2 channel_scales;
   auto load_channel_scales = [&]() {
-    channel_scales = channel_scales_of(scales + slice * 512ll, column_quad);
+    channel_scales = channel_scales_of(scales + n_tile * 512ll, column_float4);
   };
   load_channel_scales();
   auto finish = [&]() {
-    char* output = c + slice * 512ll + row * 12288ll + column_quad * 8;
-    if (share.owners == 1) {
+    char* output = c + n_tile * 512ll + row * 12288ll + column_float4 * 8;
+    if (shared_tile.contributors == 1) {
       // Tokens 0..15 of the tile.
       __syncthreads();  // Nobody reads this memory any more.
       stage_sums<1040>(sums_to, sums[0][0][0]);
@@ -363,32 +363,32 @@ marlin_stripe_16x6144x4096_gall(const char* __restrict__ a, const char* __restri
       stage_sums<1040>(sums_to + 8512, sums[0][3][1]);
       __syncthreads();
       if (row < rows) {
-        float4 quad = load_quad(quads_at);
-        add_quad(quad, load_quad(quads_at + 16640));
-        scale_quad(quad, channel_scales);
-        store_quad(output, quad);
+        float4 sum = load_float4(float4_at);
+        add_float4(sum, load_float4(float4_at + 16640));
+        scale_float4(sum, channel_scales);
+        store_half4(output, sum);
       }
       if (row + 4 < rows) {
-        float4 quad = load_quad(quads_at + 4160);
-        add_quad(quad, load_quad(quads_at + 20800));
-        scale_quad(quad, channel_scales);
-        store_quad(output + 49152, quad);
+        float4 sum = load_float4(float4_at + 4160);
+        add_float4(sum, load_float4(float4_at + 20800));
+        scale_float4(sum, channel_scales);
+        store_half4(output + 49152, sum);
       }
       if (row + 8 < rows) {
-        float4 quad = load_quad(quads_at + 8320);
-        add_quad(quad, load_quad(quads_at + 24960));
-        scale_quad(quad, channel_scales);
-        store_quad(output + 98304, quad);
+        float4 sum = load_float4(float4_at + 8320);
+        add_float4(sum, load_float4(float4_at + 24960));
+        scale_float4(sum, channel_scales);
+        store_half4(output + 98304, sum);
       }
       if (row + 12 < rows) {
-        float4 quad = load_quad(quads_at + 12480);
-        add_quad(quad, load_quad(quads_at + 29120));
-        scale_quad(quad, channel_scales);
-        store_quad(output + 147456, quad);
+        float4 sum = load_float4(float4_at + 12480);
+        add_float4(sum, load_float4(float4_at + 29120));
+        scale_float4(sum, channel_scales);
+        store_half4(output + 147456, sum);
       }
     } else {
-      const unsigned counter = share.counter, slot = share.slot, rank = share.rank;
-      char* partials = workspace + 65536 + slot * 16384ll + row * 1024 + column_quad * 16;
+      const unsigned counter = shared_tile.counter, slot = shared_tile.slot, rank = shared_tile.rank;
+      char* partials = workspace + 65536 + slot * 16384ll + row * 1024 + column_float4 * 16;
       char* partial = partials + rank * 16384ll;
       // Tokens 0..15 of the tile.
       __syncthreads();  // Nobody reads this memory any more.
@@ -402,57 +402,57 @@ marlin_stripe_16x6144x4096_gall(const char* __restrict__ a, const char* __restri
       stage_sums<1040>(sums_to + 8512, sums[0][3][1]);
       __syncthreads();
       if (row < rows) {
-        float4 quad = load_quad(quads_at);
-        add_quad(quad, load_quad(quads_at + 16640));
-        store_partial(partial, quad);
+        float4 sum = load_float4(float4_at);
+        add_float4(sum, load_float4(float4_at + 16640));
+        store_partial(partial, sum);
       }
       if (row + 4 < rows) {
-        float4 quad = load_quad(quads_at + 4160);
-        add_quad(quad, load_quad(quads_at + 20800));
-        store_partial(partial + 4096, quad);
+        float4 sum = load_float4(float4_at + 4160);
+        add_float4(sum, load_float4(float4_at + 20800));
+        store_partial(partial + 4096, sum);
       }
       if (row + 8 < rows) {
-        float4 quad = load_quad(quads_at + 8320);
-        add_quad(quad, load_quad(quads_at + 24960));
-        store_partial(partial + 8192, quad);
+        float4 sum = load_float4(float4_at + 8320);
+        add_float4(sum, load_float4(float4_at + 24960));
+        store_partial(partial + 8192, sum);
       }
       if (row + 12 < rows) {
-        float4 quad = load_quad(quads_at + 12480);
-        add_quad(quad, load_quad(quads_at + 29120));
-        store_partial(partial + 12288, quad);
+        float4 sum = load_float4(float4_at + 12480);
+        add_float4(sum, load_float4(float4_at + 29120));
+        store_partial(partial + 12288, sum);
       }
-      if (arrive_last(workspace + counter * 4, share.owners, reinterpret_cast<unsigned*>(shared_memory + 74240))) {
+      if (is_last_arriver(workspace + counter * 4, shared_tile.contributors, reinterpret_cast<unsigned*>(shared_memory + 74240))) {
         if (row < rows) {
-          float4 quad = load_partial(partials);
-          for (int owner = 1; owner < share.owners; ++owner) {
-            add_quad(quad, load_partial(partials + owner * 16384ll));
+          float4 sum = load_partial(partials);
+          for (int contributor = 1; contributor < shared_tile.contributors; ++contributor) {
+            add_float4(sum, load_partial(partials + contributor * 16384ll));
           }
-          scale_quad(quad, channel_scales);
-          store_quad(output, quad);
+          scale_float4(sum, channel_scales);
+          store_half4(output, sum);
         }
         if (row + 4 < rows) {
-          float4 quad = load_partial(partials + 4096);
-          for (int owner = 1; owner < share.owners; ++owner) {
-            add_quad(quad, load_partial(partials + owner * 16384ll + 4096));
+          float4 sum = load_partial(partials + 4096);
+          for (int contributor = 1; contributor < shared_tile.contributors; ++contributor) {
+            add_float4(sum, load_partial(partials + contributor * 16384ll + 4096));
           }
-          scale_quad(quad, channel_scales);
-          store_quad(output + 49152, quad);
+          scale_float4(sum, channel_scales);
+          store_half4(output + 49152, sum);
         }
         if (row + 8 < rows) {
-          float4 quad = load_partial(partials + 8192);
-          for (int owner = 1; owner < share.owners; ++owner) {
-            add_quad(quad, load_partial(partials + owner * 16384ll + 8192));
+          float4 sum = load_partial(partials + 8192);
+          for (int contributor = 1; contributor < shared_tile.contributors; ++contributor) {
+            add_float4(sum, load_partial(partials + contributor * 16384ll + 8192));
           }
-          scale_quad(quad, channel_scales);
-          store_quad(output + 98304, quad);
+          scale_float4(sum, channel_scales);
+          store_half4(output + 98304, sum);
         }
         if (row + 12 < rows) {
-          float4 quad = load_partial(partials + 12288);
-          for (int owner = 1; owner < share.owners; ++owner) {
-            add_quad(quad, load_partial(partials + owner * 16384ll + 12288));
+          float4 sum = load_partial(partials + 12288);
+          for (int contributor = 1; contributor < shared_tile.contributors; ++contributor) {
+            add_float4(sum, load_partial(partials + contributor * 16384ll + 12288));
           }
-          scale_quad(quad, channel_scales);
-          store_quad(output + 147456, quad);
+          scale_float4(sum, channel_scales);
+          store_half4(output + 147456, sum);
         }
       }
     }
@@ -460,68 +460,68 @@ marlin_stripe_16x6144x4096_gall(const char* __restrict__ a, const char* __restri
 
   // ---- Fill the pipeline.
   if (to_fetch-- > 0) fetch(0);
-  close_stage();
+  cp_async_commit();
   if (to_fetch-- > 0) fetch(10240);
-  close_stage();
+  cp_async_commit();
   if (to_fetch-- > 0) fetch(20480);
-  close_stage();
+  cp_async_commit();
   if (to_fetch-- > 0) fetch(30720);
-  close_stage();
+  cp_async_commit();
 
   // ---- The product: each k16 step multiplies one set of fragments while the next one loads.
-  uint4 words[2][1];
-  unsigned tokens[2][2][2];
+  uint4 packed[2][1];
+  unsigned activations[2][2][2];
   unsigned weights[4];
   unsigned stage = 0;
-  int slice_left = min(64 - static_cast<int>(first_k_tile), block_k_tiles);
-  wait_for_stage<3>();
+  int tile_left = min(64 - static_cast<int>(first_k_tile), block_k_tiles);
+  cp_async_wait<3>();
   __syncthreads();
-  load_words(words[0][0], words_at + stage);
-  load_tokens(tokens[0][0], tokens[0][1], tokens_at + stage);
+  ld_shared(packed[0][0], packed_at + stage);
+  ldmatrix(activations[0][0], activations[0][1], activations_at + stage);
   #pragma unroll 1
   for (int k_tile = 0; k_tile < block_k_tiles; ++k_tile) {
     // k16 step 1 of 2.
-    load_words(words[1][0], words_at + stage + 512);
-    load_tokens(tokens[1][0], tokens[1][1], (tokens_at + stage ^ 32));
-    dequantise(weights, words[0][0].x);
-    mma(sums[0][0][0], weights, tokens[0][0]);
-    mma(sums[0][0][1], weights, tokens[0][1]);
-    dequantise(weights, words[0][0].y);
-    mma(sums[0][1][0], weights, tokens[0][0]);
-    mma(sums[0][1][1], weights, tokens[0][1]);
-    dequantise(weights, words[0][0].z);
-    mma(sums[0][2][0], weights, tokens[0][0]);
-    mma(sums[0][2][1], weights, tokens[0][1]);
-    dequantise(weights, words[0][0].w);
-    mma(sums[0][3][0], weights, tokens[0][0]);
-    mma(sums[0][3][1], weights, tokens[0][1]);
+    ld_shared(packed[1][0], packed_at + stage + 512);
+    ldmatrix(activations[1][0], activations[1][1], (activations_at + stage ^ 32));
+    dequantise(weights, packed[0][0].x);
+    mma(sums[0][0][0], weights, activations[0][0]);
+    mma(sums[0][0][1], weights, activations[0][1]);
+    dequantise(weights, packed[0][0].y);
+    mma(sums[0][1][0], weights, activations[0][0]);
+    mma(sums[0][1][1], weights, activations[0][1]);
+    dequantise(weights, packed[0][0].z);
+    mma(sums[0][2][0], weights, activations[0][0]);
+    mma(sums[0][2][1], weights, activations[0][1]);
+    dequantise(weights, packed[0][0].w);
+    mma(sums[0][3][0], weights, activations[0][0]);
+    mma(sums[0][3][1], weights, activations[0][1]);
     // k16 step 2 of 2.
-    // This stage is in registers. Wait for the next one, give the slot back and turn to it.
-    wait_for_stage<2>();
+    // This stage is in registers: wait for the next one, refill this one and turn to the next.
+    cp_async_wait<2>();
     __syncthreads();
     if (to_fetch-- > 0) fetch(stage);
-    close_stage();
+    cp_async_commit();
     stage = stage == 30720 ? 0 : stage + 10240;
-    load_words(words[0][0], words_at + stage);
-    load_tokens(tokens[0][0], tokens[0][1], tokens_at + stage);
-    dequantise(weights, words[1][0].x);
-    mma(sums[0][0][0], weights, tokens[1][0]);
-    mma(sums[0][0][1], weights, tokens[1][1]);
-    dequantise(weights, words[1][0].y);
-    mma(sums[0][1][0], weights, tokens[1][0]);
-    mma(sums[0][1][1], weights, tokens[1][1]);
-    dequantise(weights, words[1][0].z);
-    mma(sums[0][2][0], weights, tokens[1][0]);
-    mma(sums[0][2][1], weights, tokens[1][1]);
-    dequantise(weights, words[1][0].w);
-    mma(sums[0][3][0], weights, tokens[1][0]);
-    mma(sums[0][3][1], weights, tokens[1][1]);
-    if (--slice_left == 0) {
+    ld_shared(packed[0][0], packed_at + stage);
+    ldmatrix(activations[0][0], activations[0][1], activations_at + stage);
+    dequantise(weights, packed[1][0].x);
+    mma(sums[0][0][0], weights, activations[1][0]);
+    mma(sums[0][0][1], weights, activations[1][1]);
+    dequantise(weights, packed[1][0].y);
+    mma(sums[0][1][0], weights, activations[1][0]);
+    mma(sums[0][1][1], weights, activations[1][1]);
+    dequantise(weights, packed[1][0].z);
+    mma(sums[0][2][0], weights, activations[1][0]);
+    mma(sums[0][2][1], weights, activations[1][1]);
+    dequantise(weights, packed[1][0].w);
+    mma(sums[0][3][0], weights, activations[1][0]);
+    mma(sums[0][3][1], weights, activations[1][1]);
+    if (--tile_left == 0) {
       finish();
       clear(sums);
-      ++slice;
-      slice_left = min(64, block_k_tiles - k_tile - 1);
-      share = slice_left == 64 ? Share{1, 0, -1, -1} : stripe.last;
+      ++n_tile;
+      tile_left = min(64, block_k_tiles - k_tile - 1);
+      shared_tile = tile_left == 64 ? SharedTile{1, 0, -1, -1} : stripe.last;
       if (k_tile + 1 < block_k_tiles) load_channel_scales();
     }
   }

@@ -5,9 +5,9 @@
 // Written for sm_90a, 132 SMs by config 'wgmma m64 n128 w8x1 k64 s4 weights split1 b1 burst2'.
 // 32 x 1 x 1 blocks of 384 threads, 66640 bytes of shared memory each, 0 of workspace.
 //
-// Tiles of 64 tokens x 128 columns. 2 warpgroups multiply 64 columns each; one thread of
-// another brings the stages, 64 of K each, 4 on their way at any time. Weights are the A
-// operand of the tensor cores, from registers, tokens the B operand: C^T = W^T A^T.
+// Tiles of 64 tokens x 128 columns. 2 consumer warpgroups have 64 columns each; one thread of
+// the producer warpgroup issues the TMA loads: 4 stages of 64 of K. Weights are the A
+// operand of the tensor cores, from registers, activations the B operand: C^T = W^T A^T.
 
 // Shared memory -> registers, in the fragment layout of mma.m16n8k16.
 
@@ -15,16 +15,16 @@ __device__ __forceinline__ unsigned shared_address(const void* pointer) {
   return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
 }
 
-// Four words of packed codes: one lane's weights of a k16 row of 64 columns.
-__device__ __forceinline__ void load_words(uint4& words, unsigned from) {
+// Four packed weights of packed codes: one lane's weights of a k16 row of 64 columns.
+__device__ __forceinline__ void ld_shared(uint4& packed, unsigned from) {
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+               : "=r"(packed.x), "=r"(packed.y), "=r"(packed.z), "=r"(packed.w)
                : "r"(from)
                : "memory");
 }
 
 // B fragments of eight tokens (k = 0..7 and 8..15 of a k16 step).
-__device__ __forceinline__ void load_tokens(unsigned (&tile)[2], unsigned from) {
+__device__ __forceinline__ void ldmatrix(unsigned (&tile)[2], unsigned from) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
                : "=r"(tile[0]), "=r"(tile[1])
                : "r"(from)
@@ -32,7 +32,7 @@ __device__ __forceinline__ void load_tokens(unsigned (&tile)[2], unsigned from) 
 }
 
 // The same for sixteen tokens: two tiles at once.
-__device__ __forceinline__ void load_tokens(unsigned (&tile)[2], unsigned (&next)[2],
+__device__ __forceinline__ void ldmatrix(unsigned (&tile)[2], unsigned (&next)[2],
                                             unsigned from) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(tile[0]), "=r"(tile[1]), "=r"(next[0]), "=r"(next[1])
@@ -48,19 +48,19 @@ __device__ __forceinline__ void load_tokens(unsigned (&tile)[2], unsigned (&next
 // Source of the technique: Kim et al., "Who Says Elephants Can't Run", 2022.
 
 template <unsigned Mask, unsigned Exponent>
-__device__ __forceinline__ unsigned masked_or(unsigned word) {
+__device__ __forceinline__ unsigned lop3_and_or(unsigned word) {
   unsigned result;
   asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(word), "n"(Mask), "n"(Exponent));
   return result;
 }
 
-__device__ __forceinline__ unsigned add_half2(unsigned a, unsigned b) {
+__device__ __forceinline__ unsigned add2(unsigned a, unsigned b) {
   unsigned result;
   asm("add.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
   return result;
 }
 
-__device__ __forceinline__ unsigned multiply_half2(unsigned a, unsigned b) {
+__device__ __forceinline__ unsigned mul2(unsigned a, unsigned b) {
   unsigned result;
   asm("mul.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
   return result;
@@ -71,10 +71,10 @@ __device__ __forceinline__ unsigned multiply_half2(unsigned a, unsigned b) {
 __device__ __forceinline__ void dequantise(unsigned (&weights)[4], unsigned word) {
   constexpr unsigned kMinus1032 = 0xe408e408, kMinus72 = 0xd480d480;
   const unsigned upper = word >> 8;
-  weights[0] = add_half2(masked_or<0x000f000f, 0x64006400>(word), kMinus1032);
-  weights[1] = add_half2(masked_or<0x000f000f, 0x64006400>(upper), kMinus1032);
-  weights[2] = add_half2(masked_or<0x00f000f0, 0x54005400>(word), kMinus72);
-  weights[3] = add_half2(masked_or<0x00f000f0, 0x54005400>(upper), kMinus72);
+  weights[0] = add2(lop3_and_or<0x000f000f, 0x64006400>(word), kMinus1032);
+  weights[1] = add2(lop3_and_or<0x000f000f, 0x64006400>(upper), kMinus1032);
+  weights[2] = add2(lop3_and_or<0x00f000f0, 0x54005400>(word), kMinus72);
+  weights[3] = add2(lop3_and_or<0x00f000f0, 0x54005400>(upper), kMinus72);
 }
 
 // Group scales. One FP16 pair holds the scales of columns g and g + 8 of a fragment.
@@ -88,13 +88,13 @@ __device__ __forceinline__ void spread_scales(unsigned& low, unsigned& high, uns
 // Scales the weights of one fragment.
 __device__ __forceinline__ void scale_weights(unsigned (&weights)[4], unsigned low,
                                               unsigned high) {
-  weights[0] = multiply_half2(weights[0], low);
-  weights[1] = multiply_half2(weights[1], high);
-  weights[2] = multiply_half2(weights[2], low);
-  weights[3] = multiply_half2(weights[3], high);
+  weights[0] = mul2(weights[0], low);
+  weights[1] = mul2(weights[1], high);
+  weights[2] = mul2(weights[2], low);
+  weights[3] = mul2(weights[3], high);
 }
 
-__device__ __forceinline__ float2 widen(unsigned pair) {
+__device__ __forceinline__ float2 unpack_half2(unsigned pair) {
   float2 result;
   asm("{.reg .f16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}"
       : "=f"(result.x), "=f"(result.y)
@@ -102,7 +102,7 @@ __device__ __forceinline__ float2 widen(unsigned pair) {
   return result;
 }
 
-__device__ __forceinline__ unsigned narrow(float low, float high) {
+__device__ __forceinline__ unsigned pack_half2(float low, float high) {
   unsigned pair;
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
@@ -118,62 +118,63 @@ __device__ __forceinline__ void add_scaled(float (&sums)[Sums], const float (&gr
 
 // One scale for the whole K: those of four neighbouring columns. Within 32 columns the Marlin
 // format stores columns x, x + 1 (x even) as a pair at 8 (x % 8 / 2) + 2 (x / 8).
-__device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_quad) {
+__device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_float4) {
   const char* from =
-      scales + column_quad / 8 * 64 + (column_quad & 1) * 32 + (column_quad / 2 & 3) * 4;
+      scales + column_float4 / 8 * 64 + (column_float4 & 1) * 32 + (column_float4 / 2 & 3) * 4;
   return make_uint2(*reinterpret_cast<const unsigned*>(from),
                     *reinterpret_cast<const unsigned*>(from + 16));
 }
 
-__device__ __forceinline__ void scale_quad(float4& quad, uint2 scales) {
-  const float2 low = widen(scales.x), high = widen(scales.y);
-  quad.x *= low.x;
-  quad.y *= low.y;
-  quad.z *= high.x;
-  quad.w *= high.y;
+__device__ __forceinline__ void scale_float4(float4& sum, uint2 scales) {
+  const float2 low = unpack_half2(scales.x), high = unpack_half2(scales.y);
+  sum.x *= low.x;
+  sum.y *= low.y;
+  sum.z *= high.x;
+  sum.w *= high.y;
 }
 
 // The same for one column, as a factor.
 __device__ __forceinline__ float channel_scale_of(const char* scales, int column) {
-  const int place = column / 32 * 32 + (column & 7) / 2 * 8 + (column / 8 & 3) * 2 + (column & 1);
-  unsigned pair = reinterpret_cast<const unsigned*>(scales)[place / 2];
-  const float2 both = widen(pair);
-  return place & 1 ? both.y : both.x;
+  const int index = column / 32 * 32 + (column & 7) / 2 * 8 + (column / 8 & 3) * 2 + (column & 1);
+  unsigned pair = reinterpret_cast<const unsigned*>(scales)[index / 2];
+  const float2 both = unpack_half2(pair);
+  return index & 1 ? both.y : both.x;
 }
 
 // Barriers in shared memory that count arrivals and bytes of asynchronous copies (sm_90 and later).
 
 // One thread makes all of a block's barriers, then publishes them.
-__device__ __forceinline__ void make_barrier(unsigned barrier, unsigned arrivals) {
+__device__ __forceinline__ void mbarrier_init(unsigned barrier, unsigned arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
 
-__device__ __forceinline__ void publish_barriers() {
+__device__ __forceinline__ void fence_mbarrier_init() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 
-// The warp that has made them tells those that use them, so many threads with its own, and goes on.
-template <int Threads>
-__device__ __forceinline__ void tell_barriers_made() {
-  asm volatile("barrier.arrive 15, %0;" ::"n"(Threads) : "memory");
+// Named barriers with numbers known in advance. The arriving warps do not wait; `Threads` counts
+// those that arrive and those that wait.
+template <int Barrier, int Threads>
+__device__ __forceinline__ void named_barrier_arrive() {
+  asm volatile("barrier.arrive %0, %1;" ::"n"(Barrier), "n"(Threads) : "memory");
 }
-template <int Threads>
-__device__ __forceinline__ void wait_for_barriers_made() {
-  asm volatile("barrier.sync 15, %0;" ::"n"(Threads) : "memory");
+template <int Barrier, int Threads>
+__device__ __forceinline__ void named_barrier_sync() {
+  asm volatile("barrier.sync %0, %1;" ::"n"(Barrier), "n"(Threads) : "memory");
 }
 
 // Arrives and announces so many bytes.
-__device__ __forceinline__ void expect_bytes(unsigned barrier, unsigned bytes) {
+__device__ __forceinline__ void mbarrier_arrive_expect_tx(unsigned barrier, unsigned bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");
 }
 
-__device__ __forceinline__ void arrive(unsigned barrier) {
+__device__ __forceinline__ void mbarrier_arrive(unsigned barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
 // Waits for the end of the barrier's phase of this parity.
-__device__ __forceinline__ void wait_for_phase(unsigned barrier, unsigned parity) {
+__device__ __forceinline__ void mbarrier_wait_parity(unsigned barrier, unsigned parity) {
   asm volatile(
       "{\n\t"
       ".reg .pred done;\n"
@@ -194,13 +195,13 @@ struct __align__(64) TensorMap {
 };
 
 // The first copy by a map that is not in the cache yet would wait for it.
-__device__ __forceinline__ void fetch_map(const TensorMap* map) {
+__device__ __forceinline__ void prefetch_tensormap(const TensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
 
 // The box that begins at column x of row y to shared memory. What lies outside the matrix arrives
 // as zeros, and its bytes count.
-__device__ __forceinline__ void copy_box(unsigned to, const TensorMap* map, int x, int y,
+__device__ __forceinline__ void tma_load_2d(unsigned to, const TensorMap* map, int x, int y,
                                          unsigned barrier) {
   asm volatile(
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
@@ -210,7 +211,7 @@ __device__ __forceinline__ void copy_box(unsigned to, const TensorMap* map, int 
 }
 
 // A run of bytes, a multiple of 16.
-__device__ __forceinline__ void copy_bytes(unsigned to, const char* from, unsigned bytes,
+__device__ __forceinline__ void bulk_copy(unsigned to, const char* from, unsigned bytes,
                                            unsigned barrier) {
   asm volatile(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
@@ -220,7 +221,7 @@ __device__ __forceinline__ void copy_bytes(unsigned to, const char* from, unsign
 }
 
 // A box of shared memory to the matrix; what lies outside it is dropped.
-__device__ __forceinline__ void store_box(const TensorMap* map, unsigned from, int x, int y) {
+__device__ __forceinline__ void tma_store_2d(const TensorMap* map, unsigned from, int x, int y) {
   asm volatile(
       "cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(map),
       "r"(x), "r"(y), "r"(from)
@@ -228,13 +229,13 @@ __device__ __forceinline__ void store_box(const TensorMap* map, unsigned from, i
 }
 
 // Closes the group of stores issued since the last one.
-__device__ __forceinline__ void close_stores() {
+__device__ __forceinline__ void tma_store_commit() {
   asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 }
 
 // Waits until at most `Pending` of the latest groups still have shared memory to read.
 template <int Pending>
-__device__ __forceinline__ void wait_for_stores() {
+__device__ __forceinline__ void tma_store_wait() {
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(Pending) : "memory");
 }
 
@@ -253,7 +254,7 @@ __device__ __forceinline__ void wait_for_previous() {
 }
 
 // Sixteen bytes that the previous kernel may have written, past L1.
-__device__ __forceinline__ uint4 load16(const char* from) {
+__device__ __forceinline__ uint4 ld_global_cg(const char* from) {
   uint4 bytes;
   asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(bytes.x), "=r"(bytes.y), "=r"(bytes.z), "=r"(bytes.w)
@@ -262,65 +263,65 @@ __device__ __forceinline__ uint4 load16(const char* from) {
   return bytes;
 }
 
-__device__ __forceinline__ void store16(unsigned to, uint4 bytes) {
+__device__ __forceinline__ void st_shared(unsigned to, uint4 bytes) {
   asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(bytes.x), "r"(bytes.y),
                "r"(bytes.z), "r"(bytes.w)
                : "memory");
 }
 
-// A barrier of the warps that share tokens; numbers from 1, as 0 is the whole block's.
-__device__ __forceinline__ void meet(unsigned barrier, unsigned threads) {
+// A barrier of the warps that share activations; numbers from 1, as 0 is the whole block's.
+__device__ __forceinline__ void named_barrier_sync(unsigned barrier, unsigned threads) {
   asm volatile("barrier.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
 }
 
-// The asynchronous tensor core product of a warpgroup (sm_90a): weights in registers, tokens in
+// The asynchronous tensor core product of a warpgroup (sm_90a): weights in registers, activations in
 // shared memory, sums in registers. PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions".
 
 // Fragments and sums written so far may be read by the products that follow.
-__device__ __forceinline__ void open_products() {
+__device__ __forceinline__ void warpgroup_arrive() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
 
 // Closes the group of products issued since the last one.
-__device__ __forceinline__ void close_products() {
+__device__ __forceinline__ void warpgroup_commit() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
 
 // Waits until at most `Pending` of the latest groups still run.
 template <int Pending>
-__device__ __forceinline__ void wait_for_products() {
+__device__ __forceinline__ void warpgroup_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory");
 }
 
 // The descriptor of tokens in lines of 64 k, swizzled by 128 bytes; eight tokens are 1024 bytes.
 // Bytes from there on are added to it in units of 16.
-__device__ __forceinline__ unsigned long long describe_tokens(unsigned shared) {
+__device__ __forceinline__ unsigned long long activation_descriptor(unsigned shared) {
   return 1ull << 62 | 64ull << 32 | 1ull << 16 | shared >> 4;
 }
 
 // Registers that the warps of a warpgroup hold from here on.
 template <int Count>
-__device__ __forceinline__ void take_registers() {
+__device__ __forceinline__ void warpgroup_reg_alloc() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Count));
 }
 template <int Count>
-__device__ __forceinline__ void give_registers() {
+__device__ __forceinline__ void warpgroup_reg_dealloc() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Count));
 }
 
-// One lane's words of a k16 row of 64 columns: those of one, two or all four fragments.
-__device__ __forceinline__ void load_words(unsigned (&words)[1], unsigned from) {
-  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(words[0]) : "r"(from) : "memory");
+// One lane's packed weights of a k16 row of 64 columns: those of one, two or all four fragments.
+__device__ __forceinline__ void ld_shared(unsigned (&packed)[1], unsigned from) {
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(packed[0]) : "r"(from) : "memory");
 }
-__device__ __forceinline__ void load_words(unsigned (&words)[2], unsigned from) {
+__device__ __forceinline__ void ld_shared(unsigned (&packed)[2], unsigned from) {
   asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];"
-               : "=r"(words[0]), "=r"(words[1])
+               : "=r"(packed[0]), "=r"(packed[1])
                : "r"(from)
                : "memory");
 }
-__device__ __forceinline__ void load_words(unsigned (&words)[4], unsigned from) {
+__device__ __forceinline__ void ld_shared(unsigned (&packed)[4], unsigned from) {
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "=r"(packed[0]), "=r"(packed[1]), "=r"(packed[2]), "=r"(packed[3])
                : "r"(from)
                : "memory");
 }
@@ -336,9 +337,9 @@ __device__ __forceinline__ void clear(float (&sums)[Sums]) {
 
 // A fragment's sums of eight tokens, the tile'th: sixteen columns, one 16-byte chunk for each eight.
 template <int Sums>
-__device__ __forceinline__ void stage_tokens(unsigned to, const float (&sums)[Sums], int tile) {
-  const unsigned low = narrow(sums[4 * tile], sums[4 * tile + 1]);
-  const unsigned high = narrow(sums[4 * tile + 2], sums[4 * tile + 3]);
+__device__ __forceinline__ void stmatrix_trans(unsigned to, const float (&sums)[Sums], int tile) {
+  const unsigned low = pack_half2(sums[4 * tile], sums[4 * tile + 1]);
+  const unsigned high = pack_half2(sums[4 * tile + 2], sums[4 * tile + 3]);
   asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(to), "r"(low),
                "r"(high)
                : "memory");
@@ -346,12 +347,12 @@ __device__ __forceinline__ void stage_tokens(unsigned to, const float (&sums)[Su
 
 // The same for two fragments of neighbouring columns.
 template <int Sums>
-__device__ __forceinline__ void stage_tokens(unsigned to, const float (&sums)[Sums],
+__device__ __forceinline__ void stmatrix_trans(unsigned to, const float (&sums)[Sums],
                                              const float (&next)[Sums], int tile) {
-  const unsigned low = narrow(sums[4 * tile], sums[4 * tile + 1]);
-  const unsigned high = narrow(sums[4 * tile + 2], sums[4 * tile + 3]);
-  const unsigned next_low = narrow(next[4 * tile], next[4 * tile + 1]);
-  const unsigned next_high = narrow(next[4 * tile + 2], next[4 * tile + 3]);
+  const unsigned low = pack_half2(sums[4 * tile], sums[4 * tile + 1]);
+  const unsigned high = pack_half2(sums[4 * tile + 2], sums[4 * tile + 3]);
+  const unsigned next_low = pack_half2(next[4 * tile], next[4 * tile + 1]);
+  const unsigned next_high = pack_half2(next[4 * tile + 2], next[4 * tile + 3]);
   asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to),
                "r"(low), "r"(high), "r"(next_low), "r"(next_high)
                : "memory");
@@ -359,7 +360,7 @@ __device__ __forceinline__ void stage_tokens(unsigned to, const float (&sums)[Su
 
 // What was stored to shared memory may be read, and what was loaded from it may be overwritten, by
 // the bulk copies that follow.
-__device__ __forceinline__ void show_to_copies() {
+__device__ __forceinline__ void fence_proxy_async() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
@@ -372,29 +373,29 @@ __device__ __forceinline__ void scale_sums(float (&sums)[Sums], float low, float
 
 // The sums of eight tokens that a part of K has sent, in place of a thread's own or added to them.
 template <int Sums>
-__device__ __forceinline__ void take_quad_at(float (&sums)[Sums], int eight, unsigned from) {
+__device__ __forceinline__ void load_accumulators(float (&sums)[Sums], int n8, unsigned from) {
   asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(sums[4 * eight]), "=f"(sums[4 * eight + 1]), "=f"(sums[4 * eight + 2]),
-                 "=f"(sums[4 * eight + 3])
+               : "=f"(sums[4 * n8]), "=f"(sums[4 * n8 + 1]), "=f"(sums[4 * n8 + 2]),
+                 "=f"(sums[4 * n8 + 3])
                : "r"(from)
                : "memory");
 }
 
 template <int Sums>
-__device__ __forceinline__ void add_quad_at(float (&sums)[Sums], int eight, unsigned from) {
+__device__ __forceinline__ void add_accumulators(float (&sums)[Sums], int n8, unsigned from) {
   float part[4];
-  take_quad_at(part, 0, from);
+  load_accumulators(part, 0, from);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     // In place and at once: put off until many parts have come, these would need their registers.
-    asm volatile("add.f32 %0, %0, %1;" : "+f"(sums[4 * eight + i]) : "f"(part[i]));
+    asm volatile("add.f32 %0, %0, %1;" : "+f"(sums[4 * n8 + i]) : "f"(part[i]));
   }
 }
 
-// sums[column, token] = weights[column, k] * tokens[k, token] + sums, for 64 columns, 64
+// sums[column, token] = weights[column, k] * activations[k, token] + sums, for 64 columns, 64
 // tokens and k = 16; without the last term where `add` is 0.
-__device__ __forceinline__ void multiply(float (&d)[32], const unsigned (&weights)[4],
-                                         unsigned long long tokens, int add) {
+__device__ __forceinline__ void wgmma(float (&d)[32], const unsigned (&weights)[4],
+                                         unsigned long long activations, int add) {
   asm volatile(
       "{.reg .pred p; setp.ne.b32 p, %37, 0;\n\t"
       "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 "
@@ -406,9 +407,9 @@ __device__ __forceinline__ void multiply(float (&d)[32], const unsigned (&weight
         "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
         "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
       : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]),
-        "l"(tokens), "r"(add));
+        "l"(activations), "r"(add));
 }
-// What the generator took for granted.
+// Assumptions, checked at compile time.
 static_assert(__CUDA_ARCH__ == 900, "written for sm_90a");
 static_assert(sizeof(TensorMap) == 128, "as the driver has it");
 static_assert(4096 % 64 == 0, "K is whole stages");
@@ -416,7 +417,7 @@ static_assert(4 * 12544 <= 66640, "the rings fit");
 
 extern "C" __global__ void __launch_bounds__(384, 1)
 marlin_wgmma_64x4096x4096_g128(
-    const __grid_constant__ TensorMap token_map, const __grid_constant__ TensorMap word_map,
+    const __grid_constant__ TensorMap activation_map, const __grid_constant__ TensorMap packed_map,
     const __grid_constant__ TensorMap output_map, const char* __restrict__ scales,
     char* __restrict__ workspace, int m) {
   extern __shared__ __align__(1024) char shared_memory[];
@@ -424,13 +425,13 @@ marlin_wgmma_64x4096x4096_g128(
   const unsigned warpgroup = __shfl_sync(~0u, threadIdx.x / 128, 0);
   const unsigned thread = threadIdx.x & 127, warp = thread / 32, lane = thread & 31;
 
-  // ---- Which pieces of which tiles this block computes.
-  unsigned slice, m_tile;
+  // ---- Which segments of which tiles this block computes.
+  unsigned n_tile, m_tile;
   constexpr int k_first = 0, k_count = 64;
-  auto find_piece = [&](unsigned piece) {
-    const unsigned tile = blockIdx.x + piece * 32;
+  auto find_segment = [&](unsigned segment) {
+    const unsigned tile = blockIdx.x + segment * 32;
     if (tile >= 32) return false;
-    slice = tile, m_tile = 0;
+    n_tile = tile, m_tile = 0;
     return true;
   };
 
@@ -438,46 +439,46 @@ marlin_wgmma_64x4096x4096_g128(
   const unsigned full = shared + 66560, empty = shared + 66592;
   if (threadIdx.x / 32 == 8) {
     if (lane == 0) {
-      fetch_map(&token_map);
-      fetch_map(&word_map);
-      fetch_map(&output_map);
+      prefetch_tensormap(&activation_map);
+      prefetch_tensormap(&packed_map);
+      prefetch_tensormap(&output_map);
       for (unsigned stage = 0; stage < 4; ++stage) {
-        make_barrier(full + stage * 8, 1);
-        make_barrier(empty + stage * 8, 8);  // warps
+        mbarrier_init(full + stage * 8, 1);
+        mbarrier_init(empty + stage * 8, 8);  // warps
       }
-      publish_barriers();
+      fence_mbarrier_init();
     }
     __syncwarp();
-    tell_barriers_made<288>();
+    named_barrier_arrive<15, 288>();
   }
   launch_dependents();
 
   if (warpgroup == 2) {
     // ---- The producer: global -> shared memory, by one thread.
-    give_registers<24>();
+    warpgroup_reg_dealloc<24>();
     if (thread == 0) {
       auto copy_scales = [&](unsigned stage, unsigned k_tile) {
         const unsigned bytes = 256;
-        const char* from = scales + k_tile / 2 * 8192ll + slice * 256;
+        const char* from = scales + k_tile / 2 * 8192ll + n_tile * 256;
         const unsigned to = shared + 49152 + stage * 256;
-        copy_bytes(to, from, bytes, full + stage * 8);
+        bulk_copy(to, from, bytes, full + stage * 8);
       };
-      auto copy_words = [&](unsigned stage, unsigned k_tile) {
-        expect_bytes(full + stage * 8, 12544);
-        copy_box(shared + 32768 + stage * 4096, &word_map, slice * 128, k_tile * 4, full + stage * 8);
+      auto copy_packed = [&](unsigned stage, unsigned k_tile) {
+        mbarrier_arrive_expect_tx(full + stage * 8, 12544);
+        tma_load_2d(shared + 32768 + stage * 4096, &packed_map, n_tile * 128, k_tile * 4, full + stage * 8);
         copy_scales(stage, k_tile);
       };
-      auto copy_tokens = [&](unsigned stage, unsigned k_tile) {
-        copy_box(shared + stage * 8192, &token_map, k_tile * 64, m_tile * 64, full + stage * 8);
+      auto copy_activations = [&](unsigned stage, unsigned k_tile) {
+        tma_load_2d(shared + stage * 8192, &activation_map, k_tile * 64, m_tile * 64, full + stage * 8);
       };
       unsigned stage = 0, parity = 1;
       wait_for_previous();
-      for (unsigned piece = 0; find_piece(piece); ++piece) {
+      for (unsigned segment = 0; find_segment(segment); ++segment) {
         #pragma unroll 1
         for (int i = k_first; i < k_first + k_count; ++i) {
-          wait_for_phase(empty + stage * 8, parity);
-          copy_words(stage, i);
-          copy_tokens(stage, i);
+          mbarrier_wait_parity(empty + stage * 8, parity);
+          copy_packed(stage, i);
+          copy_activations(stage, i);
           stage = stage == 3 ? 0 : stage + 1;
           parity ^= stage == 0 ? 1 : 0;
         }
@@ -485,29 +486,29 @@ marlin_wgmma_64x4096x4096_g128(
     }
   } else {
     // ---- A consumer: shared memory -> fragments -> sums.
-    take_registers<240>();
+    warpgroup_reg_alloc<240>();
     // This warp's columns: 16 of each m64 tile, all in one block of 64 and neighbours there.
     const unsigned block = warpgroup, fragment = warp;
-    const unsigned words_at = shared + 32768 + block * 512 + lane * 16 + fragment * 4;
+    const unsigned packed_at = shared + 32768 + block * 512 + lane * 16 + fragment * 4;
     const unsigned scales_at = shared + 49152 + block * 128 + lane / 4 * 16 + fragment * 4;
-    const unsigned long long token_tile = describe_tokens(shared);
+    const unsigned long long activation_tile = activation_descriptor(shared);
     float sums[1][32];  // [m64 tile][fragment of 8 tokens x 4]
-    unsigned fragments[2][2][1][4], words[4][1];
+    unsigned fragments[2][2][1][4], packed[4][1];
     unsigned scale_pairs[1][1];
     unsigned low[1], high[1];
     unsigned stage = 0, parity = 0;
-    wait_for_barriers_made<288>();
-    for (unsigned piece = 0; find_piece(piece); ++piece) {
-      wait_for_phase(full + stage * 8, parity);
-      load_words(words[0], words_at + stage * 4096);
-      load_words(words[1], words_at + stage * 4096 + 1024);
-      load_words(words[2], words_at + stage * 4096 + 2048);
-      load_words(words[3], words_at + stage * 4096 + 3072);
-      load_words(scale_pairs[0], scales_at + stage * 256);
+    named_barrier_sync<15, 288>();
+    for (unsigned segment = 0; find_segment(segment); ++segment) {
+      mbarrier_wait_parity(full + stage * 8, parity);
+      ld_shared(packed[0], packed_at + stage * 4096);
+      ld_shared(packed[1], packed_at + stage * 4096 + 1024);
+      ld_shared(packed[2], packed_at + stage * 4096 + 2048);
+      ld_shared(packed[3], packed_at + stage * 4096 + 3072);
+      ld_shared(scale_pairs[0], scales_at + stage * 256);
       spread_scales(low[0], high[0], scale_pairs[0][0]);
-      dequantise(fragments[0][0][0], words[0][0]);
+      dequantise(fragments[0][0][0], packed[0][0]);
       scale_weights(fragments[0][0][0], low[0], high[0]);
-      dequantise(fragments[0][1][0], words[1][0]);
+      dequantise(fragments[0][1][0], packed[1][0]);
       scale_weights(fragments[0][1][0], low[0], high[0]);
       unsigned previous = stage;
       #pragma unroll 1
@@ -515,67 +516,68 @@ marlin_wgmma_64x4096x4096_g128(
         const bool more = left > 1;
         const unsigned next = stage == 3 ? 0 : stage + 1;
         const unsigned next_parity = next == 0 ? parity ^ 1 : parity;
-        // Burst 1 of 2.
-        open_products();
-        multiply(sums[0], fragments[0][0][0], token_tile + stage * 512, left < k_count);
-        multiply(sums[0], fragments[0][1][0], token_tile + stage * 512 + 2, 1);
-        close_products();
-        wait_for_products<1>();
+        // Commit batch 1 of 2.
+        warpgroup_arrive();
+        wgmma(sums[0], fragments[0][0][0], activation_tile + stage * 512, left < k_count);
+        wgmma(sums[0], fragments[0][1][0], activation_tile + stage * 512 + 2, 1);
+        warpgroup_commit();
+        warpgroup_wait<1>();
         __syncwarp();
-        if (left < k_count && lane == 0) arrive(empty + previous * 8);
-        dequantise(fragments[1][0][0], words[2][0]);
+        if (left < k_count && lane == 0) mbarrier_arrive(empty + previous * 8);
+        dequantise(fragments[1][0][0], packed[2][0]);
         scale_weights(fragments[1][0][0], low[0], high[0]);
-        dequantise(fragments[1][1][0], words[3][0]);
+        dequantise(fragments[1][1][0], packed[3][0]);
         scale_weights(fragments[1][1][0], low[0], high[0]);
         if (more) {
-          wait_for_phase(full + next * 8, next_parity);
-          load_words(words[0], words_at + next * 4096);
-          load_words(words[1], words_at + next * 4096 + 1024);
-          load_words(words[2], words_at + next * 4096 + 2048);
-          load_words(words[3], words_at + next * 4096 + 3072);
-          load_words(scale_pairs[0], scales_at + next * 256);
+          mbarrier_wait_parity(full + next * 8, next_parity);
+          ld_shared(packed[0], packed_at + next * 4096);
+          ld_shared(packed[1], packed_at + next * 4096 + 1024);
+          ld_shared(packed[2], packed_at + next * 4096 + 2048);
+          ld_shared(packed[3], packed_at + next * 4096 + 3072);
+          ld_shared(scale_pairs[0], scales_at + next * 256);
         }
-        // Burst 2 of 2.
-        open_products();
-        multiply(sums[0], fragments[1][0][0], token_tile + stage * 512 + 4, 1);
-        multiply(sums[0], fragments[1][1][0], token_tile + stage * 512 + 6, 1);
-        close_products();
-        wait_for_products<1>();
+        // Commit batch 2 of 2.
+        warpgroup_arrive();
+        wgmma(sums[0], fragments[1][0][0], activation_tile + stage * 512 + 4, 1);
+        wgmma(sums[0], fragments[1][1][0], activation_tile + stage * 512 + 6, 1);
+        warpgroup_commit();
+        warpgroup_wait<1>();
         if (more) {
           spread_scales(low[0], high[0], scale_pairs[0][0]);
-          dequantise(fragments[0][0][0], words[0][0]);
+          dequantise(fragments[0][0][0], packed[0][0]);
           scale_weights(fragments[0][0][0], low[0], high[0]);
-          dequantise(fragments[0][1][0], words[1][0]);
+          dequantise(fragments[0][1][0], packed[1][0]);
           scale_weights(fragments[0][1][0], low[0], high[0]);
         }
         previous = stage, stage = next, parity = next_parity;
       }
-      wait_for_products<0>();
+      warpgroup_wait<0>();
       __syncwarp();
-      if (lane == 0) arrive(empty + previous * 8);
+      if (lane == 0) mbarrier_arrive(empty + previous * 8);
 
       // ---- Sums -> C.
       {
         const unsigned boxes = shared + 50176 + warpgroup * 8192;
-        const unsigned staged = boxes + (lane & 7) * 128 + ((fragment * 2 + lane / 8 ^ lane & 7) & 7) * 16;
-        if (thread == 0) wait_for_stores<0>();
-        meet(warpgroup + 1, 128);
-        stage_tokens(staged, sums[0], 0);
-        stage_tokens(staged + 1024, sums[0], 1);
-        stage_tokens(staged + 2048, sums[0], 2);
-        stage_tokens(staged + 3072, sums[0], 3);
-        stage_tokens(staged + 4096, sums[0], 4);
-        stage_tokens(staged + 5120, sums[0], 5);
-        stage_tokens(staged + 6144, sums[0], 6);
-        stage_tokens(staged + 7168, sums[0], 7);
-        show_to_copies();
-        meet(warpgroup + 1, 128);
+        const unsigned staged = boxes + (lane & 7) * 128 +
+            (((fragment * 2 + lane / 8) ^ (lane & 7)) & 7) * 16;
+        if (thread == 0) tma_store_wait<0>();
+        named_barrier_sync(warpgroup + 1, 128);
+        stmatrix_trans(staged, sums[0], 0);
+        stmatrix_trans(staged + 1024, sums[0], 1);
+        stmatrix_trans(staged + 2048, sums[0], 2);
+        stmatrix_trans(staged + 3072, sums[0], 3);
+        stmatrix_trans(staged + 4096, sums[0], 4);
+        stmatrix_trans(staged + 5120, sums[0], 5);
+        stmatrix_trans(staged + 6144, sums[0], 6);
+        stmatrix_trans(staged + 7168, sums[0], 7);
+        fence_proxy_async();
+        named_barrier_sync(warpgroup + 1, 128);
         if (thread == 0) {
-          store_box(&output_map, boxes, slice * 128 + warpgroup * 64, m_tile * 64);
-          close_stores();
+          tma_store_2d(&output_map, boxes, n_tile * 128 + warpgroup * 64, m_tile * 64);
+          tma_store_commit();
         }
       }
     }
-    if (thread == 0) wait_for_stores<0>();  // which still read shared memory
+    if (thread == 0) tma_store_wait<0>();  // which still read shared memory
   }
 }

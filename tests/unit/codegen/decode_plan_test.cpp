@@ -62,8 +62,8 @@ TEST(DecodePlan, WorkedByHand) {
       {"decode.copies.pass_rows", 4},
       {"decode.copies.passes", 3},
       {"decode.copies.last_copiers", 64},
-      {"decode.shared.packed", 16384},    // 2 pairs of warps x 2 stages of tokens
-      {"decode.shared.received", 51200},  // and 4 warps x 2 stages of words
+      {"decode.shared.packed", 16384},    // 2 pairs of warps x 2 stages of activations
+      {"decode.shared.received", 51200},  // and 4 warps x 2 stages of packed weights
       {"decode.reduction.fragments", 8},
       {"decode.reduction.most", 4},
       {"decode.shared.received_split", 4096},  // 2 warps side by side x 4 fragments of 512
@@ -110,11 +110,12 @@ class RandomDecodePlans : public testing::Test {
 TEST_F(RandomDecodePlans, PartsTakeEveryUnitOfKOnce) {
   for (const Plan& plan : plans()) {
     std::set<int> taken;
-    for (int part = 0; part < plan.decode().splits.count; ++part) {
-      const int units = plan.decode().splits.k_tiles + (part < plan.decode().splits.longer ? 1 : 0);
+    for (int split = 0; split < plan.decode().splits.count; ++split) {
+      const int units =
+          plan.decode().splits.k_tiles + (split < plan.decode().splits.longer ? 1 : 0);
       EXPECT_GE(units, plan.config.stages) << name(plan);
       for (int i = 0; i < units; ++i) {
-        EXPECT_TRUE(taken.insert(part + i * plan.decode().splits.count).second) << name(plan);
+        EXPECT_TRUE(taken.insert(split + i * plan.decode().splits.count).second) << name(plan);
       }
     }
     EXPECT_EQ(static_cast<std::int64_t>(taken.size()) * plan.config.warp_k, plan.shape.k)
@@ -155,7 +156,7 @@ TEST_F(RandomDecodePlans, AreasOfSharedMemoryLieApartAndFit) {
   for (const Plan& plan : plans()) {
     const Config& config = plan.config;
     const int stages = config.stages;
-    // Rings of tokens, rings of words, what is received, the barrier.
+    // Rings of activations, rings of packed weights, what is received, the barrier.
     EXPECT_GE(plan.decode().shared.packed, config.warps_k * stages * plan.decode().activations.unit)
         << name(plan);
     EXPECT_GE(
@@ -170,7 +171,7 @@ TEST_F(RandomDecodePlans, AreasOfSharedMemoryLieApartAndFit) {
               plan.decode().shared.barrier + (plan.launch.cluster > 1 ? 8 : 0))
         << name(plan);
     EXPECT_LE(plan.launch.shared_bytes, limits_of(plan.target).shared_per_block) << name(plan);
-    // A warp's words of one stage, then its scales.
+    // A warp's packed weights of one stage, then its scales.
     EXPECT_EQ(plan.decode().packed.unit, plan.tiles.k_steps * plan.decode().warp.blocks64 * 512)
         << name(plan);
     EXPECT_GE(plan.decode().scales.offset, plan.decode().packed.unit) << name(plan);
@@ -196,11 +197,11 @@ TEST_F(RandomDecodePlans, AreasOfSharedMemoryLieApartAndFit) {
 }
 
 // Where chunk `chunk` of sixteen bytes of a token's row of a unit lies.
-int token_place(const Plan& plan, int row, int chunk) {
-  const int place = row * plan.decode().activations.pitch + chunk % 8 * 16;
-  return (place ^ (place >> plan.decode().activations.swizzle_shift &
-                   plan.decode().activations.swizzle_mask)
-                      << 4) +
+int activation_offset(const Plan& plan, int row, int chunk) {
+  const int offset = row * plan.decode().activations.pitch + chunk % 8 * 16;
+  return (offset ^ (offset >> plan.decode().activations.swizzle_shift &
+                    plan.decode().activations.swizzle_mask)
+                       << 4) +
          chunk / 8 * plan.decode().activations.line;
 }
 
@@ -209,7 +210,7 @@ TEST_F(RandomDecodePlans, TokenCopiesCoverAUnitOnce) {
     EXPECT_EQ(plan.decode().copies.copiers, 32 * plan.config.warps_n) << name(plan);
     EXPECT_EQ(plan.decode().copies.row_chunks * 16, 2 * plan.config.warp_k) << name(plan);
     std::set<std::pair<int, int>> chunks;
-    std::set<int> places;
+    std::set<int> offsets;
     for (int pass = 0; pass < plan.decode().copies.passes; ++pass) {
       const bool last = pass + 1 == plan.decode().copies.passes;
       const int copiers = last ? plan.decode().copies.last_copiers : plan.decode().copies.copiers;
@@ -219,9 +220,9 @@ TEST_F(RandomDecodePlans, TokenCopiesCoverAUnitOnce) {
         const int chunk = copier % plan.decode().copies.row_chunks;
         EXPECT_LT(row, plan.tiles.rows) << name(plan);
         EXPECT_TRUE(chunks.insert({row, chunk}).second) << name(plan);
-        const int place = token_place(plan, row, chunk);
-        EXPECT_TRUE(places.insert(place).second) << name(plan);
-        EXPECT_LT(place, plan.decode().activations.unit) << name(plan);
+        const int offset = activation_offset(plan, row, chunk);
+        EXPECT_TRUE(offsets.insert(offset).second) << name(plan);
+        EXPECT_LT(offset, plan.decode().activations.unit) << name(plan);
       }
     }
     EXPECT_EQ(static_cast<int>(chunks.size()), plan.tiles.rows * plan.decode().copies.row_chunks)
@@ -236,7 +237,8 @@ TEST_F(RandomDecodePlans, EightTokensOfAnyChunkLieInDifferentBanks) {
     for (int row = 0; row < plan.decode().warp.n8_tiles * 8; row += 8) {
       for (int chunk = 0; chunk < plan.decode().copies.row_chunks; ++chunk) {
         std::set<int> columns;
-        for (int i = 0; i < 8; ++i) columns.insert(token_place(plan, row + i, chunk) / 16 % 8);
+        for (int i = 0; i < 8; ++i)
+          columns.insert(activation_offset(plan, row + i, chunk) / 16 % 8);
         ASSERT_EQ(columns.size(), 8u) << name(plan) << ", row " << row << ", chunk " << chunk;
       }
     }

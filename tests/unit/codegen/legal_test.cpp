@@ -77,11 +77,11 @@ const Refused kRefused[] = {
     {[](Shape&, Target&, Config& c) {
        c.partition = {Partition::Kind::span, 1};
      },
-     "span1 does not group 16 slices evenly by two or more"},
+     "span1 does not group 16 tiles evenly by two or more"},
     {[](Shape&, Target&, Config& c) {
        c.partition = {Partition::Kind::span, 3};
      },
-     "span3 does not group 16 slices evenly by two or more"},
+     "span3 does not group 16 tiles evenly by two or more"},
     {[](Shape&, Target&, Config& c) {
        c.partition = {Partition::Kind::stripes, 109};
      },
@@ -95,9 +95,9 @@ const Refused kRefused[] = {
        s.m = 65536, s.n = 65536;
        c.partition = {Partition::Kind::stripes, 108};
      },
-     "stripes over 1048576 slices exceed 65536"},
+     "stripes over 1048576 tiles exceed 65536"},
     {[](Shape&, Target&, Config& c) { set(c, "m8 n256 w1x1 k128 s2 accumulators split1 b1"); },
-     "32 threads are fewer than the 64 column quads"},
+     "32 threads are fewer than the 64 float4s of a tile row"},
     {[](Shape& s, Target&, Config& c) {
        set(c, "m8 n64 w1x16 k128 s2 accumulators split1 b4");
        s.m = 8;
@@ -111,7 +111,7 @@ const Refused kRefused[] = {
        s = {65536, 28672, 4096, 128, false};
        set(c, "m64 n64 w1x8 k64 s2 weights split8 b1");
      },
-     "458752 slices with several owners exceed the 16384 counters"},
+     "458752 tiles with several contributors exceed the 16384 counters"},
     {[](Shape& s, Target&, Config& c) {
        s = {2048, 28672, 4096, 128, false};
        set(c, "m64 n64 w1x8 k64 s2 weights split8 b1");
@@ -245,15 +245,15 @@ const Refused kRefusedWgmma[] = {
     {[](Shape& s, Target&, Config& c) {
        s.m = 24, c.tile_m = 24, c.wgmma().raster = 1, c.wgmma().multicast = 2;
      },
-     "does not cut tile_m = 24 into eights"},
+     "does not cut tile_m = 24 into n8 tiles"},
     {[](Shape& s, Target&, Config& c) { s.n = 4224, c.wgmma().multicast = 2; },
-     "multicast = 2 does not pair the slices of 128 columns"},
+     "multicast = 2 does not pair the tiles of 128 columns"},
     {[](Shape&, Target& t, Config& c) { t.sms = 1, c.wgmma().multicast = 2; },
      "multicast = 2 exceeds the 1 blocks that fit"},
     {[](Shape&, Target&, Config& c) {
        c.wgmma().multicast = 2, c.partition = {Partition::Kind::cluster, 2};
      },
-     "blocks split k or share tokens, not both"},
+     "blocks split k or share activations, not both"},
     {[](Shape&, Target&, Config& c) {
        c.wgmma().multicast = 2, c.partition = {Partition::Kind::stripes, 131};
      },

@@ -47,7 +47,7 @@ void expect_values(const Plan& plan, const Values& expected) {
   }
 }
 
-// Four warps side by side share the tokens of a stage; two blocks share each slice.
+// Four warps side by side share the activations of a stage; two blocks share each tile.
 TEST(Plan, WorkedByHandWithSharedTokens) {
   const Plan plan = make_plan({16, 512, 1024, 128, false}, {"sm_90a", 8},
                               parse_config("m16 n256 w4x2 k64 s3 accumulators split2 b1"));
@@ -128,7 +128,7 @@ TEST(Plan, WorkedByHandWithSharedTokens) {
                        {"workspace.partial_tile", 16384}});
 }
 
-// Two warps with rings of their own; 45 tiles cut into stripes of 23 and 22, which share slice 4.
+// Two warps with rings of their own; 45 tiles cut into stripes of 23 and 22, which share tile 4.
 TEST(Plan, WorkedByHandWithPrivateRingsAndStripes) {
   const Plan plan = make_plan({100, 192, 320, -1, true}, {"sm_86", 3},
                               parse_config("m48 n64 w1x2 k32 s4 accumulators stripes2 b1"));
@@ -279,20 +279,20 @@ TEST_F(RandomPlans, BlocksTimesTheirTilesAreAllTiles) {
   }
 }
 
-// Where a lane's sixteen bytes of words begin, against the packed format.
+// Where a lane's sixteen bytes of packed weights begin, against the packed format.
 TEST_F(RandomPlans, WeightStridesFollowThePackedFormat) {
   for (const Plan& plan : plans()) {
     const Config& config = plan.config;
-    const int slice = plan.tiles.n_tiles - 1, k_tile = plan.tiles.k_tiles - 1;
+    const int tile = plan.tiles.n_tiles - 1, k_tile = plan.tiles.k_tiles - 1;
     for (int warp = 0; warp < config.warps(); ++warp) {
       const int warp_n = warp % config.warps_n, warp_k = warp / config.warps_n;
       for (int step = 0; step < plan.tiles.k_steps; ++step) {
         const int block = plan.stripe().warp.blocks64 - 1, lane = 13;
         const std::int64_t k = std::int64_t{k_tile} * config.tile_k() + warp_k * config.warp_k +
                                16 * step + 2 * (lane % 4);
-        const std::int64_t n = std::int64_t{slice} * config.tile_n +
+        const std::int64_t n = std::int64_t{tile} * config.tile_n +
                                warp_n * plan.stripe().warp.columns + 64 * block + lane / 4;
-        EXPECT_EQ(slice * plan.global.packed.n_tile + k_tile * plan.global.packed.k_tile +
+        EXPECT_EQ(tile * plan.global.packed.n_tile + k_tile * plan.global.packed.k_tile +
                       (warp_k * plan.tiles.k_steps + step) * plan.global.packed.row +
                       warp_n * plan.stripe().packed.row + block * 512 + lane * 16,
                   4 * word_index(k, n, plan.shape.n))
@@ -394,7 +394,7 @@ TEST_F(RandomPlans, TokenCopiesCoverATileOnce) {
         << name(plan);
     EXPECT_EQ(plan.stripe().copies.row_chunks * 16, plan.stripe().activations.pitch) << name(plan);
     std::set<std::pair<int, int>> chunks;
-    std::set<int> places;
+    std::set<int> offsets;
     for (int pass = 0; pass < plan.stripe().copies.passes; ++pass) {
       const bool last = pass + 1 == plan.stripe().copies.passes;
       const int copiers = last ? plan.stripe().copies.last_copiers : plan.stripe().copies.copiers;
@@ -404,12 +404,12 @@ TEST_F(RandomPlans, TokenCopiesCoverATileOnce) {
         const int chunk = copier % plan.stripe().copies.row_chunks;
         EXPECT_LT(row, plan.tiles.rows) << name(plan);
         EXPECT_TRUE(chunks.insert({row, chunk}).second) << name(plan);
-        const int place = row * plan.stripe().activations.pitch + chunk * 16;
-        const int swizzled = place ^ (place >> plan.stripe().activations.swizzle_shift &
-                                      plan.stripe().activations.swizzle_mask)
-                                         << 4;
+        const int linear = row * plan.stripe().activations.pitch + chunk * 16;
+        const int swizzled = linear ^ (linear >> plan.stripe().activations.swizzle_shift &
+                                       plan.stripe().activations.swizzle_mask)
+                                          << 4;
         EXPECT_EQ(swizzled / plan.stripe().activations.pitch, row) << name(plan);
-        EXPECT_TRUE(places.insert(swizzled).second) << name(plan);
+        EXPECT_TRUE(offsets.insert(swizzled).second) << name(plan);
       }
     }
     EXPECT_EQ(static_cast<int>(chunks.size()), plan.tiles.rows * plan.stripe().copies.row_chunks)
@@ -429,10 +429,10 @@ TEST_F(RandomPlans, EightTokensOfAnyHalfStepLieInDifferentBanks) {
       for (int offset = 0; offset < plan.stripe().activations.pitch; offset += 16) {
         std::set<int> columns;
         for (int i = 0; i < 8; ++i) {
-          const int place = (row + i) * plan.stripe().activations.pitch + offset;
-          const int swizzled = place ^ (place >> plan.stripe().activations.swizzle_shift &
-                                        plan.stripe().activations.swizzle_mask)
-                                           << 4;
+          const int linear = (row + i) * plan.stripe().activations.pitch + offset;
+          const int swizzled = linear ^ (linear >> plan.stripe().activations.swizzle_shift &
+                                         plan.stripe().activations.swizzle_mask)
+                                            << 4;
           columns.insert(swizzled / 16 % 8);
         }
         ASSERT_EQ(columns.size(), 8u) << name(plan) << ", row " << row << ", byte " << offset;
@@ -465,8 +465,8 @@ TEST_F(RandomPlans, ReductionCoversTheTileAndLeavesLiveStagesAlone) {
     EXPECT_EQ(plan.stripe().reduction.round_rows * plan.stripe().reduction.float4s,
               plan.launch.threads)
         << name(plan);
-    const bool more_slices = plan.config.partition.kind != Partition::Kind::split;
-    EXPECT_EQ(plan.stripe().reduction.offset, more_slices ? plan.stripe().stage.ring_bytes : 0)
+    const bool more_tiles = plan.config.partition.kind != Partition::Kind::split;
+    EXPECT_EQ(plan.stripe().reduction.offset, more_tiles ? plan.stripe().stage.ring_bytes : 0)
         << name(plan);
     const std::int64_t end = plan.stripe().reduction.offset +
                              std::int64_t{plan.config.warps_k} * plan.stripe().reduction.warp_k;
@@ -499,7 +499,7 @@ TEST_F(RandomPlans, WorkspaceHoldsACounterForEachSharedSliceAndATileForEachOwner
       std::set<int> shared;
       for (const auto& stripe : segments_of(plan)) {
         for (const Segment& segment : stripe) {
-          if (segment.owners == 1) continue;
+          if (segment.contributors == 1) continue;
           EXPECT_LT(
               segment.slot + segment.rank,
               (plan.workspace.bytes - plan.workspace.partials_offset) / plan.workspace.partial_tile)

@@ -76,7 +76,7 @@ TEST(WgmmaPlan, StripesWorkedByHand) {
                        {"workspace.bytes", 65536 + 5 * 131072}});
 }
 
-// Six tiles of pairs of slices for two clusters of two, whose blocks copy 64 tokens each for both.
+// Six tiles of pairs of tiles for two clusters of two, whose blocks copy 64 tokens each for both.
 TEST(WgmmaPlan, MulticastWorkedByHand) {
   const Plan plan =
       make_plan({300, 960, 512, 128, false}, {"sm_90a", 5},
@@ -116,7 +116,7 @@ TEST(WgmmaPlan, ClusterWorkedByHand) {
                        {"workspace.bytes", 0}});
 }
 
-// Four boxes of 64 columns in each of three eights of tokens for five blocks, launched together.
+// Four boxes of 64 columns in each of three n8 tiles for five blocks, launched together.
 TEST(WgmmaPlan, SplitWorkedByHand) {
   const Plan plan = make_plan({24, 512, 640, 128, true}, {"sm_90a", 12},
                               parse_config("wgmma m24 n256 w8x1 k128 s2 weights split5 b1"));
@@ -136,7 +136,7 @@ TEST(WgmmaPlan, SplitWorkedByHand) {
                        {"workspace.bytes", 65536 + 10 * 24576}});
 }
 
-// 32 slices x 2 rows of tiles x 2 parts of K leave four of 132 SMs without work.
+// 32 tiles x 2 rows of tiles x 2 parts of K leave four of 132 SMs without work.
 TEST(WgmmaPlan, TilesOf192ColumnsWorkedByHand) {
   const Plan plan =
       make_plan({256, 6144, 4096, 128, false}, {"sm_90a", 132},

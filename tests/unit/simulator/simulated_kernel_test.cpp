@@ -62,7 +62,7 @@ class EveryWgmmaConfig : public testing::TestWithParam<Shape> {};
 TEST_P(EveryWgmmaConfig, IsRight) { expect_all_right(GetParam(), true); }
 
 INSTANTIATE_TEST_SUITE_P(SmallShapes, EveryWgmmaConfig,
-                         testing::Values(Shape{24, 192, 512, 128, false},  // a ragged slice
+                         testing::Values(Shape{24, 192, 512, 128, false},  // a ragged tile
                                          Shape{33, 256, 256, 32, true},    // groups of a stage
                                          Shape{40, 384, 320, -1, true},    // none, odd k tiles
                                          Shape{17, 320, 448, 64, true}));  // and of half a stage
@@ -134,7 +134,7 @@ TEST(Clusters, GiveTheSameBitsInEveryOrderOfBlocks) {
 }
 
 // Partial sums are added in the order of their k, whichever block comes last.
-TEST(SharedSlices, GiveTheSameBitsInEveryOrderOfBlocks) {
+TEST(SharedTiles, GiveTheSameBitsInEveryOrderOfBlocks) {
   const Shape shape{16, 512, 768, 128, true};
   const Target target{"sm_90a", 7};
   for (const char* text :

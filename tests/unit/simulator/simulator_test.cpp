@@ -20,19 +20,19 @@ const Target kTarget{"sm_80", 4};
 const Target kClusters{"sm_90a", 4};
 // One warp side by side: every warp has a ring of its own.
 const char* const kPrivate = "m16 n64 w1x2 k64 s3 accumulators split2 b1";
-// Several, that share the tokens, and blocks that begin and end inside a slice.
+// Several, that share the activations, and blocks that begin and end inside a tile.
 const char* const kShared = "m16 n128 w2x2 k64 s3 weights stripes3 b1";
-// Pairs of warps that share tokens, clusters of three blocks of which one owns more than the
+// Pairs of warps that share activations, clusters of three blocks of which one owns more than the
 // others.
 const char* const kCluster = "decode m16 n128 w2x2 k64 s2 accumulators cluster3 b1";
 const char* const kEarly = "decode m16 n64 w1x2 k64 s3 accumulators cluster1 b1 early";
 
 // Consumers of several tiles and stripes, which hand partial sums on; parts of K in a cluster and
-// through L2; tokens shared by pairs of blocks.
+// through L2; activations shared by pairs of blocks.
 const char* const kStripes = "wgmma m16 n128 w8x1 k64 s3 weights stripes3 b1";
 const char* const kFewStages = "wgmma m16 n128 w8x1 k64 s2 weights stripes6 b2";
 const char* const kSplit = "wgmma m16 n128 w4x1 k64 s3 accumulators cluster2 b1 burst2";
-const char* const kExchange = "wgmma m16 n128 w8x1 k64 s3 weights split3 b2";
+const char* const kReduceScatter = "wgmma m16 n128 w8x1 k64 s3 weights split3 b2";
 const char* const kMulticast = "wgmma m16 n128 w4x1 k64 s3 weights split1 b1 multicast2";
 
 std::string fault(const Plan& plan, const std::string& source) {
@@ -62,8 +62,8 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 }
 
 TEST(Simulator, FindsNoFaultInARightText) {
-  for (const char* config :
-       {kPrivate, kShared, kCluster, kEarly, kStripes, kFewStages, kSplit, kExchange, kMulticast}) {
+  for (const char* config : {kPrivate, kShared, kCluster, kEarly, kStripes, kFewStages, kSplit,
+                             kReduceScatter, kMulticast}) {
     const Plan plan = plan_of(config);
     EXPECT_EQ(fault(plan, emit_source(plan)), "") << config;
   }
@@ -82,103 +82,117 @@ TEST(Simulator, FindsEachFaultPutIn) {
       {kPrivate, "__syncwarp();", "", "read without a barrier since it was written"},
       {kShared, "__syncthreads();\n    if (to_fetch", "if (to_fetch",
        "without a barrier since it was"},
-      {kPrivate, "wait_for_stage<1>", "wait_for_stage<2>", "while a copy to it is on its way"},
-      {kShared, "wait_for_stage<2>", "wait_for_stage<3>", "while a copy to it is on its way"},
+      {kPrivate, "cp_async_wait<1>", "cp_async_wait<2>", "while a copy to it is on its way"},
+      {kShared, "cp_async_wait<2>", "cp_async_wait<3>", "while a copy to it is on its way"},
       {kPrivate, "__syncthreads();  //", "//", "written without a barrier since it was read"},
       {kPrivate, "__syncthreads();\n", "\n", "read without a barrier since it was written"},
       // Banks.
-      {kPrivate, "(token_place ^ ((token_place >> 7 & 7) << 4))", "token_place", "relative error"},
-      {kPrivate, "_place ^ ((", "_place ^ 0 * ((", "relative error"},
-      {kShared, "_place ^ ((", "_place ^ 0 * ((", "bank conflicts"},
+      {kPrivate, "(activation_offset ^ ((activation_offset >> 7 & 7) << 4))", "activation_offset",
+       "relative error"},
+      {kPrivate, "_offset ^ ((", "_offset ^ 0 * ((", "relative error"},
+      {kShared, "_offset ^ ((", "_offset ^ 0 * ((", "bank conflicts"},
       {kShared, "stage_sums<528>", "stage_sums<512>", "relative error"},
       // Addresses.
-      {kPrivate, "from_weights)", "from_weights + 16)", "relative error"},
-      {kPrivate, "from_tokens)", "from_tokens + 8)", "is not aligned to 16"},
-      {kPrivate, "store_quad(output,", "store_quad(output + 8,", "relative error"},
+      {kPrivate, "from_packed)", "from_packed + 16)", "relative error"},
+      {kPrivate, "from_activations)", "from_activations + 8)", "is not aligned to 16"},
+      {kPrivate, "store_half4(output,", "store_half4(output + 8,", "relative error"},
       {kPrivate, "output + 12288", "output + 16384", "c: bytes"},
       {kShared, "scales_at + stage", "scales_at + stage + 128", "while a copy to it is on its way"},
-      {kPrivate, "from_tokens += 256ll", "from_tokens += 512ll", "a: bytes"},
+      {kPrivate, "from_activations += 256ll", "from_activations += 512ll", "a: bytes"},
       {kPrivate, "shared_memory + ", "shared_memory + 16 + ", "outside"},
-      // Loops, owners and order.
-      {kPrivate, "close_stage();\n  close_stage();",
-       "close_stage();\n  fetch(16896);\n  close_stage();", "b: bytes"},
+      // Loops, contributors and order.
+      {kPrivate, "cp_async_commit();\n  cp_async_commit();",
+       "cp_async_commit();\n  fetch(16896);\n  cp_async_commit();", "b: bytes"},
       {kPrivate, "fetch(8448)", "fetch(0)", "written while a copy to it is on its way"},
       {kPrivate, "k_tile < 2; ++k_tile", "k_tile < 1; ++k_tile", "relative error"},
       {kPrivate, "counter * 4, 2,", "counter * 4, 3,", "a counter is not back at zero"},
       {kPrivate, "rank * 4096ll", "rank * 4096ll + 4096", "a partial sum that nobody wrote"},
       {kShared, "slot * 8192ll", "(slot - slot) * 8192ll", "partial sums are written twice"},
-      {kShared, "share.owners; ++owner", "3; ++owner", "a partial sum that nobody wrote"},
-      {kPrivate, "words[1][0].x", "words[1][0].y", "relative error"},
+      {kShared, "shared_tile.contributors; ++contributor", "3; ++owner",
+       "a partial sum that nobody wrote"},
+      {kPrivate, "packed[1][0].x", "packed[1][0].y", "relative error"},
       {kPrivate, "mma_first", "mma", "relative error"},
       {kShared, "clear(sums)", "min(0, 0)", "relative error", true},
       {kPrivate, "mma(", "multiply_and_add(", "no model of the primitive"},
       // The previous kernel.
       {kEarly, "wait_for_previous();", "", "a is touched before the previous kernel is done"},
-      {kCluster, "wait_for_previous();\n  copy_weights(0, part);\n  copy_tokens(0);",
-       "copy_weights(0, part);\n  copy_tokens(0);\n  wait_for_previous();",
+      {kCluster, "wait_for_previous();\n  copy_packed(0, split);\n  copy_activations(0);",
+       "copy_packed(0, split);\n  copy_activations(0);\n  wait_for_previous();",
        "a is touched before the previous kernel is done"},
-      // Warps that share tokens.
-      {kCluster, "meet(warp_k + 1, 64);", "__syncwarp();", "without a barrier since it was"},
-      {kCluster, "meet(warp_k + 1, 64)", "meet(warp_n + 1, 64)", "two barriers"},
-      {kCluster, "meet(warp_k + 1, 64)", "meet(warp_k, 64)", "barrier 0 is none of 1..15"},
-      {kCluster, "meet(warp_k + 1, 64)", "meet(warp_k + 1, 128)", "a group's warps"},
+      // Warps that share activations.
+      {kCluster, "named_barrier_sync(warp_k + 1, 64);", "__syncwarp();",
+       "without a barrier since it was"},
+      {kCluster, "named_barrier_sync(warp_k + 1, 64)", "named_barrier_sync(warp_n + 1, 64)",
+       "two barriers"},
+      {kCluster, "named_barrier_sync(warp_k + 1, 64)", "named_barrier_sync(warp_k, 64)",
+       "barrier 0 is none of 1..15"},
+      {kCluster, "named_barrier_sync(warp_k + 1, 64)", "named_barrier_sync(warp_k + 1, 128)",
+       "a group's warps"},
       // Sums through the cluster.
-      {kCluster, "arrive_at_cluster();", "", "a wait for the cluster without an arrival"},
-      {kCluster, "arrive_at_cluster();", "if (rank > 0) arrive_at_cluster();",
+      {kCluster, "cluster_arrive_relaxed();", "", "a wait for the cluster without an arrival"},
+      {kCluster, "cluster_arrive_relaxed();", "if (rank > 0) cluster_arrive_relaxed();",
        "a wait for the cluster without an arrival"},
-      {kCluster, "wait_for_cluster();  //", "//", "before the cluster has met"},
-      {kCluster, "wait_for_sums(received);", "", "read without a barrier since it was written"},
-      {kCluster, "if (warp == 0) expect_sums(received, own * ",
-       "if (warp == 0) expect_sums(received, 16 + own * ", "0 arrivals and 16 bytes are missing"},
-      {kCluster, "sums_to, 2, received", "sums_to, 1, received",
+      {kCluster, "cluster_wait();  //", "//", "before the cluster has met"},
+      {kCluster, "cluster_reduce_wait(reduce_barrier);", "",
+       "read without a barrier since it was written"},
+      {kCluster, "if (warp == 0) cluster_reduce_expect(reduce_barrier, reduce_count * ",
+       "if (warp == 0) cluster_reduce_expect(reduce_barrier, 16 + reduce_count * ",
+       "0 arrivals and 16 bytes are missing"},
+      {kCluster, "sums_to, 2, reduce_barrier", "sums_to, 1, reduce_barrier",
        "written by two threads without a barrier between"},
-      {kCluster, "part * ", "part * 0 * ", "written by two threads without a barrier between",
+      {kCluster, "split * ", "split * 0 * ", "written by two threads without a barrier between",
        true},
       {kCluster, "rank == 0 ? 0 :", "rank == 0 ? 1 :", "relative error"},
-      {kCluster, "own_fragment < own", "own_fragment < own + 1", "relative error"},
-      {kCluster, "(part < 1 ? 1 : 0)", "0", "relative error"},
+      {kCluster, "reduced_fragment < reduce_count", "reduced_fragment < reduce_count + 1",
+       "relative error"},
+      {kCluster, "(split < 1 ? 1 : 0)", "0", "relative error"},
       {kEarly, "__syncthreads();", "", "read without a barrier since it was written"},
-      {kEarly, "trade(sum, odd_column)", "trade(sum, !odd_column)", "relative error"},
+      {kEarly, "shuffle_half2(sum, odd_column)", "shuffle_half2(sum, !odd_column)",
+       "relative error"},
       {kEarly, "(copy_chunk ^ copy_row)", "copy_chunk", "relative error"},
       // A producer and its consumers.
-      {kStripes, "wait_for_phase(full", "min(full", "read without a barrier since it was written"},
-      {kStripes, "wait_for_phase(empty", "min(empty",
+      {kStripes, "mbarrier_wait_parity(full", "min(full",
+       "read without a barrier since it was written"},
+      {kStripes, "mbarrier_wait_parity(empty", "min(empty",
        "written by two threads without a barrier between"},
-      {kStripes, "if (left < k_count && lane == 0) arrive(", "if (lane == 32) arrive(",
-       "nobody can go on"},
-      {kStripes, "make_barrier(empty + stage * 8, 8)", "make_barrier(empty + stage * 8, 7)",
+      {kStripes, "if (left < k_count && lane == 0) mbarrier_arrive(",
+       "if (lane == 32) mbarrier_arrive(", "nobody can go on"},
+      {kStripes, "mbarrier_init(empty + stage * 8, 8)", "mbarrier_init(empty + stage * 8, 7)",
        "written without a barrier since it was read"},
-      {kStripes, "expect_bytes(full + stage * 8, ", "expect_bytes(full + stage * 8, 16 + ",
-       "bytes are missing"},
+      {kStripes, "mbarrier_arrive_expect_tx(full + stage * 8, ",
+       "mbarrier_arrive_expect_tx(full + stage * 8, 16 + ", "bytes are missing"},
       {kStripes, "wait_for_previous();", "", "a is touched before the previous kernel is done"},
       {kStripes, "parity ^= stage == 0 ? 1 : 0;", "parity ^= 0;",
        "written by two threads without a barrier between"},
       // Products.
-      {kStripes, "open_products();", "", "without a fence before the product"},
-      {kStripes, "wait_for_products<1>();", "", "registers of a product that still runs"},
-      {kStripes, "wait_for_products<0>();", "", "registers of a product that still runs"},
-      {kSplit, "wait_for_products<0>();", "", "registers of a product that still runs"},
-      {kStripes, "token_tile + stage * 128 + 2,", "token_tile + stage * 128 + 4,",
+      {kStripes, "warpgroup_arrive();", "", "without a fence before the product"},
+      {kStripes, "warpgroup_wait<1>();", "", "registers of a product that still runs"},
+      {kStripes, "warpgroup_wait<0>();", "", "registers of a product that still runs"},
+      {kSplit, "warpgroup_wait<0>();", "", "registers of a product that still runs"},
+      {kStripes, "activation_tile + stage * 128 + 2,", "activation_tile + stage * 128 + 4,",
        "relative error"},
       // Sums to other blocks and to C.
-      {kStripes, "take_flags<2>", "take_flags<1>", "is read before its flag is up"},
-      {kStripes, "show_to_copies();", "", "copied without a fence since it was stored"},
-      {kFewStages, "show_to_copies();\n        __syncwarp", "__syncwarp",
+      {kStripes, "fixup_wait<2>", "fixup_wait<1>", "is read before its flag is up"},
+      {kStripes, "fence_proxy_async();", "", "copied without a fence since it was stored"},
+      {kFewStages, "fence_proxy_async();\n        __syncwarp", "__syncwarp",
        "written while something asynchronous reads it"},
-      {kStripes, "wait_for_stores<0>();  //", "min(0, 0);  //",
-       "copies that still read its memory"},
-      {kStripes, "meet(warpgroup + 1, 128);\n        if", "if", "without a barrier since it was"},
-      {kSplit, "wait_for_cluster();  //", "//", "before the cluster has met"},
-      {kExchange, "tell_barriers_made<288>();", "", "barriers that no warp says are made"},
-      {kExchange, "wait_for_barriers_made<288>();", "", "a barrier that is not there"},
-      {kExchange, "meet_blocks<3>", "meet_blocks<4>", "not all blocks of the tile come"},
-      {kExchange, "meet_blocks<3>", "min", "a partial sum that nobody wrote"},
-      {kExchange, "leave_blocks<3>(counters, thread == 0);", "", "a counter is not back at zero"},
-      {kExchange, "0, first, own", "0, first + 1, own", "relative error"},
-      {kExchange, "rank + i - 3", "rank", "a partial sum that nobody wrote"},
-      {kMulticast, "arrive_in_cluster(empty + previous * 8, lane)",
-       "arrive_in_cluster(empty + previous * 8, lane * 0)", "nobody can go on"},
-      {kMulticast, "meet_cluster();\n  launch", "__syncthreads();\n  launch",
+      {kStripes, "tma_store_wait<0>();  //", "min(0, 0);  //", "copies that still read its memory"},
+      {kStripes, "named_barrier_sync(warpgroup + 1, 128);\n        if", "if",
+       "without a barrier since it was"},
+      {kSplit, "cluster_wait();  //", "//", "before the cluster has met"},
+      {kReduceScatter, "named_barrier_arrive<15, 288>();", "",
+       "barriers that no warp says are made"},
+      {kReduceScatter, "named_barrier_sync<15, 288>();", "", "a barrier that is not there"},
+      {kReduceScatter, "tile_barrier_wait<3>", "tile_barrier_wait<4>",
+       "not all blocks of the tile come"},
+      {kReduceScatter, "tile_barrier_wait<3>", "min", "a partial sum that nobody wrote"},
+      {kReduceScatter, "tile_barrier_reset<3>(counters, thread == 0);", "",
+       "a counter is not back at zero"},
+      {kReduceScatter, "0, first, reduce_count", "0, first + 1, reduce_count", "relative error"},
+      {kReduceScatter, "rank + i - 3", "rank", "a partial sum that nobody wrote"},
+      {kMulticast, "mbarrier_arrive_cluster(empty + previous * 8, lane)",
+       "mbarrier_arrive_cluster(empty + previous * 8, lane * 0)", "nobody can go on"},
+      {kMulticast, "cluster_sync();\n  launch", "__syncthreads();\n  launch",
        "a barrier that is not there"},
   };
   for (const Fault& f : faults) {

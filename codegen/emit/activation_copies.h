@@ -1,4 +1,4 @@
-// One thread's copies of token rows, which the families with cp.async share.
+// One thread's copies of activation rows, which the families with cp.async share.
 #pragma once
 
 #include <string>
@@ -10,9 +10,10 @@
 
 namespace marlin {
 
-// One thread's copies of the token rows of a stage or a unit, between these places: a condition,
+// One thread's copies of the activation rows of a stage or a unit, between these places: a
+// condition,
 // "" or "if (...) ", and two addresses.
-struct TokenCopy {
+struct ActivationCopy {
   std::string guard, to, from;
 };
 struct TokenCopies {
@@ -20,7 +21,7 @@ struct TokenCopies {
   const ActivationCopies& copies;
   const ActivationRows& rows;
 
-  std::vector<TokenCopy> all(std::string_view to, std::string_view from) const;
+  std::vector<ActivationCopy> all(std::string_view to, std::string_view from) const;
   // The same as asynchronous copies.
   void emit(Text& text, std::string_view to, std::string_view from) const;
 
@@ -30,7 +31,7 @@ struct TokenCopies {
 
 // Those of a family's own plan.
 template <class Own>
-TokenCopies token_copies(const Plan& plan, const Own& own) {
+TokenCopies activation_copies(const Plan& plan, const Own& own) {
   return {plan, own.copies, own.activations};
 }
 

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "tests/simulator/block.h"
-#include "tests/simulator/crew.h"
 #include "tests/simulator/machine.h"
+#include "tests/simulator/scheduler.h"
 
 namespace marlin::simulator {
 
@@ -28,7 +28,7 @@ enum class Type {
   uint4,
   float2,
   float4,
-  share,
+  shared_tile,
   stripe
 };
 int slots_of(Type type);
@@ -44,7 +44,7 @@ struct Variable {
   std::vector<std::int64_t> dimensions;
   std::vector<std::int64_t> slots;
   // Of each slot of all threads: the product group that has it in hand, and since how many fences
-  // of the strand something else has had it.
+  // of the fiber something else has had it.
   std::vector<int> held, touched;
 };
 
@@ -62,20 +62,20 @@ struct Place {
   Type type = Type::none;
 };
 
-class Strand {
+class Fiber {
  public:
   // Threads [first_thread, first_thread + threads) of the block.
-  Strand(const Kernel& kernel, const LaunchShape& launch, const Arguments& arguments, Block& block,
-         Crew& crew, Clocks& clocks, BankCounts& banks, int first_thread, int threads);
+  Fiber(const Kernel& kernel, const LaunchShape& launch, const Arguments& arguments, Block& block,
+        Scheduler& scheduler, Clocks& clocks, BankCounts& banks, int first_thread, int threads);
 
   // To its end.
   void run();
 
  private:
-  using Primitive = Value (Strand::*)(const Node&);
+  using Primitive = Value (Fiber::*)(const Node&);
   static const std::unordered_map<std::string, Primitive>& primitives();
 
-  // strand.cpp: statements, names and places.
+  // fiber.cpp: statements, names and places.
   void execute(const Node& node);
   void declare(const Node& node);
   void branch(const Node& node);
@@ -116,69 +116,69 @@ class Strand {
   Value minimum(const Node& call);
   Value maximum(const Node& call);
   Value smaller(const Node& call, bool larger);
-  Value copy16(const Node& call);
-  Value close_stage(const Node& call);
-  Value wait_for_stage(const Node& call);
+  Value cp_async16(const Node& call);
+  Value cp_async_commit(const Node& call);
+  Value cp_async_wait(const Node& call);
   Value sync_warp(const Node& call);
   Value sync_threads(const Node& call);
-  Value load_words(const Node& call);
-  Value load_tokens(const Node& call);
+  Value ld_shared(const Node& call);
+  Value ldmatrix(const Node& call);
   Value dequantise(const Node& call);
   Value scale_weights(const Node& call);
   Value spread_scales(const Node& call);
-  Value multiply(const Node& call);
-  Value widen(const Node& call);
+  Value mma(const Node& call);
+  Value unpack_half2(const Node& call);
   Value add_scaled(const Node& call);
   Value clear(const Node& call);
   Value stage_sums(const Node& call);
   Value load_reals(const std::string& primitive, Type type, const Node& call);
   Value add_reals(Type type, const Node& call);
-  Value load_quad(const Node& call);
-  Value add_quad(const Node& call);
-  Value scale_quad(const Node& call);
-  Value store_quad(const Node& call);
+  Value load_float4(const Node& call);
+  Value add_float4(const Node& call);
+  Value scale_float4(const Node& call);
+  Value store_half4(const Node& call);
   Value store_partial(const Node& call);
   void store_partial_at(std::int64_t to, const float (&values)[4], int thread);
   Value load_partial(const Node& call);
   Value channel_scales_of(const Node& call);
-  Value arrive_last(const Node& call);
+  Value is_last_arriver(const Node& call);
 
   // cluster_primitives.cpp: those of clusters and dependent launches.
   Value launch_dependents(const Node& call);
   Value wait_for_previous(const Node& call);
-  Value load16(const Node& call);
-  Value store16(const Node& call);
-  Value meet(const Node& call);
-  void meet_at(const Value& barrier, std::int64_t threads);
-  Value expect_sums(const Node& call);
-  Value arrive_at_cluster(const Node& call);
-  Value wait_for_cluster(const Node& call);
-  Value send_sums(const Node& call);
-  Value wait_for_sums(const Node& call);
-  Value keep_sums(const Node& call);
-  Value load_pair(const Node& call);
-  Value add_pair(const Node& call);
-  Value trade(const Node& call);
+  Value ld_global_cg(const Node& call);
+  Value st_shared(const Node& call);
+  Value named_barrier_sync(const Node& call);
+  void named_barrier_at(const Value& barrier, std::int64_t threads);
+  Value cluster_reduce_expect(const Node& call);
+  Value cluster_arrive_relaxed(const Node& call);
+  Value cluster_wait(const Node& call);
+  Value cluster_reduce_send(const Node& call);
+  Value cluster_reduce_wait(const Node& call);
+  Value stage_fragment(const Node& call);
+  Value load_float2(const Node& call);
+  Value add_float2(const Node& call);
+  Value shuffle_half2(const Node& call);
   Value channel_scale_of(const Node& call);
 
   // copy_primitives.cpp: barriers in shared memory and the copies that signal them.
-  Value make_barrier(const Node& call);
-  Value publish_barriers(const Node& call);
-  Value tell_barriers_made(const Node& call);
-  Value wait_for_barriers_made(const Node& call);
-  Value expect_bytes(const Node& call);
-  Value arrive(const Node& call);
-  Value arrive_in_cluster(const Node& call);
-  Value wait_for_phase(const Node& call);
-  Value meet_cluster(const Node& call);
-  Value fetch_map(const Node& call);
-  Value copy_box(const Node& call);
-  Value copy_box_to_all(const Node& call);
-  Value copy_bytes(const Node& call);
-  Value show_to_copies(const Node& call);
-  Value store_box(const Node& call);
-  Value close_stores(const Node& call);
-  Value wait_for_stores(const Node& call);
+  Value mbarrier_init(const Node& call);
+  Value fence_mbarrier_init(const Node& call);
+  Value named_barrier_arrive(const Node& call);
+  Value sync_with_arrival(const Node& call);
+  Value mbarrier_arrive_expect_tx(const Node& call);
+  Value mbarrier_arrive(const Node& call);
+  Value mbarrier_arrive_cluster(const Node& call);
+  Value mbarrier_wait_parity(const Node& call);
+  Value cluster_sync(const Node& call);
+  Value prefetch_tensormap(const Node& call);
+  Value tma_load_2d(const Node& call);
+  Value tma_load_2d_multicast(const Node& call);
+  Value bulk_copy(const Node& call);
+  Value fence_proxy_async(const Node& call);
+  Value tma_store_2d(const Node& call);
+  Value tma_store_commit(const Node& call);
+  Value tma_store_wait(const Node& call);
   CopyBarrier& barrier_at(Block& block, std::int64_t address);
   void arrive_at(CopyBarrier& barrier, int thread);
   void end_phase(CopyBarrier& barrier);
@@ -193,30 +193,30 @@ class Strand {
   void store_chunk(const TensorMap& map, std::uint32_t from, std::int64_t x, std::int64_t y,
                    int thread);
 
-  // handoff_primitives.cpp: partial sums from block to block through the workspace.
-  Value raise_flag(const Node& call);
-  Value take_flags(const Node& call);
-  Value give_sums(const Node& call);
-  Value keep_or_give(const Node& call);
-  Value meet_blocks(const Node& call);
-  Value leave_blocks(const Node& call);
-  Value add_given(const Node& call);
-  void require_given(std::int64_t address, int thread);
+  // fixup_primitives.cpp: partial sums from block to block through the workspace.
+  Value fixup_signal(const Node& call);
+  Value fixup_wait(const Node& call);
+  Value fixup_store(const Node& call);
+  Value reduce_scatter_store(const Node& call);
+  Value tile_barrier_wait(const Node& call);
+  Value tile_barrier_reset(const Node& call);
+  Value reduce_scatter_add(const Node& call);
+  void require_stored(std::int64_t address, int thread);
 
   // warpgroup_primitives.cpp: products of a warpgroup and what becomes of their sums.
   Value first_lane(const Node& call);
   Value set_registers(const Node& call);
-  Value open_products(const Node& call);
-  Value close_products(const Node& call);
-  Value wait_for_products(const Node& call);
-  Value describe_tokens(const Node& call);
-  Value multiply_tile(const Node& call);
+  Value warpgroup_arrive(const Node& call);
+  Value warpgroup_commit(const Node& call);
+  Value warpgroup_wait(const Node& call);
+  Value activation_descriptor(const Node& call);
+  Value wgmma(const Node& call);
   Value scale_sums(const Node& call);
-  Value stage_tokens(const Node& call);
-  Value take_quad_at(const Node& call);
-  Value add_quad_at(const Node& call);
-  void load_quad_at(const Node& call, bool add);
-  std::vector<float> take_tokens(std::int64_t descriptor, int tokens);
+  Value stmatrix_trans(const Node& call);
+  Value load_accumulators(const Node& call);
+  Value add_accumulators(const Node& call);
+  void accumulators_from(const Node& call, bool add);
+  std::vector<float> read_activations(std::int64_t descriptor, int tokens);
   void hold(const Place& place, std::size_t slots);
   void require_settled(const Place& place, std::size_t slots, bool sums) const;
 
@@ -246,7 +246,7 @@ class Strand {
   const LaunchShape launch_;
   const Arguments arguments_;
   Block& block_;
-  Crew& crew_;
+  Scheduler& scheduler_;
   Clocks& clocks_;
   BankCounts& banks_;
   int first_thread_, threads_;

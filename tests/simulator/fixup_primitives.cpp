@@ -1,10 +1,10 @@
 // Calls of device primitives -> their effect: partial sums of wgmma kernels from block to block
-// through the workspace. Entry point: Strand::primitives (primitives.cpp).
+// through the workspace. Entry point: Fiber::primitives (primitives.cpp).
 #include <fmt/format.h>
 
 #include <cstring>
 
-#include "tests/simulator/strand.h"
+#include "tests/simulator/fiber.h"
 
 namespace marlin::simulator {
 
@@ -30,7 +30,7 @@ std::uint32_t count_one(Buffer& workspace, std::int64_t counter) {
 }  // namespace
 
 // A partial sum that a copy of this thread reads.
-void Strand::require_given(std::int64_t address, int thread) {
+void Fiber::require_stored(std::int64_t address, int thread) {
   const Buffer& workspace = *arguments_.workspace;
   const Access& given = workspace.writers[(address - workspace.base) / workspace.grain];
   if (given.agent < 0) fail("a partial sum that nobody wrote");
@@ -39,11 +39,11 @@ void Strand::require_given(std::int64_t address, int thread) {
   }
 }
 
-Value Strand::raise_flag(const Node& call) {
+Value Fiber::fixup_signal(const Node& call) {
   const Value flag = evaluate(call.kids[0]), first_thread = evaluate(call.kids[2]);
   const std::int64_t number = uniform(evaluate(call.kids[1]));
   require_all();
-  meet_at(constant(Type::integer, number), threads_);
+  named_barrier_at(constant(Type::integer, number), threads_);
   Buffer& workspace = *arguments_.workspace;
   for (int t = 0; t < threads_; ++t) {
     if (first_thread.slots[t] == 0) continue;
@@ -54,15 +54,15 @@ Value Strand::raise_flag(const Node& call) {
   return {};
 }
 
-Value Strand::take_flags(const Node& call) {
+Value Fiber::fixup_wait(const Node& call) {
   const std::int64_t first = uniform(evaluate(call.kids[0]));
   Buffer& workspace = *arguments_.workspace;
   for (std::int64_t flag = first; flag < first + 4 * call.numbers[0]; flag += 4) {
-    crew_.wait_until([&] { return flag_at(workspace, flag) == kRaised; },
-                     [&] {
-                       return fmt::format("line {}, block {}: the flag at {} is not raised", line_,
-                                          block_.index[0], flag - workspace.base);
-                     });
+    scheduler_.wait_until([&] { return flag_at(workspace, flag) == kRaised; },
+                          [&] {
+                            return fmt::format("line {}, block {}: the flag at {} is not raised",
+                                               line_, block_.index[0], flag - workspace.base);
+                          });
     for (int t = 0; t < threads_; ++t) {
       if (active_[t]) clocks_.learn(agent(t), block_.grid.flags[flag]);
     }
@@ -71,7 +71,7 @@ Value Strand::take_flags(const Node& call) {
   return {};
 }
 
-Value Strand::give_sums(const Node& call) {
+Value Fiber::fixup_store(const Node& call) {
   const Value to = evaluate(call.kids[0]);
   const Place sums = place(call.kids[1]);
   for (int t = 0; t < threads_; ++t) {
@@ -87,19 +87,19 @@ Value Strand::give_sums(const Node& call) {
 
 // ---- Among all blocks of a tile.
 
-Value Strand::keep_or_give(const Node& call) {
+Value Fiber::reduce_scatter_store(const Node& call) {
   const Place kept = place(call.kids[0]), sums = place(call.kids[1]);
-  const auto eight = static_cast<std::uint32_t>(uniform(evaluate(call.kids[2])));
-  const Value first = evaluate(call.kids[3]), own = evaluate(call.kids[4]);
+  const auto n8 = static_cast<std::uint32_t>(uniform(evaluate(call.kids[2])));
+  const Value first = evaluate(call.kids[3]), reduce_count = evaluate(call.kids[4]);
   const Value to = evaluate(call.kids[5]);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
-    const std::uint32_t at = eight - static_cast<std::uint32_t>(first.slots[t]);
-    const bool keep = at < static_cast<std::uint32_t>(own.slots[t]);
+    const std::uint32_t at = n8 - static_cast<std::uint32_t>(first.slots[t]);
+    const bool keep = at < static_cast<std::uint32_t>(reduce_count.slots[t]);
     if (keep && 4 * at + 4 > extent(kept)) fail("more is kept than there is room for");
     float values[4];
     for (std::size_t i = 0; i < 4; ++i) {
-      const std::int64_t sum = slot(sums, 4 * eight + i, t);
+      const std::int64_t sum = slot(sums, 4 * n8 + i, t);
       values[i] = real(sum);
       if (keep) slot(kept, 4 * at + i, t) = sum;
     }
@@ -108,29 +108,29 @@ Value Strand::keep_or_give(const Node& call) {
   return {};
 }
 
-Value Strand::meet_blocks(const Node& call) {
+Value Fiber::tile_barrier_wait(const Node& call) {
   const std::int64_t counter = uniform(evaluate(call.kids[0]));
   const Value barrier = constant(Type::integer, uniform(evaluate(call.kids[1])));
   const Value first_thread = evaluate(call.kids[2]);
   require_all();
-  meet_at(barrier, threads_);
+  named_barrier_at(barrier, threads_);
   Buffer& workspace = *arguments_.workspace;
   for (int t = 0; t < threads_; ++t) {
     if (first_thread.slots[t] == 0) continue;
     count_one(workspace, counter);
     clocks_.publish(agent(t), block_.grid.flags[counter]);
-    crew_.wait_until([&] { return flag_at(workspace, counter) == call.numbers[0]; },
-                     [&] {
-                       return fmt::format("line {}, block {}: not all blocks of the tile come",
-                                          line_, block_.index[0]);
-                     });
+    scheduler_.wait_until([&] { return flag_at(workspace, counter) == call.numbers[0]; },
+                          [&] {
+                            return fmt::format("line {}, block {}: not all blocks of the tile come",
+                                               line_, block_.index[0]);
+                          });
     clocks_.learn(agent(t), block_.grid.flags[counter]);
   }
-  meet_at(barrier, threads_);
+  named_barrier_at(barrier, threads_);
   return {};
 }
 
-Value Strand::leave_blocks(const Node& call) {
+Value Fiber::tile_barrier_reset(const Node& call) {
   const std::int64_t counters = uniform(evaluate(call.kids[0]));
   const Value first_thread = evaluate(call.kids[1]);
   Buffer& workspace = *arguments_.workspace;
@@ -143,13 +143,13 @@ Value Strand::leave_blocks(const Node& call) {
   return {};
 }
 
-Value Strand::add_given(const Node& call) {
+Value Fiber::reduce_scatter_add(const Node& call) {
   const Place kept = place(call.kids[0]);
   const auto first = static_cast<std::size_t>(4 * uniform(evaluate(call.kids[1])));
   const Value from = evaluate(call.kids[2]);
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
-    require_given(from.slots[t], t);
+    require_stored(from.slots[t], t);
     float values[4];
     std::memcpy(values, arguments_.workspace->read(from.slots[t], 16), 16);
     for (std::size_t i = 0; i < 4; ++i) {

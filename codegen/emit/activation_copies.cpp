@@ -1,6 +1,6 @@
 // Plan -> the lines by which one thread copies rows of activations into shared memory.
 // Entry points: TokenCopies::all, TokenCopies::emit.
-#include "codegen/emit/token_copies.h"
+#include "codegen/emit/activation_copies.h"
 
 namespace marlin {
 
@@ -14,22 +14,22 @@ std::string TokenCopies::guard(int pass) const {
   return "";
 }
 
-std::vector<TokenCopy> TokenCopies::all(std::string_view to, std::string_view from) const {
-  std::vector<TokenCopy> found;
+std::vector<ActivationCopy> TokenCopies::all(std::string_view to, std::string_view from) const {
+  std::vector<ActivationCopy> found;
   for (int pass = 0; pass < copies.passes; ++pass) {
     const int row = pass * copies.pass_rows;
     const int swizzle = rows.swizzle_of_row(row);
-    const std::string twisted =
+    const std::string swizzled_to =
         swizzle == 0 ? std::string(to) : fmt::format("({} ^ {})", to, swizzle);
-    found.push_back({guard(pass), plus(twisted, rows.row_at(row)),
+    found.push_back({guard(pass), plus(swizzled_to, rows.row_at(row)),
                      plus(from, plan.global.activations.row_at(row))});
   }
   return found;
 }
 
 void TokenCopies::emit(Text& text, std::string_view to, std::string_view from) const {
-  for (const TokenCopy& copy : all(to, from)) {
-    text.line("{}copy16({}, {});", copy.guard, copy.to, copy.from);
+  for (const ActivationCopy& copy : all(to, from)) {
+    text.line("{}cp_async16({}, {});", copy.guard, copy.to, copy.from);
   }
 }
 

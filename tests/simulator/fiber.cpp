@@ -1,6 +1,6 @@
-// Statements of an emitted kernel -> changes of a strand's variables and its block's memories.
-// Entry points: run, Strand::run.
-#include "tests/simulator/strand.h"
+// Statements of an emitted kernel -> changes of a fiber's variables and its block's memories.
+// Entry points: run, Fiber::run.
+#include "tests/simulator/fiber.h"
 
 #include <fmt/format.h>
 
@@ -23,7 +23,7 @@ Type type_named(const std::string& name) {
       {"int", Type::integer},      {"unsigned", Type::unsigned_integer},
       {"float", Type::real},       {"uint2", Type::uint2},
       {"uint4", Type::uint4},      {"float2", Type::float2},
-      {"float4", Type::float4},    {"Share", Type::share},
+      {"float4", Type::float4},    {"SharedTile", Type::shared_tile},
       {"Stripe", Type::stripe},    {"bool", Type::integer},
       {"long", Type::long_integer}};
   if (name.ends_with("*")) return Type::pointer;
@@ -41,20 +41,20 @@ int slots_of(Type type) {
     case Type::float2: return 2;
     case Type::uint4:
     case Type::float4:
-    case Type::share: return 4;
+    case Type::shared_tile: return 4;
     case Type::stripe: return 12;
     default: return 1;
   }
 }
 
-Strand::Strand(const Kernel& kernel, const LaunchShape& launch, const Arguments& arguments,
-               Block& block, Crew& crew, Clocks& clocks, BankCounts& banks, int first_thread,
-               int threads)
+Fiber::Fiber(const Kernel& kernel, const LaunchShape& launch, const Arguments& arguments,
+             Block& block, Scheduler& scheduler, Clocks& clocks, BankCounts& banks,
+             int first_thread, int threads)
     : kernel_(kernel),
       launch_(launch),
       arguments_(arguments),
       block_(block),
-      crew_(crew),
+      scheduler_(scheduler),
       clocks_(clocks),
       banks_(banks),
       first_thread_(first_thread),
@@ -79,7 +79,7 @@ Strand::Strand(const Kernel& kernel, const LaunchShape& launch, const Arguments&
   scopes_.emplace_back();  // of the body
 }
 
-void Strand::run() {
+void Fiber::run() {
   try {
     for (const Node& node : kernel_.body.kids) execute(node);
     finish();
@@ -90,7 +90,7 @@ void Strand::run() {
   }
 }
 
-void Strand::finish() {
+void Fiber::finish() {
   for (const auto& stages : stages_) {
     for (const auto& stage : stages) {
       if (!stage.empty()) fail("a block ends with copies on their way");
@@ -116,9 +116,9 @@ void Strand::finish() {
   if (!waited) fail("a block never waits for the previous kernel");
 }
 
-void Strand::fail(const std::string& what) const { throw std::runtime_error(what); }
+void Fiber::fail(const std::string& what) const { throw std::runtime_error(what); }
 
-void Strand::execute(const Node& node) {
+void Fiber::execute(const Node& node) {
   line_ = node.line;
   switch (node.kind) {
     case Kind::block: {
@@ -138,7 +138,7 @@ void Strand::execute(const Node& node) {
   }
 }
 
-void Strand::declare(const Node& node) {
+void Fiber::declare(const Node& node) {
   const Type type = type_named(node.text);
   for (const Node& declared : node.kids) {
     Value value;
@@ -148,7 +148,7 @@ void Strand::declare(const Node& node) {
   }
 }
 
-void Strand::branch(const Node& node) {
+void Fiber::branch(const Node& node) {
   const std::vector<bool> before = active_;
   const std::vector<bool> yes = truth(evaluate(node.kids[0]));
   for (std::size_t way = 1; way < node.kids.size(); ++way) {
@@ -163,7 +163,7 @@ void Strand::branch(const Node& node) {
 }
 
 // "continue", or "return" of a lambda: nothing more for these threads until its end.
-void Strand::leave(const Node& node) {
+void Fiber::leave(const Node& node) {
   if (!node.kids.empty()) {
     const Value value = evaluate(node.kids[0]);
     if (returned_.slots.empty()) returned_ = value;
@@ -177,13 +177,13 @@ void Strand::leave(const Node& node) {
   }
 }
 
-bool Strand::any_active() const {
+bool Fiber::any_active() const {
   return std::any_of(active_.begin(), active_.end(), [](bool active) { return active; });
 }
 
 // Leaves those of the active threads active that go on; false when none does. A warp's threads stay
 // together.
-bool Strand::narrow(const std::vector<bool>& go_on) {
+bool Fiber::narrow(const std::vector<bool>& go_on) {
   bool any = false;
   for (int first = 0; first < threads_; first += 32) {
     bool some = false, all = true;
@@ -199,7 +199,7 @@ bool Strand::narrow(const std::vector<bool>& go_on) {
 }
 
 // Warps leave a loop when they are done with it.
-void Strand::loop(const Node& node) {
+void Fiber::loop(const Node& node) {
   constexpr int kMany = 1 << 20;
   const std::vector<bool> before = active_;
   scopes_.emplace_back();
@@ -218,7 +218,7 @@ void Strand::loop(const Node& node) {
   active_ = before;
 }
 
-Value Strand::call_lambda(const Node& lambda, const Node& call) {
+Value Fiber::call_lambda(const Node& lambda, const Node& call) {
   std::vector<Value> values;
   for (const Node& argument : call.kids) values.push_back(evaluate(argument));
   if (values.size() + 1 != lambda.kids.size()) fail("arguments of " + call.text);
@@ -239,8 +239,8 @@ Value Strand::call_lambda(const Node& lambda, const Node& call) {
   return result;
 }
 
-std::shared_ptr<Variable> Strand::new_variable(const std::string& name, Type type,
-                                               std::vector<std::int64_t> dimensions) {
+std::shared_ptr<Variable> Fiber::new_variable(const std::string& name, Type type,
+                                              std::vector<std::int64_t> dimensions) {
   std::size_t slots = slots_of(type);
   for (const std::int64_t size : dimensions) slots *= static_cast<std::size_t>(size);
   auto variable = std::make_shared<Variable>();
@@ -255,7 +255,7 @@ std::shared_ptr<Variable> Strand::new_variable(const std::string& name, Type typ
   return place;
 }
 
-std::shared_ptr<Variable> Strand::find(const std::string& name) {
+std::shared_ptr<Variable> Fiber::find(const std::string& name) {
   for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
     const auto found = scope->find(name);
     if (found != scope->end()) return found->second;
@@ -263,20 +263,20 @@ std::shared_ptr<Variable> Strand::find(const std::string& name) {
   return nullptr;
 }
 
-void Strand::touch(const Place& place, std::size_t slot) const {
+void Fiber::touch(const Place& place, std::size_t slot) const {
   Variable& variable = *place.variable;
   if (variable.held[place.first + slot] != 0) fail("registers of a product that still runs");
   variable.touched[place.first + slot] = fences_;
 }
 
-std::size_t Strand::extent(const Place& place) const {
+std::size_t Fiber::extent(const Place& place) const {
   std::size_t slots = slots_of(place.type);
   const auto& dimensions = place.variable->dimensions;
   for (std::size_t d = place.depth; d < dimensions.size(); ++d) slots *= dimensions[d];
   return slots;
 }
 
-Place Strand::place(const Node& node) {
+Place Fiber::place(const Node& node) {
   if (node.kind == Kind::name) {
     const std::shared_ptr<Variable> variable = find(node.text);
     if (variable == nullptr) fail("no variable " + node.text);
@@ -300,18 +300,18 @@ Place Strand::place(const Node& node) {
         {"z", {2, Type::unsigned_integer}},
         {"w", {3, Type::unsigned_integer}}}},
       {Type::float2, {{"x", {0, Type::real}}, {"y", {1, Type::real}}}},
-      {Type::share,
-       {{"owners", {0, Type::integer}},
+      {Type::shared_tile,
+       {{"contributors", {0, Type::integer}},
         {"rank", {1, Type::integer}},
         {"counter", {2, Type::integer}},
         {"slot", {3, Type::integer}}}},
       {Type::stripe,
        {{"m_tile", {0, Type::integer}},
-        {"slice", {1, Type::integer}},
+        {"n_tile", {1, Type::integer}},
         {"k_tile", {2, Type::integer}},
         {"k_tiles", {3, Type::integer}},
-        {"first", {4, Type::share}},
-        {"last", {8, Type::share}}}}};
+        {"first", {4, Type::shared_tile}},
+        {"last", {8, Type::shared_tile}}}}};
   const Place whole = place(node.kids[0]);
   const auto type = fields.find(whole.type);
   if (type == fields.end() || !type->second.contains(node.text)) fail("no field " + node.text);
@@ -319,7 +319,7 @@ Place Strand::place(const Node& node) {
   return {whole.variable, whole.first + offset, whole.depth, field_type};
 }
 
-void Strand::assign(const Place& place, const Value& value) {
+void Fiber::assign(const Place& place, const Value& value) {
   const std::size_t slots = slots_of(place.type);
   if (value.slots.size() != slots * threads_) fail("an assignment of another type");
   for (std::size_t s = 0; s < slots; ++s) {
@@ -352,7 +352,7 @@ class Launch {
         launch_(launch),
         arguments_(arguments),
         banks_(banks),
-        crew_(order_seed),
+        scheduler_(order_seed),
         grid_{clocks_.add_agents(1), {}} {}
 
   void add_cluster(int first) {
@@ -360,7 +360,7 @@ class Launch {
     Meeting& meeting = *meetings_.emplace_back(std::make_unique<Meeting>());
     for (int rank = 0; rank < launch_.cluster; ++rank) {
       peers.push_back(&add_block(first + rank));
-      meeting.strands += peers.back()->running;
+      meeting.fibers += peers.back()->running;
     }
     for (Block* block : peers) {
       block->cluster = &meeting;
@@ -368,7 +368,7 @@ class Launch {
     }
   }
 
-  void run() { crew_.run(); }
+  void run() { scheduler_.run(); }
 
  private:
   Block& add_block(int number) {
@@ -383,10 +383,11 @@ class Launch {
     }
     const int threads = launch_.warpgroups_part ? 128 : launch_.threads;
     for (int first = 0; first < launch_.threads; first += threads) {
-      crew_.add([this, &block, first, threads] {
-        Strand(kernel_, launch_, arguments_, block, crew_, clocks_, banks_, first, threads).run();
+      scheduler_.add([this, &block, first, threads] {
+        Fiber(kernel_, launch_, arguments_, block, scheduler_, clocks_, banks_, first, threads)
+            .run();
       });
-      block.whole.strands = ++block.running;
+      block.whole.fibers = ++block.running;
     }
     return block;
   }
@@ -395,7 +396,7 @@ class Launch {
   const LaunchShape& launch_;
   const Arguments& arguments_;
   BankCounts& banks_;
-  Crew crew_;
+  Scheduler scheduler_;
   Clocks clocks_;
   Grid grid_;
   std::vector<std::unique_ptr<Block>> blocks_;
