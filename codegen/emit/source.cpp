@@ -1,10 +1,9 @@
 // Plan -> the parts of a kernel's CUDA text that all families share.
-// Entry points: emit_title, emit_description, emit_assumptions, device_text.
+// Entry points: emit_title, emit_description, emit_assumptions, emit_shared_map.
 #include "codegen/emit/source.h"
 
 #include <algorithm>
 
-#include "codegen/emit/templates.h"
 #include "codegen/emit/text.h"
 
 namespace marlin {
@@ -53,8 +52,9 @@ std::string emit_assumptions(const Plan& plan, std::string_view more) {
   text.line("// Assumptions, checked at compile time.");
   text.line("static_assert(__CUDA_ARCH__ == {}, \"written for {}\");",
             limits_of(plan.target).compute_capability * 10, plan.target.arch);
-  text.line("{}", more);
-  return text.str() + "\n";
+  text.line("static_assert(32 * sizeof(uint4) == {}, \"a warp loads a pack tile at once\");",
+            kPackTileBytes);
+  return text.str() + "\n" + std::string(more);
 }
 
 std::string first_scale_row(const Plan& plan, std::string_view unit) {
@@ -63,14 +63,21 @@ std::string first_scale_row(const Plan& plan, std::string_view unit) {
   return units > 1 ? fmt::format("{} / {}", unit, units) : std::string(unit);
 }
 
-std::string device_text(const std::vector<std::string_view>& names) {
-  std::string text;
-  for (const std::string_view name : names) {
-    text += template_text(fmt::format("device/{}.cuh", name));
-    text += '\n';
+std::string emit_shared_map(const SharedMap& map, int shared_bytes) {
+  Text text(2);
+  text.line(
+      "// ---- Shared memory, {} bytes: where each area begins, how many there are of how many",
+      shared_bytes);
+  text.line("// bytes, and what they hold.");
+  for (const SharedRegion& region : map) {
+    const std::string constant =
+        fmt::format("constexpr unsigned {} = {};", region.name, region.offset);
+    text.line("{:<44}// {:>3} x {:>6}  {}", constant, region.count, region.each, region.what);
   }
-  text.pop_back();
-  return text;
+  const SharedRegion& last = map.back();
+  text.line("static_assert({} + {} * {} <= {}, \"the areas fit\");", last.name, last.count,
+            last.each, shared_bytes);
+  return text.str();
 }
 
 }  // namespace marlin

@@ -3,9 +3,9 @@
 
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "codegen/plan/plan.h"
+#include "codegen/plan/shared_map.h"
 
 namespace marlin {
 
@@ -15,7 +15,7 @@ std::string emit_description(const Plan& plan, std::string_view summary);
 std::string emit_assumptions(const Plan& plan, std::string_view more);
 // The expression for the row of scales where those of a unit (or k tile) of this name begin.
 std::string first_scale_row(const Plan& plan, std::string_view unit);
-// The files of templates/device/ with these names, e.g. "ptx/mma".
-std::string device_text(const std::vector<std::string_view>& names);
+// The areas of shared memory as named constants, which the kernel's addresses are made of.
+std::string emit_shared_map(const SharedMap& map, int shared_bytes);
 
 }  // namespace marlin

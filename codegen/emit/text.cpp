@@ -15,6 +15,10 @@ bool alone(std::string_view text, std::size_t begin, std::size_t end) {
 
 }  // namespace
 
+std::string counted(std::int64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
 std::string plus(std::string_view base, std::int64_t offset) {
   return offset == 0 ? std::string(base) : fmt::format("{} + {}", base, offset);
 }

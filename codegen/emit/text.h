@@ -52,6 +52,9 @@ class Text {
   std::string text_;
 };
 
+// "1 warp", "2 warps".
+std::string counted(std::int64_t count, std::string_view noun);
+
 // "base + offset", or "base" alone for an offset of zero.
 std::string plus(std::string_view base, std::int64_t offset);
 
@@ -63,6 +66,10 @@ class Sum {
   // Adds name * factor, computed in 64 bits when the factor is `far`, the distance in a matrix.
   Sum& near(std::string_view name, std::int64_t factor) { return add(name, factor, ""); }
   Sum& far(std::string_view name, std::int64_t factor) { return add(name, factor, "ll"); }
+  Sum& named(std::string_view constant) {
+    text_ += fmt::format(" + {}", constant);
+    return *this;
+  }
   Sum& constant(std::int64_t value) {
     if (value != 0) text_ += fmt::format(" + {}", value);
     return *this;

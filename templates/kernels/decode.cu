@@ -2,7 +2,9 @@
 //
 ${description}
 
-${device}
+// ---- Primitives: each is defined and explained after the kernel.
+${declarations}
+
 ${assumptions}
 extern "C" __global__ void __launch_bounds__(${threads}, ${blocks_per_sm})${cluster_dims}
 ${entry}(
@@ -10,6 +12,7 @@ ${entry}(
     char* __restrict__ c, char* __restrict__, int m) {
   extern __shared__ __align__(128) char shared_memory[];
   const unsigned shared = shared_address(shared_memory);
+${shared_map}
   const unsigned lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
 
   // ---- What this block and this warp compute.
@@ -30,3 +33,7 @@ ${product}
   // ---- Sums -> the block that owns them -> C.
 ${output}
 }
+
+// ==== Primitives ==================================================================================
+
+${definitions}

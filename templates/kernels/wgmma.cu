@@ -2,8 +2,9 @@
 //
 ${description}
 
-${device}
-${product}
+// ---- Primitives: each is defined and explained after the kernel.
+${declarations}
+
 ${assumptions}
 extern "C" __global__ void __launch_bounds__(${threads}, ${blocks_per_sm})${cluster_dims}
 ${entry}(
@@ -12,6 +13,7 @@ ${entry}(
     char* __restrict__ workspace, int m) {
   extern __shared__ __align__(1024) char shared_memory[];
   const unsigned shared = shared_address(shared_memory);
+${shared_map}
   const unsigned warpgroup = __shfl_sync(~0u, threadIdx.x / 128, 0);
   const unsigned thread = threadIdx.x & 127, warp = thread / 32, lane = thread & 31;
 
@@ -39,3 +41,7 @@ ${output}
   }
 ${leave}
 }
+
+// ==== Primitives ==================================================================================
+
+${definitions}

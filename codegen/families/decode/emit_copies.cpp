@@ -88,7 +88,7 @@ void cluster_reduce_expect(const Plan& plan, Text& text) {
   } else {
     text.line("constexpr unsigned reduce_count = {};", plan.decode().reduction.most);
   }
-  text.line("const unsigned reduce_barrier = shared + {};", plan.decode().shared.barrier);
+  text.line("const unsigned reduce_barrier = shared + kReduceBarrier;");
   text.line("if (warp == 0) cluster_reduce_expect(reduce_barrier, reduce_count * {}, lane);",
             bytes);
   text.line("cluster_arrive_relaxed();");
@@ -132,7 +132,7 @@ std::string emit_decode_copies(const Plan& plan) {
   if (plan.scales.grouped) {
     text.line("const char* first_scales = scales + column * 2ll + lane * 16;");
   }
-  text.line("const unsigned packed_ring = shared + {} + warp * {};", plan.decode().shared.packed,
+  text.line("const unsigned packed_ring = shared + kPacked + warp * {};",
             plan.decode().shared.packed_ring);
   text.line("const unsigned packed_at = packed_ring + lane * 16;");
   text.line("const unsigned copier = {};", Sum("lane").near(warp_n_name(plan), 32).str());
@@ -143,7 +143,7 @@ std::string emit_decode_copies(const Plan& plan) {
   }
   text.line("const char* from_activations = a + copy_row * {}ll + split * {} + copy_chunk * 16;",
             plan.global.activations.row, plan.global.activations.warp_k);
-  text.line("const unsigned activations_ring = shared + warp_k * {};",
+  text.line("const unsigned activations_ring = shared + kActivations + warp_k * {};",
             plan.decode().shared.activations_ring);
   Sum offset("activations_ring + copy_row * 128 + ((copy_chunk ^ copy_row) & 7) * 16");
   if (plan.decode().copies.row_chunks > 8)

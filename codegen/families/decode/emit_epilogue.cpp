@@ -20,7 +20,7 @@ void send_all(const Plan& plan, Text& text) {
              reduce_count.shared.fragment_at(i - reduce_count.reduction.reducers[rank].first));
     const std::string sums = fmt::format("sums[{}][{}][{}]", block64, columns16, n8_tile);
     if (plan.launch.cluster > 1) {
-      text.line("cluster_reduce_send({}, {}, reduce_barrier, {});", to, rank, sums);
+      text.line("cluster_reduce_send({}, {}, reduce_barrier, {}, 0);", to, rank, sums);
     } else {
       text.line("stage_fragment({}, {});", to, sums);
     }
@@ -104,7 +104,7 @@ std::string emit_decode_output(const Plan& plan) {
   Text text(2);
   text.line("const unsigned sums_to = {};",
             Sum("shared")
-                .constant(plan.decode().shared.received)
+                .named("kReceived")
                 .near("split", plan.decode().shared.received_split)
                 .near(plan.decode().private_rings ? "0" : "warp_n",
                       plan.decode().shared.fragment_at(plan.decode().reduction.most))
@@ -125,8 +125,7 @@ std::string emit_decode_output(const Plan& plan) {
   } else {
     text.line("__syncthreads();");
   }
-  text.line("const unsigned pairs_at = shared + {} + threadIdx.x * 8;",
-            plan.decode().shared.received);
+  text.line("const unsigned pairs_at = shared + kReceived + threadIdx.x * 8;");
   for (int first = 0; first < plan.decode().reduction.pairs; first += plan.launch.threads)
     store_pairs(plan, text, first);
   return text.str();

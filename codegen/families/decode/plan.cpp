@@ -1,4 +1,7 @@
-// Shape + Target + Config -> the plan of a decode kernel. Entry point: decode_plan.
+// Shape + Target + Config -> the plan of a decode kernel. Entry points: decode_plan,
+// decode_shared_map.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <tuple>
@@ -88,6 +91,21 @@ Plan decode_plan(const Shape& shape, const Target& target, const Config& config)
   set_reduction(plan);
   set_shared_memory(plan);
   return plan;
+}
+
+SharedMap decode_shared_map(const Plan& plan) {
+  const DecodePlan& own = plan.decode();
+  const DecodePlan::SharedMap& at = own.shared;
+  SharedMap map = {
+      {"kActivations", 0, plan.config.warps_k, at.activations_ring,
+       fmt::format("rings of activations, {} stages", plan.config.stages)},
+      {"kPacked", at.packed, plan.config.warps(), at.packed_ring,
+       fmt::format("rings of a warp's packed weights and scales, {} stages", plan.config.stages)},
+      {"kReceived", at.received, own.splits.count, at.received_split, "FP32 sums of a split"}};
+  if (plan.launch.cluster > 1) {
+    map.push_back({"kReduceBarrier", at.barrier, 1, kBarrierBytes, "mbarrier of these sums"});
+  }
+  return map;
 }
 
 }  // namespace marlin

@@ -1,4 +1,5 @@
 // Plan -> the CUDA text of a decode kernel. Entry point: decode_source.
+#include "codegen/emit/device_headers.h"
 #include "codegen/emit/templates.h"
 #include "codegen/emit/text.h"
 #include "codegen/families/decode/decode.h"
@@ -12,10 +13,11 @@ namespace {
 std::string summary(const Plan& plan) {
   const Config& config = plan.config;
   Text text(0);
-  text.line("{} computes {} tokens x {} columns. Its {} warps for each {} columns",
+  text.line("{} computes {} x {} columns. Its {} for each {} columns",
             plan.launch.cluster > 1 ? fmt::format("A cluster of {} blocks", plan.launch.cluster)
                                     : "A block",
-            plan.tiles.rows, config.tile_n, plan.decode().splits.count, plan.decode().warp.columns);
+            counted(plan.tiles.rows, "row"), config.tile_n,
+            counted(plan.decode().splits.count, "warp"), plan.decode().warp.columns);
   text.line("take turns at units of {} of K, {} of them on their way to each warp at any time.",
             config.warp_k, config.stages);
   text.line(
@@ -23,30 +25,27 @@ std::string summary(const Plan& plan) {
   return text.str();
 }
 
-std::string assumptions(const Plan& plan) {
-  Text text(0);
-  text.line("static_assert({} % {} == 0 && {} % {} == 0, \"N and K are whole tiles and units\");",
-            plan.shape.n, plan.config.tile_n, plan.shape.k, plan.config.warp_k);
-  return emit_assumptions(plan, text.str());
-}
-
-std::string device(const Plan& plan) {
-  std::vector<std::string_view> names = {"ptx/cp_async",        "ptx/pdl",    "ptx/ldmatrix",
-                                         "dequantise/u4b8_f16", "scales/f16", "ptx/mma"};
-  if (plan.launch.cluster > 1) names.push_back("ptx/cluster");
-  names.push_back("reduce/gather");
-  return device_text(names);
+DeviceText primitives(const Plan& plan) {
+  std::vector<std::string_view> headers = {
+      "ptx/cp_async",        "ptx/pdl",    "ptx/ld_st", "ptx/ldmatrix",      "ptx/named_barrier",
+      "dequantise/u4b8_f16", "scales/f16", "ptx/mma",   "types/accumulators"};
+  if (plan.launch.cluster > 1) headers.insert(headers.end(), {"ptx/cluster", "reduce/cluster"});
+  headers.push_back("reduce/gather");
+  return device_text(headers);
 }
 
 }  // namespace
 
 std::string decode_source(const Plan& plan) {
+  const DeviceText device = primitives(plan);
   return expand(
       template_text("kernels/decode.cu"),
       {{"title", emit_title(plan)},
        {"description", emit_description(plan, summary(plan))},
-       {"device", device(plan)},
-       {"assumptions", assumptions(plan)},
+       {"declarations", device.declarations},
+       {"definitions", device.definitions},
+       {"shared_map", emit_shared_map(decode_shared_map(plan), plan.launch.shared_bytes)},
+       {"assumptions", emit_assumptions(plan, "")},
        {"threads", std::to_string(plan.launch.threads)},
        {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},
        {"cluster_dims", plan.launch.cluster > 1

@@ -19,7 +19,7 @@ void packed_addresses(const Plan& plan, Text& text) {
       .near(warp_n_name(plan), plan.global.packed.warp_n)
       .near("lane", 16);
   text.line("const char* from_packed = {};", from.str());
-  text.line("const unsigned packed_at = shared + warp * {} + lane * 16;",
+  text.line("const unsigned packed_at = shared + kPacked + warp * {} + lane * 16;",
             plan.stripe().packed.unit);
 }
 
@@ -42,10 +42,7 @@ void activation_addresses(const Plan& plan, Text& text) {
   text.line("const unsigned copy_offset = copy_row * {} + copy_chunk * 16;",
             plan.stripe().activations.pitch);
   text.line("const unsigned to_activations = {} + (copy_offset ^ ((copy_offset >> {} & {}) << 4));",
-            Sum("shared")
-                .constant(plan.stripe().stage.activations_offset)
-                .near("warp", plan.stripe().activations.unit)
-                .str(),
+            Sum("shared").named("kActivations").near("warp", plan.stripe().activations.unit).str(),
             plan.stripe().activations.swizzle_shift, plan.stripe().activations.swizzle_mask);
 }
 
@@ -59,8 +56,8 @@ void scale_addresses(const Plan& plan, Text& text) {
       .near(warp_n_name(plan), plan.global.scales.warp_n)
       .near("lane", 16);
   text.line("const char* from_scales = {};", from.str());
-  text.line("const unsigned to_scales = shared + {} + warp * {} + lane * 16;",
-            plan.stripe().scales.offset, plan.stripe().scales.unit);
+  text.line("const unsigned to_scales = shared + kScales + warp * {} + lane * 16;",
+            plan.stripe().scales.unit);
 }
 
 void copy_scales(const Plan& plan, Text& text) {
@@ -135,7 +132,7 @@ std::string emit_fill(const Plan& plan) {
   const int stages = plan.config.stages;
   Text text(2);
   for (int stage = 0; stage < stages; ++stage) {
-    const int at = plan.stripe().stage.at(stage);
+    const std::string at = plus("kStages", plan.stripe().stage.at(stage));
     if (plan.stripe().work.striped) {
       text.line("if (to_fetch-- > 0) fetch({});", at);
     } else if (stage < plan.stripe().work.k_tiles) {

@@ -100,8 +100,8 @@ void add_partials(const Plan& plan, Text& text) {
       stripes ? "shared_tile.contributors" : std::to_string(partition.count);
   text.open(
       "if (is_last_arriver(workspace + counter * 4, {}, reinterpret_cast<unsigned*>("
-      "shared_memory + {}))) {{",
-      contributors, plan.stripe().reduction.ticket);
+      "shared_memory + kArrival))) {{",
+      contributors);
   for (const Round& round : rounds(plan, 0, plan.tiles.rows)) {
     const std::int64_t at = plan.workspace.at(0, round.token);
     open_round(text, round);
@@ -152,7 +152,7 @@ void finish_shared(const Plan& plan, Text& text) {
 std::string emit_output_addresses(const Plan& plan) {
   Text text(2);
   Sum to("shared");
-  to.constant(plan.stripe().reduction.offset)
+  to.named("kSums")
       .near("warp_k", plan.stripe().reduction.warp_k)
       .near(plan.stripe().private_rings ? "0" : "warp_n", plan.stripe().warp.columns * kFloatBytes)
       .near("(lane & 3)", 2 * plan.stripe().reduction.pitch)
@@ -161,9 +161,7 @@ std::string emit_output_addresses(const Plan& plan) {
   text.line("const int row = threadIdx.x / {}, column_float4 = threadIdx.x & {};",
             plan.stripe().reduction.float4s, plan.stripe().reduction.float4s - 1);
   Sum address("shared");
-  address.constant(plan.stripe().reduction.offset)
-      .near("row", plan.stripe().reduction.pitch)
-      .near("column_float4", 16);
+  address.named("kSums").near("row", plan.stripe().reduction.pitch).near("column_float4", 16);
   text.line("const unsigned float4_at = {};", address.str());
   if (plan.stripe().work.striped) text.line("SharedTile shared_tile = stripe.first;");
   if (!plan.scales.grouped) {

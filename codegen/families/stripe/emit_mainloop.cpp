@@ -87,14 +87,11 @@ std::string emit_fragment_addresses(const Plan& plan) {
   text.line(
       "const unsigned activations_at = {} + (activation_offset ^ ((activation_offset >> {} & {}) "
       "<< 4));",
-      Sum("shared")
-          .constant(plan.stripe().stage.activations_offset)
-          .near("warp", plan.stripe().activations.unit)
-          .str(),
+      Sum("shared").named("kActivations").near("warp", plan.stripe().activations.unit).str(),
       plan.stripe().activations.swizzle_shift, plan.stripe().activations.swizzle_mask);
   if (plan.scales.grouped) {
-    text.line("const unsigned scales_at = shared + {} + warp * {} + lane / 4 * 16;",
-              plan.stripe().scales.offset, plan.stripe().scales.unit);
+    text.line("const unsigned scales_at = shared + kScales + warp * {} + lane / 4 * 16;",
+              plan.stripe().scales.unit);
   }
   text.line("float sums[{}][4][{}][4];  // [64 columns][16 of them][8 tokens][fragment]",
             plan.stripe().warp.blocks64, plan.stripe().warp.n8_tiles);

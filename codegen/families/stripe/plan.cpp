@@ -1,4 +1,7 @@
-// Shape + Target + Config -> the plan of a stripe kernel. Entry point: stripe_plan.
+// Shape + Target + Config -> the plan of a stripe kernel. Entry points: stripe_plan,
+// stripe_shared_map.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdint>
 
@@ -122,6 +125,25 @@ Plan stripe_plan(const Shape& shape, const Target& target, const Config& config)
   set_reduction(plan);
   set_workspace(plan);
   return plan;
+}
+
+SharedMap stripe_shared_map(const Plan& plan) {
+  const StripePlan& own = plan.stripe();
+  const int warps = plan.config.warps(), rings = own.private_rings ? warps : 1;
+  const int rows = own.warp.n8_tiles * 8;
+  SharedMap map = {{"kStages", 0, plan.config.stages, own.stage.bytes, "the ring of stages, each:"},
+                   {"kPacked", 0, warps, own.packed.unit, "packed weights of a warp"},
+                   {"kActivations", own.stage.activations_offset, rings,
+                    rows * own.activations.pitch, fmt::format("activations, {} rows", rows)}};
+  if (plan.scales.grouped) {
+    map.push_back({"kScales", own.scales.offset, warps, own.scales.unit, "scales of a warp"});
+  }
+  map.push_back({"kSums", own.reduction.offset, plan.config.warps_k, own.reduction.warp_k,
+                 fmt::format("FP32 sums of a pass, {} rows", own.reduction.pass_rows)});
+  if (plan.workspace.shared) {
+    map.push_back({"kArrival", own.reduction.ticket, 1, 4, "whether this block came last"});
+  }
+  return map;
 }
 
 }  // namespace marlin

@@ -1,4 +1,5 @@
 // Plan -> the CUDA text of a stripe kernel. Entry point: stripe_source.
+#include "codegen/emit/device_headers.h"
 #include "codegen/emit/templates.h"
 #include "codegen/emit/text.h"
 #include "codegen/families/stripe/emit.h"
@@ -12,40 +13,36 @@ namespace {
 std::string summary(const Plan& plan) {
   const Config& config = plan.config;
   Text text(0);
-  text.line(
-      "A block computes tiles of {} tokens x {} columns and takes {} of K from each of the {}",
-      plan.tiles.rows, config.tile_n, config.tile_k(), config.stages);
-  text.line(
-      "stages of its pipeline; {} warps split the columns and {} split that K. Weights are the",
-      config.warps_n, config.warps_k);
+  text.line("A block computes tiles of {} x {} and takes {} of K from each of the {} stages of its",
+            counted(plan.tiles.rows, "row"), counted(config.tile_n, "column"), config.tile_k(),
+            config.stages);
+  text.line("pipeline; columns are split over {} and that K over {}. Weights are the",
+            counted(config.warps_n, "warp"), counted(config.warps_k, "warp"));
   text.line("A operand of the tensor cores, activations the B operand: C^T = W^T A^T.");
   return text.str();
 }
 
-std::string assumptions(const Plan& plan) {
-  Text text(0);
-  text.line("static_assert({} % {} == 0 && {} % {} == 0, \"N and K are whole tiles\");",
-            plan.shape.n, plan.config.tile_n, plan.shape.k, plan.config.tile_k());
-  text.line("static_assert({} * {} <= {}, \"the ring fits\");", plan.config.stages,
-            plan.stripe().stage.bytes, plan.launch.shared_bytes);
-  return emit_assumptions(plan, text.str());
-}
-
-std::string device(const Plan& plan) {
-  std::vector<std::string_view> names = {"ptx/cp_async", "ptx/ldmatrix", "dequantise/u4b8_f16",
-                                         "scales/f16",   "ptx/mma",      "reduce/block"};
-  if (plan.workspace.shared) names.insert(names.end(), {"reduce/partial", "reduce/last_arriver"});
-  return device_text(names);
+DeviceText primitives(const Plan& plan) {
+  std::vector<std::string_view> headers = {"ptx/cp_async",        "ptx/ld_st",   "ptx/ldmatrix",
+                                           "dequantise/u4b8_f16", "scales/f16",  "ptx/mma",
+                                           "types/accumulators",  "reduce/block"};
+  if (plan.workspace.shared) {
+    headers.insert(headers.end(), {"reduce/partial", "reduce/last_arriver"});
+  }
+  return device_text(headers);
 }
 
 }  // namespace
 
 std::string stripe_source(const Plan& plan) {
+  const DeviceText device = primitives(plan);
   return expand(template_text("kernels/stripe.cu"),
                 {{"title", emit_title(plan)},
                  {"description", emit_description(plan, summary(plan))},
-                 {"device", device(plan)},
-                 {"assumptions", assumptions(plan)},
+                 {"declarations", device.declarations},
+                 {"definitions", device.definitions},
+                 {"shared_map", emit_shared_map(stripe_shared_map(plan), plan.launch.shared_bytes)},
+                 {"assumptions", emit_assumptions(plan, "")},
                  {"stripes", emit_stripe_table(plan)},
                  {"threads", std::to_string(plan.launch.threads)},
                  {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},

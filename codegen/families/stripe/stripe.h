@@ -8,8 +8,11 @@
 #include "codegen/cost/cost.h"
 #include "codegen/cost/gpu_model.h"
 #include "codegen/plan/plan.h"
+#include "codegen/plan/shared_map.h"
 
 namespace marlin {
+
+SharedMap stripe_shared_map(const Plan& plan);
 
 // As KernelFamily's members of the same names.
 std::vector<Config> stripe_configs(const Shape& shape, const Target& target);

@@ -178,14 +178,15 @@ std::string emit_wgmma_addresses(const Plan& plan) {
       break;
     default: text.line("const unsigned block = warpgroup * 4 + warp, fragment = 0;");
   }
-  text.line("const unsigned packed_at = shared + {} + block * 512 + lane * 16 + fragment * 4;",
-            plan.wgmma().shared.packed);
+  text.line(
+      "const unsigned packed_at = shared + kPacked + block * 512 + lane * 16 + fragment * 4;");
   if (plan.scales.grouped) {
     text.line(
-        "const unsigned scales_at = shared + {} + block * 128 + lane / 4 * 16 + fragment * 4;",
-        plan.wgmma().shared.scales);
+        "const unsigned scales_at = shared + kScales + block * 128 + lane / 4 * 16 + fragment * "
+        "4;");
   }
-  text.line("const unsigned long long activation_tile = activation_descriptor({});", "shared");
+  text.line(
+      "const unsigned long long activation_tile = activation_descriptor(shared + kActivations);");
   text.line("float sums[{}][{}];  // [m64 tile][fragment of 8 tokens x 4]", tiles,
             plan.wgmma().roles.accumulators);
   if (scales_accumulators(plan))

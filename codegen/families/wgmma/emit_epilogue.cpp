@@ -46,8 +46,7 @@ void fixup(const Plan& plan, Text& text) {
             flags_of(plan, "blockIdx.x"));
   text.line("continue;");
   text.close();
-  text.line("const unsigned partials_at = shared + {} + threadIdx.x * 16;",
-            plan.wgmma().shared.packed);
+  text.line("const unsigned partials_at = shared + kPacked + threadIdx.x * 16;");
   open_fixup_peers(plan, text, "k_first > 0");
   for (int chunk = 0; chunk < plan.wgmma().fixup.chunks; ++chunk) fixup_chunk(plan, text, chunk);
   text.close();
@@ -56,8 +55,7 @@ void fixup(const Plan& plan, Text& text) {
 // Reduce-scatter over the cluster through DSMEM: each n8 tile goes to the block that reduces it.
 void cluster_reduce(const Plan& plan, Text& text) {
   const std::string sums = wgmma_result(plan);
-  text.line("const unsigned accumulators = shared + {} + (warpgroup * 128 + thread) * 16;",
-            plan.wgmma().shared.received);
+  text.line("const unsigned accumulators = shared + kReceived + (warpgroup * 128 + thread) * 16;");
   text.line("const unsigned accumulators_to = accumulators + rank * {};",
             plan.wgmma().shared.received_split);
   text.line("cluster_wait();  // The mbarriers of all blocks are initialised.");
@@ -164,11 +162,10 @@ void store_boxes(const Plan& plan, Text& text, int first_token, std::string_view
 }
 
 void staging_addresses(const Plan& plan, Text& text) {
-  text.line("const unsigned boxes = shared + {} + warpgroup * {}{};", plan.wgmma().shared.staging,
-            plan.wgmma().staging.consumer,
-            plan.wgmma().staging.buffers > 1
-                ? fmt::format(" + buffer * {}", plan.wgmma().staging.buffer)
-                : "");
+  text.line(
+      "const unsigned boxes = shared + kStaging + warpgroup * {}{};", plan.wgmma().staging.consumer,
+      plan.wgmma().staging.buffers > 1 ? fmt::format(" + buffer * {}", plan.wgmma().staging.buffer)
+                                       : "");
   text.line("const unsigned staged = boxes + {}(lane & 7) * 128 +",
             plan.wgmma().roles.m64_tiles == 1
                 ? ""

@@ -18,8 +18,7 @@ void scales_lambda(const Plan& plan, Text& text) {
             by_n_tile(plan, plan.wgmma().stage.scales_row, plan.wgmma().tail.scales_row));
   text.line("const char* from = scales + {} * {}ll + n_tile * {};", first_scale_row(plan, "k_tile"),
             plan.global.scales.row, plan.wgmma().stage.scales_row);
-  text.line("const unsigned to = shared + {} + stage * {};", plan.wgmma().shared.scales,
-            plan.wgmma().stage.scales);
+  text.line("const unsigned to = shared + kScales + stage * {};", plan.wgmma().stage.scales);
   for (int group = 0; group < plan.scales.rows; ++group) {
     text.line("bulk_copy({}, {}, bytes, full + stage * 8);",
               plus("to", plan.wgmma().stage.scales_at(group)),
@@ -33,10 +32,10 @@ void packed_lambda(const Plan& plan, Text& text) {
   text.line("mbarrier_arrive_expect_tx(full + stage * 8, {});",
             by_n_tile(plan, plan.wgmma().stage.bytes, plan.wgmma().tail.stage_bytes));
   text.line(
-      "tma_load_2d(shared + {} + stage * {}, &packed_map, n_tile * {}, k_tile * {}, full + stage * "
+      "tma_load_2d(shared + kPacked + stage * {}, &packed_map, n_tile * {}, k_tile * {}, full + "
+      "stage * "
       "8);",
-      plan.wgmma().shared.packed, plan.wgmma().stage.packed, plan.config.tile_n,
-      plan.tiles.k_steps);
+      plan.wgmma().stage.packed, plan.config.tile_n, plan.tiles.k_steps);
   if (plan.scales.grouped) text.line("copy_scales(stage, k_tile);");
   text.close("};");
 }
@@ -48,7 +47,9 @@ void activations_lambda(const Plan& plan, Text& text) {
   text.open("auto copy_activations = [&](unsigned stage, unsigned k_tile) {{");
   for (int line = 0; line < plan.wgmma().stage.lines; ++line) {
     const std::string to =
-        Sum(plus("shared", plan.wgmma().stage.line_at(line)))
+        Sum("shared")
+            .named("kActivations")
+            .constant(plan.wgmma().stage.line_at(line))
             .near("stage", plan.wgmma().stage.activations)
             .near(multicast_rank, plan.wgmma().stage.line / config.wgmma().multicast)
             .str();
@@ -99,8 +100,8 @@ void copy_partials(const Plan& plan, Text& text) {
   text.line("const unsigned bytes = {};", bytes);
   text.line("mbarrier_wait_parity(empty + stage * 8, parity);");
   text.line("mbarrier_arrive_expect_tx(full + stage * 8, bytes);");
-  text.line("bulk_copy(shared + {} + stage * {}, from + chunk * {}, bytes, full + stage * 8);",
-            plan.wgmma().shared.packed, plan.wgmma().stage.packed, chunk);
+  text.line("bulk_copy(shared + kPacked + stage * {}, from + chunk * {}, bytes, full + stage * 8);",
+            plan.wgmma().stage.packed, chunk);
   next_stage(plan, text);
   text.close();
   text.close();

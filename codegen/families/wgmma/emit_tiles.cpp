@@ -166,8 +166,7 @@ int mbarrier_threads(const Plan& plan) { return plan.config.threads() + 32; }
 std::string emit_wgmma_barriers(const Plan& plan) {
   const int stages = plan.config.stages;
   Text text(2);
-  text.line("const unsigned full = shared + {}, empty = shared + {};", plan.wgmma().shared.full,
-            plan.wgmma().shared.empty);
+  text.line("const unsigned full = shared + kFull, empty = shared + kEmpty;");
   // By the producer's first warp, which does not wait: its first copies need no other warp.
   text.open("if (threadIdx.x / 32 == {}) {{", 4 * plan.wgmma().roles.consumers);
   text.open("if (lane == 0) {{");
@@ -197,7 +196,7 @@ std::string emit_wgmma_barriers(const Plan& plan) {
     text.line("// The n8 tiles that this block adds up.");
     text.line("const unsigned reduce_count = {}{};", equal ? "" : reduce_count,
               plan.wgmma().reduction.reducers.back().count);
-    text.line("const unsigned reduce_barrier = shared + {};", plan.wgmma().shared.barrier);
+    text.line("const unsigned reduce_barrier = shared + kReduceBarrier;");
     text.line(
         "if (threadIdx.x / 32 == 0) cluster_reduce_expect(reduce_barrier, reduce_count * {}, "
         "lane);",

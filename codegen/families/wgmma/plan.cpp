@@ -1,4 +1,5 @@
-// Shape + Target + Config -> the plan of a wgmma kernel. Entry point: wgmma_plan.
+// Shape + Target + Config -> the plan of a wgmma kernel. Entry points: wgmma_plan,
+// wgmma_shared_map.
 #include <algorithm>
 #include <cstdint>
 #include <tuple>
@@ -224,6 +225,29 @@ Plan wgmma_plan(const Shape& shape, const Target& target, const Config& config) 
   set_workspace(plan);
   set_tensor_maps(plan);
   return plan;
+}
+
+SharedMap wgmma_shared_map(const Plan& plan) {
+  const WgmmaPlan& own = plan.wgmma();
+  const WgmmaPlan::SharedMap& at = own.shared;
+  const int stages = plan.config.stages;
+  SharedMap map = {{"kActivations", 0, stages, own.stage.activations, "activations of a stage"},
+                   {"kPacked", at.packed, stages, own.stage.packed, "packed weights of a stage"}};
+  if (plan.scales.grouped) {
+    map.push_back({"kScales", at.scales, stages, own.stage.scales, "scales of a stage"});
+  }
+  map.push_back({"kStaging", at.staging, own.roles.consumers, own.staging.consumer,
+                 "C of a warpgroup on its way out"});
+  if (own.reduction.cluster > 1) {
+    map.push_back(
+        {"kReceived", at.received, own.splits.count, at.received_split, "FP32 sums of a split"});
+  }
+  map.push_back({"kFull", at.full, stages, kBarrierBytes, "mbarriers: a stage has arrived"});
+  map.push_back({"kEmpty", at.empty, stages, kBarrierBytes, "mbarriers: it may be filled again"});
+  if (own.reduction.cluster > 1) {
+    map.push_back({"kReduceBarrier", at.barrier, 1, kBarrierBytes, "mbarrier of these sums"});
+  }
+  return map;
 }
 
 }  // namespace marlin

@@ -1,6 +1,7 @@
 // Plan -> the CUDA text of a wgmma kernel. Entry point: wgmma_source.
 #include "codegen/emit/source.h"
 
+#include "codegen/emit/device_headers.h"
 #include "codegen/emit/templates.h"
 #include "codegen/emit/text.h"
 #include "codegen/families/wgmma/emit.h"
@@ -14,10 +15,9 @@ namespace {
 std::string summary(const Plan& plan) {
   const Config& config = plan.config;
   Text text(0);
-  text.line(
-      "Tiles of {} tokens x {} columns. {} consumer warpgroups have {} columns each; one thread of",
-      config.tile_m, config.tile_n, plan.wgmma().roles.consumers,
-      plan.wgmma().roles.m64_tiles * 64);
+  text.line("Tiles of {} rows x {} columns. {} with {} columns each; one thread of", config.tile_m,
+            config.tile_n, counted(plan.wgmma().roles.consumers, "consumer warpgroup"),
+            plan.wgmma().roles.m64_tiles * 64);
   text.line(
       "the producer warpgroup issues the TMA loads: {1} stages of {0} of K. Weights are the A",
       config.warp_k, config.stages);
@@ -26,26 +26,22 @@ std::string summary(const Plan& plan) {
   return text.str();
 }
 
-std::string assumptions(const Plan& plan) {
-  Text text(0);
-  text.line("static_assert(sizeof(TensorMap) == 128, \"as the driver has it\");");
-  text.line("static_assert({} % {} == 0, \"K is whole stages\");", plan.shape.k,
-            plan.config.warp_k);
-  text.line("static_assert({} * {} <= {}, \"the rings fit\");", plan.config.stages,
-            plan.wgmma().stage.bytes, plan.launch.shared_bytes);
-  return emit_assumptions(plan, text.str());
-}
-
-std::string device(const Plan& plan) {
-  std::vector<std::string_view> names = {
-      "ptx/ldmatrix", "dequantise/u4b8_f16", "scales/f16",  "ptx/mbarrier", "ptx/tma",
-      "ptx/pdl",      "ptx/wgmma",           "ptx/stmatrix"};
-  if (plan.config.wgmma().multicast > 1) names.push_back("ptx/multicast");
-  if (plan.wgmma().reduction.cluster > 1) names.push_back("ptx/cluster");
-  if (plan.workspace.shared) names.push_back("reduce/partial");
-  if (plan.wgmma().work.striped_k_tiles > 0) names.push_back("reduce/fixup");
-  if (plan.wgmma().reduction.exchanges) names.push_back("reduce/reduce_scatter");
-  return device_text(names);
+DeviceText primitives(const Plan& plan) {
+  const WgmmaPlan& own = plan.wgmma();
+  std::vector<std::string_view> headers = {
+      "ptx/ld_st",  "ptx/named_barrier", "ptx/fences", "ptx/mbarrier",       "ptx/tma",
+      "ptx/pdl",    "ptx/setmaxnreg",    "ptx/wgmma",  "types/accumulators", "dequantise/u4b8_f16",
+      "scales/f16", "ptx/stmatrix"};
+  if (plan.launch.cluster > 1) headers.push_back("ptx/cluster");
+  if (plan.config.wgmma().multicast > 1) headers.push_back("ptx/multicast");
+  if (own.reduction.cluster > 1) {
+    headers.insert(headers.end(), {"reduce/cluster", "reduce/accumulators"});
+  }
+  if (own.work.striped_k_tiles > 0) {
+    headers.insert(headers.end(), {"reduce/fixup", "reduce/accumulators"});
+  }
+  if (own.reduction.exchanges) headers.push_back("reduce/reduce_scatter");
+  return device_text(headers, emit_wgmma_primitive(plan));
 }
 
 // Consumers hold what the producer does not need, unless there is enough for all.
@@ -78,13 +74,17 @@ std::string opening(const Plan& plan) {
 }  // namespace
 
 std::string wgmma_source(const Plan& plan) {
+  const DeviceText device = primitives(plan);
   const int cluster = plan.wgmma().reduction.cluster * plan.config.wgmma().multicast;
   const Holes holes = {
       {"title", emit_title(plan)},
       {"description", emit_description(plan, summary(plan))},
-      {"device", device(plan)},
-      {"product", emit_wgmma_primitive(plan)},
-      {"assumptions", assumptions(plan)},
+      {"declarations", device.declarations},
+      {"definitions", device.definitions},
+      {"shared_map", emit_shared_map(wgmma_shared_map(plan), plan.launch.shared_bytes)},
+      {"assumptions", emit_assumptions(plan,
+                                       "static_assert(sizeof(TensorMap) == 128, \"a tensor map is "
+                                       "as large as the driver's\");\n")},
       {"threads", std::to_string(plan.launch.threads)},
       {"blocks_per_sm", std::to_string(plan.config.blocks_per_sm)},
       {"cluster_dims", cluster > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", cluster) : ""},

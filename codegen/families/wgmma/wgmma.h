@@ -10,11 +10,14 @@
 #include "codegen/cost/cost.h"
 #include "codegen/cost/gpu_model.h"
 #include "codegen/plan/plan.h"
+#include "codegen/plan/shared_map.h"
 
 namespace marlin {
 
 // Whether the blocks of one tile have a part of its K each.
 bool splits_k(const Config& config);
+
+SharedMap wgmma_shared_map(const Plan& plan);
 
 // As KernelFamily's members of the same names.
 std::vector<Config> wgmma_configs(const Shape& shape, const Target& target);

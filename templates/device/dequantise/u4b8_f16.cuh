@@ -4,23 +4,13 @@
 // leaves a code in the low mantissa bits of an FP16 whose exponent it sets by the same LOP3:
 // 0x6400 | code = 1024 + code, and with the code one nibble up, 0x5400 | code << 4 = 64 + code.
 // Source of the technique: Kim et al., "Who Says Elephants Can't Run", 2022.
+//
+// needs: types/f16
 
 template <unsigned Mask, unsigned Exponent>
 __device__ __forceinline__ unsigned lop3_and_or(unsigned word) {
   unsigned result;
   asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(word), "n"(Mask), "n"(Exponent));
-  return result;
-}
-
-__device__ __forceinline__ unsigned add2(unsigned a, unsigned b) {
-  unsigned result;
-  asm("add.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
-  return result;
-}
-
-__device__ __forceinline__ unsigned mul2(unsigned a, unsigned b) {
-  unsigned result;
-  asm("mul.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
   return result;
 }
 

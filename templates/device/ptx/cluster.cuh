@@ -1,20 +1,4 @@
-// Partial sums of a thread block cluster, sent through distributed shared memory (sm_90 and later):
-// every block receives what it owns and adds it in a fixed order.
-
-// Makes the barrier that this block's sums come by and tells it how many bytes that will be. By a
-// whole warp, whose first lane does it, before the block arrives at the cluster.
-__device__ __forceinline__ void cluster_reduce_expect(unsigned barrier, unsigned bytes, unsigned lane) {
-  if (lane == 0) asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier) : "memory");
-  __syncwarp();
-  if (lane == 0) {
-    asm volatile(
-        "fence.mbarrier_init.release.cluster;\n\t"
-        "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier),
-        "r"(bytes)
-        : "memory");
-  }
-  __syncwarp();
-}
+// Barriers of a thread block cluster (sm_90 and later), and arrivals at those of another block.
 
 // The first half of a barrier over the cluster. Relaxed: what peers must see before they send, the
 // barriers, is published by a fence, and a release would wait for the copies under way.
@@ -26,32 +10,22 @@ __device__ __forceinline__ void cluster_wait() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-// A fragment's four sums, from `first` on, to the same place of the block of this rank, their bytes
-// to its barrier.
-template <int Sums>
-__device__ __forceinline__ void cluster_reduce_send(unsigned to, unsigned rank, unsigned barrier,
-                                          const float (&sums)[Sums], int first = 0) {
+// All threads of the cluster, before its barriers are used by other blocks and before it ends.
+__device__ __forceinline__ void cluster_sync() {
   asm volatile(
-      "{\n\t"
-      ".reg .b32 place, signal;\n\t"
-      "mapa.shared::cluster.u32 place, %0, %1;\n\t"
-      "mapa.shared::cluster.u32 signal, %2, %1;\n\t"
-      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [place], {%3, %4, %5, %6}, "
-      "[signal];\n\t"
-      "}" ::"r"(to),
-      "r"(rank), "r"(barrier), "f"(sums[first]), "f"(sums[first + 1]), "f"(sums[first + 2]),
-      "f"(sums[first + 3])
-      : "memory");
+      "barrier.cluster.arrive.aligned;\n\t"
+      "barrier.cluster.wait.aligned;" ::
+          : "memory");
 }
 
-// Waits for all that was sent to this block.
-__device__ __forceinline__ void cluster_reduce_wait(unsigned barrier) {
+// Arrives at the same barrier of the block of this rank.
+__device__ __forceinline__ void mbarrier_arrive_cluster(unsigned barrier, unsigned rank) {
   asm volatile(
       "{\n\t"
-      ".reg .pred done;\n"
-      "again%=:\n\t"
-      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], 0;\n\t"
-      "@!done bra again%=;\n\t"
-      "}" ::"r"(barrier)
+      ".reg .b32 place;\n\t"
+      "mapa.shared::cluster.u32 place, %0, %1;\n\t"
+      "mbarrier.arrive.shared::cluster.b64 _, [place];\n\t"
+      "}" ::"r"(barrier),
+      "r"(rank)
       : "memory");
 }

@@ -5,21 +5,6 @@ __device__ __forceinline__ void mbarrier_init(unsigned barrier, unsigned arrival
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
 
-__device__ __forceinline__ void fence_mbarrier_init() {
-  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-}
-
-// Named barriers with numbers known in advance. The arriving warps do not wait; `Threads` counts
-// those that arrive and those that wait.
-template <int Barrier, int Threads>
-__device__ __forceinline__ void named_barrier_arrive() {
-  asm volatile("barrier.arrive %0, %1;" ::"n"(Barrier), "n"(Threads) : "memory");
-}
-template <int Barrier, int Threads>
-__device__ __forceinline__ void named_barrier_sync() {
-  asm volatile("barrier.sync %0, %1;" ::"n"(Barrier), "n"(Threads) : "memory");
-}
-
 // Arrives and announces so many bytes.
 __device__ __forceinline__ void mbarrier_arrive_expect_tx(unsigned barrier, unsigned bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)

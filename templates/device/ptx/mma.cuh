@@ -19,12 +19,3 @@ __device__ __forceinline__ void mma_first(float (&d)[4], const unsigned (&weight
       : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "r"(activations[0]),
         "r"(activations[1]), "f"(0.f));
 }
-
-template <int Blocks, int Tiles>
-__device__ __forceinline__ void clear(float (&sums)[Blocks][4][Tiles][4]) {
-#pragma unroll
-  for (int block = 0; block < Blocks; ++block) {
-#pragma unroll
-    for (int i = 0; i < 16 * Tiles; ++i) sums[block][i / (4 * Tiles)][i / 4 % Tiles][i % 4] = 0.f;
-  }
-}

@@ -14,7 +14,7 @@ __device__ __forceinline__ void prefetch_tensormap(const TensorMap* map) {
 // The box that begins at column x of row y to shared memory. What lies outside the matrix arrives
 // as zeros, and its bytes count.
 __device__ __forceinline__ void tma_load_2d(unsigned to, const TensorMap* map, int x, int y,
-                                         unsigned barrier) {
+                                            unsigned barrier) {
   asm volatile(
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
       "[%0], [%1, {%2, %3}], [%4];" ::"r"(to),
@@ -24,7 +24,7 @@ __device__ __forceinline__ void tma_load_2d(unsigned to, const TensorMap* map, i
 
 // A run of bytes, a multiple of 16.
 __device__ __forceinline__ void bulk_copy(unsigned to, const char* from, unsigned bytes,
-                                           unsigned barrier) {
+                                          unsigned barrier) {
   asm volatile(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
       "[%0], [%1], %2, [%3];" ::"r"(to),

@@ -1,4 +1,6 @@
 // Sums of several warps and blocks -> C.
+//
+// needs: types/f16
 
 // A fragment's four sums into the FP32 tile [token][column]: columns g and g + 8 of tokens 2t and
 // 2t + 1.

@@ -1,5 +1,7 @@
 // Partial sums of several warps -> C: a thread adds one column of two tokens and stores two columns
 // of one token.
+//
+// needs: types/f16
 
 // A fragment's four sums, kept in the order of the fragment.
 __device__ __forceinline__ void stage_fragment(unsigned to, const float (&sums)[4]) {
@@ -24,7 +26,7 @@ __device__ __forceinline__ void add_float2(float2& sum, float2 pair) {
 }
 
 // Lanes that differ in bit 3 hold neighbouring columns, the even one first, of the same two tokens.
-// Each gets one of the activations with both columns: the even column's lane the first.
+// Each gets one of the tokens with both columns: the even column's lane the first.
 __device__ __forceinline__ unsigned shuffle_half2(float2 sum, bool odd_column) {
   const float other = __shfl_xor_sync(~0u, odd_column ? sum.x : sum.y, 8);
   const float low = odd_column ? other : sum.x, high = odd_column ? sum.y : other;

@@ -1,12 +1,14 @@
 // Partial sums between the blocks of a tile through L2. Every block waits for all the others: the
 // launch is cooperative, so that all of them are at work.
+//
+// needs: ptx/named_barrier, reduce/partial
 
 // One quad of sums, that of a tile's `eight`: kept by a block that owns it, as one of the `own`
 // from `first` on, else given to whoever does.
 template <int Kept, int Sums>
 __device__ __forceinline__ void reduce_scatter_store(float (&kept)[Kept], const float (&sums)[Sums],
-                                             unsigned n8, unsigned first, unsigned count,
-                                             char* to) {
+                                                     unsigned n8, unsigned first, unsigned count,
+                                                     char* to) {
   const unsigned index = n8 - first;
   if (index < count) {
 #pragma unroll
@@ -14,8 +16,8 @@ __device__ __forceinline__ void reduce_scatter_store(float (&kept)[Kept], const 
       if (index == i / 4) kept[i] = sums[4 * n8 + i % 4];
     }
   } else {
-    store_partial(to, make_float4(sums[4 * n8], sums[4 * n8 + 1], sums[4 * n8 + 2],
-                                  sums[4 * n8 + 3]));
+    store_partial(to,
+                  make_float4(sums[4 * n8], sums[4 * n8 + 1], sums[4 * n8 + 2], sums[4 * n8 + 3]));
   }
 }
 
@@ -24,7 +26,7 @@ __device__ __forceinline__ void reduce_scatter_store(float (&kept)[Kept], const 
 // and of those that have left.
 template <int Blocks>
 __device__ __forceinline__ void tile_barrier_wait(char* counters, unsigned warpgroup_barrier,
-                                            bool first_thread) {
+                                                  bool first_thread) {
   named_barrier_sync(warpgroup_barrier, 128);
   if (first_thread) {
     asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counters) : "memory");
@@ -51,7 +53,8 @@ __device__ __forceinline__ void tile_barrier_reset(char* counters, bool first_th
 }
 
 template <int Kept>
-__device__ __forceinline__ void reduce_scatter_add(float (&kept)[Kept], int index, const char* from) {
+__device__ __forceinline__ void reduce_scatter_add(float (&kept)[Kept], int index,
+                                                   const char* from) {
   const float4 part = load_partial(from);
   kept[4 * index] += part.x;
   kept[4 * index + 1] += part.y;

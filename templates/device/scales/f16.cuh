@@ -1,4 +1,6 @@
 // Group scales. One FP16 pair holds the scales of columns g and g + 8 of a fragment.
+//
+// needs: types/f16
 
 // Each scale of a pair doubled into a half2 of its own.
 __device__ __forceinline__ void spread_scales(unsigned& low, unsigned& high, unsigned pair) {
@@ -7,26 +9,11 @@ __device__ __forceinline__ void spread_scales(unsigned& low, unsigned& high, uns
 }
 
 // Scales the weights of one fragment.
-__device__ __forceinline__ void scale_weights(unsigned (&weights)[4], unsigned low,
-                                              unsigned high) {
+__device__ __forceinline__ void scale_weights(unsigned (&weights)[4], unsigned low, unsigned high) {
   weights[0] = mul2(weights[0], low);
   weights[1] = mul2(weights[1], high);
   weights[2] = mul2(weights[2], low);
   weights[3] = mul2(weights[3], high);
-}
-
-__device__ __forceinline__ float2 unpack_half2(unsigned pair) {
-  float2 result;
-  asm("{.reg .f16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}"
-      : "=f"(result.x), "=f"(result.y)
-      : "r"(pair));
-  return result;
-}
-
-__device__ __forceinline__ unsigned pack_half2(float low, float high) {
-  unsigned pair;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-  return pair;
 }
 
 // Adds one group's sums, scaled, to the running sums: each four of them are a fragment's.
@@ -60,4 +47,11 @@ __device__ __forceinline__ float channel_scale_of(const char* scales, int column
   unsigned pair = reinterpret_cast<const unsigned*>(scales)[index / 2];
   const float2 both = unpack_half2(pair);
   return index & 1 ? both.y : both.x;
+}
+
+// One scale for the whole K, on a fragment's sums: columns g and g + 8.
+template <int Sums>
+__device__ __forceinline__ void scale_sums(float (&sums)[Sums], float low, float high) {
+#pragma unroll
+  for (int i = 0; i < Sums; ++i) sums[i] *= i & 2 ? high : low;
 }
