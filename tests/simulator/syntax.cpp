@@ -161,6 +161,9 @@ class Parser {
   }
 
   Node statement() {
+    while (accept("static_assert")) {  // which the compiler checks
+      while (!accept(";")) take();
+    }
     if (is("{")) return block();
     if (is("if")) return branch();
     if (is("for")) return loop();
@@ -304,6 +307,14 @@ class Parser {
     }
   }
 
+  // "<1>(" or "<1, 2>(": template arguments, not a comparison.
+  bool at_numbers() const {
+    if (!is("<")) return false;
+    std::size_t at = 1;
+    while (peek(at).kind == Token::Kind::number && is(",", at + 1)) at += 2;
+    return peek(at).kind == Token::Kind::number && is(">", at + 1) && is("(", at + 2);
+  }
+
   std::vector<Node> list(const char* end) {
     std::vector<Node> found;
     while (!accept(end)) {
@@ -337,10 +348,11 @@ class Parser {
       expect("(");
       result.kids.push_back(comma());
       expect(")");
-    } else if (is("<") && peek(1).kind == Token::Kind::number && is(">", 2) && is("(", 3)) {
-      take();
-      result.numbers.push_back(integer());
-      take();
+    } else if (at_numbers()) {
+      while (!accept(">")) {
+        take();  // "<" or ","
+        result.numbers.push_back(integer());
+      }
       take();
       result.kind = Kind::call;
       result.kids = list(")");

@@ -23,7 +23,7 @@ Rule tile_rule(const Config& config) {
     return fmt::format("tile_m = {} is not a multiple of 8 in 8..{}", config.tile_m, kMostTokens);
   }
   if (!power_of_two(config.warps_n) || config.warps_n > 4 || !power_of_two(config.warps_k) ||
-      config.warps() > 16) {
+      config.warps_k > 16 || config.warps() > 16) {
     return fmt::format(
         "warps = {}x{} are not powers of two, the first up to 4, with a product up to 16",
         config.warps_n, config.warps_k);
