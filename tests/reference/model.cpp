@@ -115,11 +115,12 @@ Weights quantize(std::int64_t k, std::int64_t n, std::int64_t group,
 }
 
 std::vector<double> gemm(std::int64_t m, const std::vector<std::uint16_t>& a, const Weights& w) {
-  std::vector<double> c(m * w.n, 0.0);
+  std::vector<double> c(m * w.n, 0.0), activations(m);
   for (std::int64_t k = 0; k < w.k; ++k) {
-    for (std::int64_t row = 0; row < m; ++row) {
-      const double activation = half_value(a[row * w.k + k]);
-      for (std::int64_t n = 0; n < w.n; ++n) c[row * w.n + n] += activation * w.value(k, n);
+    for (std::int64_t row = 0; row < m; ++row) activations[row] = half_value(a[row * w.k + k]);
+    for (std::int64_t n = 0; n < w.n; ++n) {
+      const double weight = w.value(k, n);
+      for (std::int64_t row = 0; row < m; ++row) c[row * w.n + n] += activations[row] * weight;
     }
   }
   return c;

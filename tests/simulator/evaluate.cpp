@@ -23,25 +23,29 @@ Type joined(Type left, Type right) {
   return Type::integer;
 }
 
-std::int64_t apply(const std::string& op, std::int64_t x, std::int64_t y) {
-  if (op == "+") return x + y;
-  if (op == "-") return x - y;
-  if (op == "*") return x * y;
-  if (op == "/") return x / y;
-  if (op == "%") return x % y;
-  if (op == "<<") return x << y;
-  if (op == ">>") return x >> y;
-  if (op == "&") return x & y;
-  if (op == "|") return x | y;
-  if (op == "^") return x ^ y;
-  if (op == "==") return x == y;
-  if (op == "!=") return x != y;
-  if (op == "<") return x < y;
-  if (op == ">") return x > y;
-  if (op == "<=") return x <= y;
-  if (op == ">=") return x >= y;
-  if (op == "&&") return x != 0 && y != 0;
-  if (op == "||") return x != 0 || y != 0;
+using Operation = std::int64_t (*)(std::int64_t x, std::int64_t y);
+
+// Looked up once for all threads.
+Operation operation(const std::string& op) {
+  using I = std::int64_t;
+  if (op == "+") return [](I x, I y) -> I { return x + y; };
+  if (op == "-") return [](I x, I y) -> I { return x - y; };
+  if (op == "*") return [](I x, I y) -> I { return x * y; };
+  if (op == "/") return [](I x, I y) -> I { return x / y; };
+  if (op == "%") return [](I x, I y) -> I { return x % y; };
+  if (op == "<<") return [](I x, I y) -> I { return x << y; };
+  if (op == ">>") return [](I x, I y) -> I { return x >> y; };
+  if (op == "&") return [](I x, I y) -> I { return x & y; };
+  if (op == "|") return [](I x, I y) -> I { return x | y; };
+  if (op == "^") return [](I x, I y) -> I { return x ^ y; };
+  if (op == "==") return [](I x, I y) -> I { return x == y; };
+  if (op == "!=") return [](I x, I y) -> I { return x != y; };
+  if (op == "<") return [](I x, I y) -> I { return x < y; };
+  if (op == ">") return [](I x, I y) -> I { return x > y; };
+  if (op == "<=") return [](I x, I y) -> I { return x <= y; };
+  if (op == ">=") return [](I x, I y) -> I { return x >= y; };
+  if (op == "&&") return [](I x, I y) -> I { return x != 0 && y != 0; };
+  if (op == "||") return [](I x, I y) -> I { return x != 0 || y != 0; };
   throw std::runtime_error("no model of the operator " + op);
 }
 
@@ -167,6 +171,8 @@ Value Fiber::arithmetic(const std::string& op, const Value& left, const Value& r
   const bool reals = left.type == Type::real && right.type == Type::real;
   if (reals && op != "*") fail("no model of " + op + " of reals");
   const Type type = shift || reals ? left.type : joined(left.type, right.type);
+  const Operation apply = operation(op);
+  const bool wraps = op == "-" && type == Type::unsigned_integer;
   Value result{compares(op) ? Type::integer : type, std::vector<std::int64_t>(threads_)};
   for (int t = 0; t < threads_; ++t) {
     if (!active_[t]) continue;
@@ -177,9 +183,8 @@ Value Fiber::arithmetic(const std::string& op, const Value& left, const Value& r
     if (!fits(type, left.slots[t]) || (!shift && !fits(type, right.slots[t]))) {
       fail("a negative number becomes unsigned in " + op);
     }
-    result.slots[t] = apply(op, left.slots[t], right.slots[t]);
+    result.slots[t] = apply(left.slots[t], right.slots[t]);
     // Stripes count pieces from the first striped one on, whole tiles being before it.
-    const bool wraps = op == "-" && result.type == Type::unsigned_integer;
     if (wraps) result.slots[t] = static_cast<std::uint32_t>(result.slots[t]);
     if (!fits(result.type, result.slots[t])) fail("an overflow in " + op);
   }
