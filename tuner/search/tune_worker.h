@@ -38,6 +38,8 @@ class RemoteDevice : public TuneDevice {
   ~RemoteDevice() override;
 
   const WorkerHello& hello() const { return hello_; }
+  // From the next answer on.
+  void set_patience(double seconds) { patience_ = seconds; }
   // Kernels are waited for here before the worker is asked to run them. Null: it makes its own.
   void set_compiler(CompileAhead* compiler) { compiler_ = compiler; }
 

@@ -13,15 +13,18 @@ const Config kLoses = parse_config("m16 n64 w1x4 k64 s4 accumulators split1 b1")
 const Config kCrashes = parse_config("m16 n256 w4x2 k64 s3 accumulators split1 b1");
 const Config kHangs = parse_config("m16 n128 w1x4 k64 s3 accumulators split1 b1");
 
+// Seconds: more than a worker that does not hang ever takes, on the slowest machine.
+constexpr double kPatience = 1200;
+
 TEST(TuneWorker, SaysWhatItRunsOn) {
-  const RemoteDevice device({FAKE_WORKER}, 30);
+  const RemoteDevice device({FAKE_WORKER}, kPatience);
   EXPECT_EQ(device.hello().gpu, "NVIDIA Fake");
   EXPECT_EQ(device.hello().target, (Target{"sm_80", 108}));
   EXPECT_EQ(device.hello().driver, 13000);
 }
 
 TEST(TuneWorker, AnswersComeThrough) {
-  RemoteDevice device({FAKE_WORKER}, 30);
+  RemoteDevice device({FAKE_WORKER}, kPatience);
   const Trial good = device.try_out(kShape, kGood);
   EXPECT_EQ(good.failure, "");
   EXPECT_EQ(good.timing.median_us, 16);
@@ -34,25 +37,27 @@ TEST(TuneWorker, AnswersComeThrough) {
 }
 
 TEST(TuneWorker, ACrashCostsTheCandidateAlone) {
-  RemoteDevice device({FAKE_WORKER}, 30);
+  RemoteDevice device({FAKE_WORKER}, kPatience);
   EXPECT_EQ(device.try_out(kShape, kCrashes).failure, "the worker died of Aborted");
   EXPECT_EQ(device.try_out(kShape, kGood).failure, "");
 }
 
 TEST(TuneWorker, SoDoesAHang) {
-  RemoteDevice device({FAKE_WORKER}, 0.5);
-  EXPECT_EQ(device.try_out(kShape, kHangs).failure, "the worker gave no answer within 0.5 s");
+  RemoteDevice device({FAKE_WORKER}, kPatience);
+  device.set_patience(0.25);
+  EXPECT_EQ(device.try_out(kShape, kHangs).failure, "the worker gave no answer within 0.25 s");
+  device.set_patience(kPatience);
   EXPECT_EQ(device.try_out(kShape, kGood).failure, "");
 }
 
 TEST(TuneWorker, ALostRaceIsNoRace) {
-  RemoteDevice device({FAKE_WORKER}, 30);
+  RemoteDevice device({FAKE_WORKER}, kPatience);
   EXPECT_EQ(device.race(kShape, {kGood, kLoses}, 3), std::nullopt);
   EXPECT_EQ(device.try_out(kShape, kGood).failure, "");
 }
 
 TEST(TuneWorker, ADeviceThatCannotIsNoCandidatesFault) {
-  RemoteDevice device({FAKE_WORKER}, 30);
+  RemoteDevice device({FAKE_WORKER}, kPatience);
   Shape whole = kShape;
   whole.group = -1;
   try {
@@ -67,7 +72,7 @@ TEST(TuneWorker, ADeviceThatCannotIsNoCandidatesFault) {
 TEST(TuneWorker, OneThatDoesNotComeUpIsSaidSo) {
   for (const std::vector<std::string>& command :
        {std::vector<std::string>{FAKE_WORKER, "--refuse"}, {"/nonexistent/worker"}}) {
-    EXPECT_THROW(RemoteDevice(command, 30), DeviceFailure);
+    EXPECT_THROW(RemoteDevice(command, kPatience), DeviceFailure);
   }
 }
 
