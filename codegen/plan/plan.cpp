@@ -93,6 +93,7 @@ ActivationCopies activation_copies(int rows, int copiers, int row_bytes) {
 std::vector<Reducer> even_reducers(int items, int blocks) {
   const auto first = [&](int rank) { return (rank * items + blocks - 1) / blocks; };
   std::vector<Reducer> reducers;
+  reducers.reserve(blocks);
   for (int rank = 0; rank < blocks; ++rank) {
     reducers.push_back({first(rank), first(rank + 1) - first(rank)});
   }

@@ -6,8 +6,6 @@ namespace marlin {
 
 namespace {
 
-constexpr int kRowK = 16;
-
 // "%4, %5, %6", so many operands of an instruction to a line.
 std::string operands(int first, int count) {
   std::string text;

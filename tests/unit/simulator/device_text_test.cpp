@@ -46,8 +46,10 @@ inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
 }
 
 // Made of the templates by host_text.cmake.
-#include "on_host/dequantise.cuh"
-#include "on_host/scale.cuh"
+#include "on_host/types/f16.cuh"
+//
+#include "on_host/dequantise/u4b8_f16.cuh"
+#include "on_host/scales/f16.cuh"
 
 }  // namespace device
 
@@ -144,11 +146,11 @@ TEST(DeviceText, WidensAndNarrowsEveryHalf) {
     const auto bits = static_cast<std::uint16_t>(half);
     const double value = half_value(bits);
     for (const unsigned pair : {half, half << 16}) {
-      const device::float2 wide = device::widen(pair);
+      const device::float2 wide = device::unpack_half2(pair);
       const double here = pair == half ? wide.x : wide.y, there = pair == half ? wide.y : wide.x;
       ASSERT_TRUE(here == value || (std::isnan(here) && std::isnan(value))) << half;
       ASSERT_TRUE(half == 0 || there == 0) << half;
-      const unsigned narrow = device::narrow(wide.x, wide.y);
+      const unsigned narrow = device::pack_half2(wide.x, wide.y);
       ASSERT_TRUE(same_half(half_of(narrow, pair == half ? 0 : 1), bits)) << half;
       ASSERT_EQ(half_of(narrow, pair == half ? 1 : 0), 0) << half;
     }
@@ -163,12 +165,12 @@ TEST(DeviceText, NarrowsToTheNearestHalf) {
     const double high = half_value(static_cast<std::uint16_t>(half + 1));
     const auto middle = static_cast<float>((low + high) / 2);
     const unsigned even = half % 2 == 0 ? half : half + 1;
-    ASSERT_EQ(device::narrow(middle, -middle), even | (0x8000 | even) << 16) << half;
-    ASSERT_EQ(device::narrow(std::nextafterf(middle, 0), std::nextafterf(middle, 1e9F)),
+    ASSERT_EQ(device::pack_half2(middle, -middle), even | (0x8000 | even) << 16) << half;
+    ASSERT_EQ(device::pack_half2(std::nextafterf(middle, 0), std::nextafterf(middle, 1e9F)),
               half | (half + 1) << 16)
         << half;
   }
-  EXPECT_EQ(device::narrow(65519.996F, 65520), kLargest | 0x7c00U << 16);  // then infinity
+  EXPECT_EQ(device::pack_half2(65519.996F, 65520), kLargest | 0x7c00U << 16);  // then infinity
 }
 
 TEST(DeviceText, AddsSumsScaledByTheirColumns) {
@@ -193,7 +195,7 @@ TEST(DeviceText, FindsTheScaleOfEveryColumn) {
   }
   for (int quad = 0; quad < kN / 4; ++quad) {
     device::float4 ones = {1, 1, 1, 1};
-    device::scale_quad(ones, device::channel_scales_of(scales, quad));
+    device::scale_float4(ones, device::channel_scales_of(scales, quad));
     EXPECT_EQ(ones.x, scale(4 * quad)) << quad;
     EXPECT_EQ(ones.y, scale(4 * quad + 1)) << quad;
     EXPECT_EQ(ones.z, scale(4 * quad + 2)) << quad;
