@@ -141,7 +141,7 @@ TEST_F(PrebuiltChoices, OtherChoicesHereFindWhatWasBuiltThere) {
     const Options options{.tuning_db = db_};  // whose choices were not built
     const Compiled first = Compiled::get(tuned, options);
     CHILD_EXPECT(first.config() == to_string(plain_config(2)));
-    CHILD_EXPECT(first.chosen_by() == ChosenBy::tuned);
+    CHILD_EXPECT(first.chosen_by() == ChosenBy::nearest);  // measured on another GPU
     CHILD_EXPECT(Compiled::get(modelled, options).chosen_by() == ChosenBy::model);
     const Result asked = Compiled::try_get(tuned, {.config = to_string(plain_config(3))});
     CHILD_EXPECT(asked.error && asked.error->code() == ErrorCode::jit_disabled);
