@@ -13,14 +13,15 @@ namespace marlin {
 
 namespace {
 
-Plan lay_out(const Shape& shape, const Target& target, const Config& config) {
-  return info(config.family()).lay_out(shape, target, config);
+Plan lay_out(const Problem& problem, const Target& target, const Config& config) {
+  return info(config.family()).lay_out(problem, target, config);
 }
 
 std::string entry_name(const Plan& plan) {
-  const Shape& shape = plan.shape;
-  return fmt::format("marlin_{}_{}x{}x{}_g{}", name_of(plan.config.family()), shape.m, shape.n,
-                     shape.k, shape.group > 0 ? std::to_string(shape.group) : "all");
+  const Problem& problem = plan.problem;
+  return fmt::format("marlin_{}_{}x{}x{}_g{}", name_of(plan.config.family()), problem.shape.m,
+                     problem.shape.n, problem.shape.k,
+                     problem.scheme.group > 0 ? std::to_string(problem.scheme.group) : "all");
 }
 
 }  // namespace
@@ -35,51 +36,51 @@ std::string searched_families() {
   return text;
 }
 
-std::optional<std::string> why_illegal(const Shape& shape, const Target& target,
+std::optional<std::string> why_illegal(const Problem& problem, const Target& target,
                                        const Config& config) {
-  if (auto rule = broken_rule(shape)) return rule;
+  if (auto rule = broken_rule(problem)) return rule;
   require_valid(target);
-  return info(config.family()).why_illegal(shape, target, config);
+  return info(config.family()).why_illegal(problem, target, config);
 }
 
-std::vector<Config> legal_configs(const Shape& shape, const Target& target) {
-  require_valid(shape);
+std::vector<Config> legal_configs(const Problem& problem, const Target& target) {
+  require_valid(problem);
   require_valid(target);
   std::vector<Config> configs;
   for (const KernelFamily& family : families()) {
-    const std::vector<Config> more = family.configs(shape, target);
+    const std::vector<Config> more = family.configs(problem, target);
     configs.insert(configs.end(), more.begin(), more.end());
   }
   return configs;
 }
 
-Plan make_plan(const Shape& shape, const Target& target, const Config& config) {
-  if (auto rule = why_illegal(shape, target, config)) {
-    require_valid(shape);
+Plan make_plan(const Problem& problem, const Target& target, const Config& config) {
+  if (auto rule = why_illegal(problem, target, config)) {
+    require_valid(problem);
     throw Error(ErrorCode::invalid_config, fmt::format("config {}: {}", to_string(config), *rule));
   }
-  Plan plan = lay_out(shape, target, config);
+  Plan plan = lay_out(problem, target, config);
   plan.launch.entry = entry_name(plan);
   return plan;
 }
 
 std::string emit_source(const Plan& plan) { return info(plan.config.family()).emit_source(plan); }
 
-double estimate_us(const Shape& shape, const Target& target, const GpuModel& gpu,
+double estimate_us(const Problem& problem, const Target& target, const GpuModel& gpu,
                    const Config& config, bool chained) {
-  const Cost cost = info(config.family()).cost(lay_out(shape, target, config), gpu, chained);
+  const Cost cost = info(config.family()).cost(lay_out(problem, target, config), gpu, chained);
   return cost.clocks() / gpu.clock_mhz;
 }
 
-std::vector<Estimate> rank_configs(const Shape& shape, const Target& target, const GpuModel& gpu,
-                                   bool chained) {
+std::vector<Estimate> rank_configs(const Problem& problem, const Target& target,
+                                   const GpuModel& gpu, bool chained) {
   std::vector<Estimate> ranked;
-  for (const Config& config : legal_configs(shape, target)) {
-    ranked.push_back({config, estimate_us(shape, target, gpu, config, chained)});
+  for (const Config& config : legal_configs(problem, target)) {
+    ranked.push_back({config, estimate_us(problem, target, gpu, config, chained)});
   }
   if (ranked.empty()) {
     throw Error(ErrorCode::invalid_config, fmt::format("no config is legal for {} on {}",
-                                                       to_string(shape), to_string(target)));
+                                                       to_string(problem), to_string(target)));
   }
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const Estimate& x, const Estimate& y) { return x.us < y.us; });

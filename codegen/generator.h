@@ -9,7 +9,7 @@
 #include "codegen/cost/gpu_model.h"
 #include "codegen/plan/config.h"
 #include "codegen/plan/plan.h"
-#include "codegen/problem/shape.h"
+#include "codegen/problem/problem.h"
 #include "codegen/problem/target.h"
 
 namespace marlin {
@@ -27,15 +27,15 @@ std::string searched_families();
 
 // The rule that makes this config illegal here, or nothing when it is legal. Throws
 // Error{invalid_target}.
-std::optional<std::string> why_illegal(const Shape& shape, const Target& target,
+std::optional<std::string> why_illegal(const Problem& problem, const Target& target,
                                        const Config& config);
 
 // Every legal config of the search space for this shape and target, in a fixed order. Throws
 // Error{invalid_shape or invalid_target}.
-std::vector<Config> legal_configs(const Shape& shape, const Target& target);
+std::vector<Config> legal_configs(const Problem& problem, const Target& target);
 
 // Throws Error{invalid_shape, invalid_target or invalid_config} with the broken rule.
-Plan make_plan(const Shape& shape, const Target& target, const Config& config);
+Plan make_plan(const Problem& problem, const Target& target, const Config& config);
 
 // The CUDA text of one translation unit that holds one kernel; the same plan gives the same bytes.
 // The kernel's signature is
@@ -51,7 +51,7 @@ std::string emit_source(const Plan& plan);
 
 // Microseconds of one launch with all its rows; chained: of one of a chain of dependent launches.
 // The config must be legal.
-double estimate_us(const Shape& shape, const Target& target, const GpuModel& gpu,
+double estimate_us(const Problem& problem, const Target& target, const GpuModel& gpu,
                    const Config& config, bool chained = false);
 
 struct Estimate {
@@ -62,7 +62,7 @@ struct Estimate {
 // Every legal config of every family, the fastest by the estimate first; ties in the order of
 // legal_configs(). Pure and deterministic. Throws Error{invalid_shape, invalid_target} and
 // Error{invalid_config} where no config is legal.
-std::vector<Estimate> rank_configs(const Shape& shape, const Target& target, const GpuModel& gpu,
-                                   bool chained = false);
+std::vector<Estimate> rank_configs(const Problem& problem, const Target& target,
+                                   const GpuModel& gpu, bool chained = false);
 
 }  // namespace marlin

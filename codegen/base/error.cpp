@@ -6,6 +6,7 @@ namespace marlin {
 const char* to_string(ErrorCode code) {
   switch (code) {
     case ErrorCode::invalid_shape: return "invalid_shape";
+    case ErrorCode::invalid_scheme: return "invalid_scheme";
     case ErrorCode::invalid_target: return "invalid_target";
     case ErrorCode::invalid_config: return "invalid_config";
     case ErrorCode::invalid_argument: return "invalid_argument";

@@ -9,6 +9,7 @@ namespace marlin {
 
 enum class ErrorCode {
   invalid_shape,     // a shape breaks a rule; the message states the rule
+  invalid_scheme,    // a scheme that cannot be read or has no kernels yet
   invalid_target,    // an architecture or SM count we cannot emit for
   invalid_config,    // a config that is not legal for the shape and target
   invalid_argument,  // a null or misaligned pointer, m out of range, a malformed option

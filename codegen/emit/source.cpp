@@ -26,18 +26,20 @@ std::string commented(std::string_view lines) {
 
 std::string emit_title(const Plan& plan) {
   return fmt::format("{}: Marlin {} kernel, {}", plan.launch.entry, name_of(plan.config.family()),
-                     to_string(plan.shape));
+                     to_string(plan.problem));
 }
 
 std::string emit_description(const Plan& plan, std::string_view summary) {
-  const Shape& shape = plan.shape;
+  const Problem& problem = plan.problem;
   Text text(0);
   text.line("C[{0}, {1}] = A[{0}, {2}] * dequantised(B)[{2}, {1}]{3}.",
-            plan.tiles.dynamic_m ? "m" : std::to_string(shape.m), shape.n, shape.k,
-            plan.tiles.dynamic_m ? fmt::format(" for any m in 1..{}", shape.m) : "");
+            plan.tiles.dynamic_m ? "m" : std::to_string(problem.shape.m), problem.shape.n,
+            problem.shape.k,
+            plan.tiles.dynamic_m ? fmt::format(" for any m in 1..{}", problem.shape.m) : "");
   text.line("B: 4-bit codes in the Marlin format, {}.",
-            plan.scales.grouped ? fmt::format("one FP16 scale for each {} along K", shape.group)
-                                : "one FP16 scale for the whole K");
+            plan.scales.grouped
+                ? fmt::format("one FP16 scale for each {} along K", problem.scheme.group)
+                : "one FP16 scale for the whole K");
   text.line("Written for {} by config '{}'.", to_string(plan.target), to_string(plan.config));
   text.line("{} x {} x {} blocks of {} threads, {} bytes of shared memory each, {} of workspace.",
             plan.launch.grid_x, plan.launch.grid_y, plan.launch.grid_z, plan.launch.threads,
@@ -59,7 +61,7 @@ std::string emit_assumptions(const Plan& plan, std::string_view more) {
 
 std::string first_scale_row(const Plan& plan, std::string_view unit) {
   if (plan.scales.rows > 1) return fmt::format("{} * {}", unit, plan.scales.rows);
-  const int units = plan.shape.group / plan.config.warp_k;
+  const int units = plan.problem.scheme.group / plan.config.warp_k;
   return units > 1 ? fmt::format("{} / {}", unit, units) : std::string(unit);
 }
 

@@ -17,12 +17,12 @@ struct KernelFamily {
   Family id;
   int schema;  // as generator.h says
   // The legal configs worth considering, in a fixed order; valid shapes and targets only.
-  std::vector<Config> (*configs)(const Shape&, const Target&);
+  std::vector<Config> (*configs)(const Problem&, const Target&);
   // The rule against a config; valid shapes and targets only.
-  std::optional<std::string> (*why_illegal)(const Shape&, const Target&, const Config&);
+  std::optional<std::string> (*why_illegal)(const Problem&, const Target&, const Config&);
   // The plan without asking whether the config is legal (tile sizes must divide the shape) and
   // without what only emitting needs, the entry's name and the stripes.
-  Plan (*lay_out)(const Shape&, const Target&, const Config&);
+  Plan (*lay_out)(const Problem&, const Target&, const Config&);
   std::string (*emit_source)(const Plan&);  // as in generator.h
   // What its kernel costs on this gpu, alone or (true) in a chain of dependent launches.
   Cost (*cost)(const Plan&, const GpuModel&, bool chained);

@@ -10,19 +10,30 @@
 
 #include "codegen/formats/elements.h"
 #include "codegen/formats/marlin_4bit.h"
+#include "codegen/problem/operand.h"
 
 namespace marlin {
 
 // What a tensor map is made of: a row-major matrix of a launch and the box that one copy moves.
 struct TensorBox {
-  enum class Of { activations, packed, output };
-  Of of = Of::activations;
-  int element = 2;           // bytes: FP16, or 8 for the packed weights of one column and k16 step
-  std::int64_t columns = 0;  // elements of a row
-  std::int64_t rows = 0;     // 0: the launch's m
+  enum class Element { f16, packed };  // packed: eight bytes, a column's of one k16 step
+  Operand of = Operand::a;
+  Element element = Element::f16;
+  std::int64_t columns = 0;    // elements of a row
+  std::int64_t rows = 0;       // 0: the launch's m
   std::int64_t row_bytes = 0;  // from one row to the next
   int box_columns = 0, box_rows = 0;
   bool swizzled = false;  // lines of 128 bytes in shared memory
+
+  int element_bytes() const { return element == Element::f16 ? kHalfBytes : kPackedStepBytes; }
+};
+
+// An argument of the kernel: an operand's pointer, or the next of the tensor maps.
+struct Parameter {
+  Operand operand = Operand::a;
+  bool tensor_map = false;
+
+  friend bool operator==(const Parameter&, const Parameter&) = default;
 };
 
 struct Launch {
@@ -34,7 +45,8 @@ struct Launch {
   bool cooperative = false;  // blocks wait for one another: all must be resident
   bool dependent = false;    // safe to start before the previous kernel of the stream is done (PDL)
   int shared_bytes = 0;      // dynamic shared memory
-  std::vector<TensorBox> tensor_maps;  // kernel arguments, in this order
+  std::vector<TensorBox> tensor_maps;  // in the order of the parameters that are maps
+  std::vector<Parameter> parameters;   // after them comes the row count, m
 
   template <class Self, class Visitor>
   static void visit(Self& self, Visitor&& visitor) {

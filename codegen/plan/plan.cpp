@@ -13,60 +13,62 @@ namespace marlin {
 namespace {
 
 void set_tiles(Plan& plan) {
-  const auto& [shape, config] = std::tie(plan.shape, plan.config);
-  plan.tiles.m_tiles = ceil_div(shape.m, config.tile_m);
-  plan.tiles.n_tiles = static_cast<int>(shape.n / config.tile_n);
-  plan.tiles.k_tiles = static_cast<int>(shape.k / config.tile_k());
-  plan.tiles.rows = static_cast<int>(std::min<std::int64_t>(config.tile_m, shape.m));
-  plan.tiles.dynamic_m = !shape.exact_m && shape.m > 1;
-  plan.tiles.guard_rows = plan.tiles.dynamic_m || shape.m % plan.tiles.rows != 0;
-  plan.scales.grouped = !one_group(shape);
+  const auto& [problem, config] = std::tie(plan.problem, plan.config);
+  plan.tiles.m_tiles = ceil_div(problem.shape.m, config.tile_m);
+  plan.tiles.n_tiles = static_cast<int>(problem.shape.n / config.tile_n);
+  plan.tiles.k_tiles = static_cast<int>(problem.shape.k / config.tile_k());
+  plan.tiles.rows = static_cast<int>(std::min<std::int64_t>(config.tile_m, problem.shape.m));
+  plan.tiles.dynamic_m = !problem.shape.exact_m && problem.shape.m > 1;
+  plan.tiles.guard_rows = plan.tiles.dynamic_m || problem.shape.m % plan.tiles.rows != 0;
+  plan.scales.grouped = !one_group(problem);
 }
 
 void set_strides(Plan& plan) {
-  const auto& [shape, config] = std::tie(plan.shape, plan.config);
+  const auto& [problem, config] = std::tie(plan.problem, plan.config);
   const int tile_k = config.tile_k(), warp_columns = config.tile_n / config.warps_n;
   GlobalMemory& global = plan.global;
   auto& packed = global.packed;
-  packed.row = kPackedStepBytes * shape.n;
+  packed.row = kPackedStepBytes * problem.shape.n;
   packed.k_tile = tile_k / kPackTileK * packed.row;
   packed.n_tile = std::int64_t{kPackedStepBytes} * config.tile_n;
-  packed.column = shape.k / kPackTileK * packed.row;
+  packed.column = problem.shape.k / kPackTileK * packed.row;
   packed.unit = config.warp_k / kPackTileK * packed.row;
   packed.warp_n = std::int64_t{kPackedStepBytes} * warp_columns;
   auto& activations = global.activations;
-  activations.row = kHalfBytes * shape.k;
+  activations.row = kHalfBytes * problem.shape.k;
   activations.k_tile = std::int64_t{kHalfBytes} * tile_k;
   activations.m_tile = config.tile_m * activations.row;
-  activations.column = kHalfBytes * shape.k;
+  activations.column = kHalfBytes * problem.shape.k;
   activations.warp_k = std::int64_t{kHalfBytes} * config.warp_k;
   auto& scales = global.scales;
-  scales.row = kHalfBytes * shape.n;
+  scales.row = kHalfBytes * problem.shape.n;
   scales.n_tile = std::int64_t{kHalfBytes} * config.tile_n;
   scales.warp_n = std::int64_t{kHalfBytes} * warp_columns;
   if (plan.scales.grouped) {
-    scales.k_tile = tile_k / shape.group * scales.row;
-    scales.column = shape.k / shape.group * scales.row;
+    scales.k_tile = tile_k / problem.scheme.group * scales.row;
+    scales.column = problem.shape.k / problem.scheme.group * scales.row;
   }
   auto& output = global.output;
-  output.row = kHalfBytes * shape.n;
+  output.row = kHalfBytes * problem.shape.n;
   output.n_tile = std::int64_t{kHalfBytes} * config.tile_n;
   output.m_tile = config.tile_m * output.row;
 }
 
 }  // namespace
 
-Plan start_plan(const Shape& shape, const Target& target, const Config& config) {
+Plan start_plan(const Problem& problem, const Target& target, const Config& config) {
   Plan plan;
-  plan.shape = shape;
+  plan.problem = problem;
   plan.target = target;
   plan.config = config;
   plan.launch.threads = config.threads();
+  plan.launch.parameters = {
+      {Operand::a}, {Operand::b}, {Operand::scales}, {Operand::c}, {Operand::workspace}};
   set_tiles(plan);
   set_strides(plan);
   plan.tiles.k_steps = config.warp_k / kPackTileK;
   if (plan.scales.grouped) {
-    plan.scales.rows = std::max(1, config.warp_k / shape.group);
+    plan.scales.rows = std::max(1, config.warp_k / problem.scheme.group);
     plan.scales.steps = plan.tiles.k_steps / plan.scales.rows;
   }
   return plan;

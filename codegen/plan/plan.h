@@ -12,13 +12,13 @@
 #include "codegen/plan/parts.h"
 #include "codegen/plan/stripe_plan.h"
 #include "codegen/plan/wgmma_plan.h"
-#include "codegen/problem/shape.h"
+#include "codegen/problem/problem.h"
 #include "codegen/problem/target.h"
 
 namespace marlin {
 
 struct Plan {
-  Shape shape;
+  Problem problem;
   Target target;
   Config config;
 
@@ -56,7 +56,7 @@ inline constexpr std::int64_t kMostCounters = kCounterBytes / 4;
 
 // What every family's plan begins with: tiles of N and K, row counts, scales and the strides of
 // global memory.
-Plan start_plan(const Shape& shape, const Target& target, const Config& config);
+Plan start_plan(const Problem& problem, const Target& target, const Config& config);
 
 // Parts that several families share.
 WarpTile warp_tile(const Plan& plan);

@@ -1,5 +1,5 @@
 // Shape -> the rule it breaks, or the ladder rung its kernel is written for.
-// Entry points: broken_rule, kernel_shape, rung_for, rung_index.
+// Entry points: broken_rule, rung_for, rung_index.
 #include "codegen/problem/shape.h"
 
 #include <fmt/format.h>
@@ -27,26 +27,22 @@ static_assert(kLadder.back() == kMaxM);
 }  // namespace
 
 std::optional<std::string> broken_rule(const Shape& shape) {
-  const auto [m, n, k, group, exact] = shape;
+  const auto [m, n, k, exact, a_stride, c_stride] = shape;
   if (m < 1 || m > kMaxM) return fmt::format("m = {} is not in 1..{}", m, kMaxM);
   if (n < 64 || n > kMaxN) return fmt::format("n = {} is not in 64..{}", n, kMaxN);
   if (k < 64 || k > kMaxK) return fmt::format("k = {} is not in 64..{}", k, kMaxK);
   if (n % 64 != 0) return fmt::format("n = {} is not a multiple of 64", n);
   if (k % 64 != 0) return fmt::format("k = {} is not a multiple of 64", k);
-  if (group != 32 && group != 64 && group != 128 && group != -1) {
-    return fmt::format("group = {} is none of 32, 64, 128, -1 (one scale for the whole k)", group);
+  if (a_stride != 0 && a_stride != k) {
+    return fmt::format("a_stride = {}: rows of A further apart than k are not supported yet",
+                       a_stride);
   }
-  if (group > 0 && k % group != 0) {
-    return fmt::format("k = {} is not a multiple of the group, {}", k, group);
+  if (c_stride != 0 && c_stride != n) {
+    return fmt::format("c_stride = {}: rows of C further apart than n are not supported yet",
+                       c_stride);
   }
   return std::nullopt;
 }
-
-void require_valid(const Shape& shape) {
-  if (auto rule = broken_rule(shape)) throw Error(ErrorCode::invalid_shape, *rule);
-}
-
-bool one_group(const Shape& shape) { return shape.group < 0 || shape.group == shape.k; }
 
 const std::array<std::int64_t, kRungs>& rungs() { return kLadder; }
 
@@ -64,14 +60,8 @@ int rung_index(std::int64_t m) {
   return 2 * doublings - 4 - (less ? 1 : 0);
 }
 
-Shape kernel_shape(Shape shape) {
-  if (!shape.exact_m && shape.m >= 1 && shape.m <= kMaxM) shape.m = rung_for(shape.m);
-  return shape;
-}
-
 std::string to_string(const Shape& shape) {
-  return fmt::format("{}x{}x{} g{}{}", shape.m, shape.n, shape.k, shape.group,
-                     shape.exact_m ? " exact" : "");
+  return fmt::format("{}x{}x{}", shape.m, shape.n, shape.k);
 }
 
 }  // namespace marlin

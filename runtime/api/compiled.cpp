@@ -6,26 +6,35 @@
 
 namespace marlin {
 
-Compiled Compiled::get(const Shape& shape, const Options& options) {
-  return {process_store().get(shape, options), shape.m};
+Compiled Compiled::get(const Problem& problem, const Options& options) {
+  return {process_store().get(problem, options), problem.shape.m};
 }
 
-Compiled Compiled::get(const Shape& shape) {
+Compiled Compiled::get(const Problem& problem) {
   static const Options defaults;
-  return get(shape, defaults);
+  return get(problem, defaults);
 }
 
-Result Compiled::try_get(const Shape& shape, const Options& options) {
+Result Compiled::try_get(const Problem& problem, const Options& options) {
   try {
-    return {get(shape, options), std::nullopt};
+    return {get(problem, options), std::nullopt};
   } catch (const Error& error) {
     return {std::nullopt, error};
   }
 }
 
-Result Compiled::try_get(const Shape& shape) {
+Result Compiled::try_get(const Problem& problem) {
   static const Options defaults;
-  return try_get(shape, defaults);
+  return try_get(problem, defaults);
+}
+
+Compiled Compiled::get(const Shape& shape) { return get(Problem{.shape = shape}); }
+Compiled Compiled::get(const Shape& shape, const Options& options) {
+  return get(Problem{.shape = shape}, options);
+}
+Result Compiled::try_get(const Shape& shape) { return try_get(Problem{.shape = shape}); }
+Result Compiled::try_get(const Shape& shape, const Options& options) {
+  return try_get(Problem{.shape = shape}, options);
 }
 
 void Compiled::launch(CUstream_st* stream, const LaunchArgs& args) const {
@@ -36,7 +45,7 @@ std::size_t Compiled::workspace_bytes() const {
   return static_cast<std::size_t>(kernel_->plan().workspace.bytes);
 }
 
-const Shape& Compiled::shape() const { return kernel_->plan().shape; }
+const Problem& Compiled::problem() const { return kernel_->plan().problem; }
 const Target& Compiled::target() const { return kernel_->plan().target; }
 const std::string& Compiled::config() const { return kernel_->config(); }
 const std::string& Compiled::source() const { return kernel_->source(); }

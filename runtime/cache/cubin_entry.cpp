@@ -55,7 +55,7 @@ CubinMeta meta_from(const json& object) {
               .arch = object.at("arch").get<std::string>(),
               .entry = object.at("entry").get<std::string>(),
               .nvrtc = object.at("nvrtc").get<std::string>()};
-  meta.shape = object.at("shape").get<std::string>();
+  meta.problem = object.at("shape").get<std::string>();
   meta.config = object.at("config").get<std::string>();
   meta.sms = integer(object, "sms");
   meta.threads = integer(object, "threads");
@@ -82,7 +82,7 @@ void to_json(json& object, const CubinMeta& meta) {
             {"arch", meta.key.arch},
             {"entry", meta.key.entry},
             {"nvrtc", meta.key.nvrtc},
-            {"shape", meta.shape},
+            {"shape", meta.problem},
             {"config", meta.config},
             {"sms", meta.sms},
             {"threads", meta.threads},

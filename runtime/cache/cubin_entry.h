@@ -16,7 +16,7 @@ namespace marlin {
 
 struct CubinMeta {
   CacheKeyFields key;
-  std::string shape;     // to_string(Shape)
+  std::string problem;   // to_string(Shape)
   std::string config;    // to_string(Config)
   int sms = 0;           // streaming multiprocessors the kernel was written for
   int threads = 0;       // of a block

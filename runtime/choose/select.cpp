@@ -13,34 +13,34 @@ namespace {
 // the look-up of a record.
 class Opinion {
  public:
-  Opinion(const Shape& shape, const Target& target, std::string_view gpu, bool chained)
-      : shape_(shape), target_(target), gpu_(gpu_model_of(target, gpu)), chained_(chained) {}
+  Opinion(const Problem& problem, const Target& target, std::string_view gpu, bool chained)
+      : problem_(problem), target_(target), gpu_(gpu_model_of(target, gpu)), chained_(chained) {}
 
-  std::int64_t m() const { return shape_.m; }
+  std::int64_t m() const { return problem_.shape.m; }
 
   const Config& first() { return ranked().front().config; }
 
   // Its estimate for the config over that for its first choice.
   double behind(const Config& config) {
-    return estimate_us(shape_, target_, gpu_, config, chained_) / ranked().front().us;
+    return estimate_us(problem_, target_, gpu_, config, chained_) / ranked().front().us;
   }
 
   // Whether the config reads weights again for more rows that a legal one of its family, with a
   // larger tile, would take along.
   bool reads_again(const Config& config) {
-    if (config.tile_m >= shape_.m) return false;
+    if (config.tile_m >= problem_.shape.m) return false;
     return std::any_of(ranked().begin(), ranked().end(), [&](const Estimate& other) {
-      return other.config.family() == config.family() && other.config.tile_m >= shape_.m;
+      return other.config.family() == config.family() && other.config.tile_m >= problem_.shape.m;
     });
   }
 
  private:
   const std::vector<Estimate>& ranked() {
-    if (ranked_.empty()) ranked_ = rank_configs(shape_, target_, gpu_, chained_);
+    if (ranked_.empty()) ranked_ = rank_configs(problem_, target_, gpu_, chained_);
     return ranked_;
   }
 
-  const Shape& shape_;
+  const Problem& problem_;
   const Target& target_;
   GpuModel gpu_;
   bool chained_;
@@ -56,25 +56,26 @@ class Opinion {
 // pass could read once; one that was measured for as many rows on another GPU may.
 bool serves(const TuningRecord& neighbour, Opinion& here) {
   constexpr double kMargin = 1.03;
-  if (neighbour.shape.m != here.m() && here.reads_again(neighbour.config)) return false;
+  if (neighbour.problem.shape.m != here.m() && here.reads_again(neighbour.config)) return false;
   const double behind = here.behind(neighbour.config);
   if (behind <= kMargin) return true;
-  Opinion there(neighbour.shape, neighbour.target, neighbour.gpu, neighbour.chained);
+  Opinion there(neighbour.problem, neighbour.target, neighbour.gpu, neighbour.chained);
   return behind <= kMargin * there.behind(neighbour.config);
 }
 
 }  // namespace
 
-Config model_config(const Shape& shape, const Target& target, std::string_view gpu, bool chained) {
-  return Opinion(shape, target, gpu, chained).first();
+Config model_config(const Problem& problem, const Target& target, std::string_view gpu,
+                    bool chained) {
+  return Opinion(problem, target, gpu, chained).first();
 }
 
-Choice choose_config(const Shape& shape, const Target& target, std::string_view gpu,
+Choice choose_config(const Problem& problem, const Target& target, std::string_view gpu,
                      const TuningLayers& tuning, bool chained) {
-  require_valid(shape);
+  require_valid(problem);
   require_valid(target);
-  Opinion model(shape, target, gpu, chained);
-  for (TunedChoice& found : tuning.candidates(shape, target, gpu, chained)) {
+  Opinion model(problem, target, gpu, chained);
+  for (TunedChoice& found : tuning.candidates(problem, target, gpu, chained)) {
     if (!found.exact && !serves(found.record, model)) continue;
     return {found.record.config, found.exact ? ChosenBy::tuned : ChosenBy::nearest,
             std::move(found.layer), std::move(found.record)};
@@ -82,21 +83,22 @@ Choice choose_config(const Shape& shape, const Target& target, std::string_view 
   return {model.first(), ChosenBy::model};
 }
 
-Choice choose_config(std::string_view text, const Shape& shape, const Target& target,
+Choice choose_config(std::string_view text, const Problem& problem, const Target& target,
                      std::string_view gpu, const TuningLayers& tuning, bool chained) {
-  if (text.empty()) return choose_config(shape, target, gpu, tuning, chained);
-  if (text == kModelConfig) return {model_config(shape, target, gpu, chained), ChosenBy::model};
+  if (text.empty()) return choose_config(problem, target, gpu, tuning, chained);
+  if (text == kModelConfig) return {model_config(problem, target, gpu, chained), ChosenBy::model};
   return {parse_config(text), ChosenBy::given};
 }
 
-std::vector<Choice> prebuilt_choices(const Shape& shape, const Target& target, std::string_view gpu,
-                                     const TuningLayers& tuning, bool chained) {
+std::vector<Choice> prebuilt_choices(const Problem& problem, const Target& target,
+                                     std::string_view gpu, const TuningLayers& tuning,
+                                     bool chained) {
   std::vector<Choice> choices;
   for (const std::string_view name : {gpu, std::string_view()}) {
-    if (chained) choices.push_back(choose_config(shape, target, name, tuning, true));
-    choices.push_back(choose_config(shape, target, name, tuning));
+    if (chained) choices.push_back(choose_config(problem, target, name, tuning, true));
+    choices.push_back(choose_config(problem, target, name, tuning));
   }
-  choices.push_back({model_config(shape, target, {}, chained), ChosenBy::model});
+  choices.push_back({model_config(problem, target, {}, chained), ChosenBy::model});
   return choices;
 }
 

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "codegen/plan/config.h"
-#include "codegen/problem/shape.h"
+#include "codegen/problem/problem.h"
 #include "codegen/problem/target.h"
-#include "marlin/compiled.h"
+#include "marlin/options.h"
 #include "runtime/choose/tuning_db.h"
 
 namespace marlin {
@@ -28,24 +28,25 @@ struct Choice {
 // its family reads once. `gpu` as its driver calls it, "" for any of the target; `chained` as
 // Options::chained. Throws Error{invalid_shape or invalid_target}; every valid shape has a config
 // on every known target.
-Choice choose_config(const Shape& shape, const Target& target, std::string_view gpu,
+Choice choose_config(const Problem& problem, const Target& target, std::string_view gpu,
                      const TuningLayers& tuning, bool chained = false);
 
 // The same, unless the text says otherwise: a config's text, or kModelConfig for the model's
 // whatever the databases say. Whether a given config is legal is not asked. Throws
 // Error{invalid_config}, too.
-Choice choose_config(std::string_view text, const Shape& shape, const Target& target,
+Choice choose_config(std::string_view text, const Problem& problem, const Target& target,
                      std::string_view gpu, const TuningLayers& tuning, bool chained = false);
 inline constexpr std::string_view kModelConfig = "model";
 
 // The legal config that the cost model ranks first. Pure and deterministic. Throws as above.
-Config model_config(const Shape& shape, const Target& target, std::string_view gpu = {},
+Config model_config(const Problem& problem, const Target& target, std::string_view gpu = {},
                     bool chained = false);
 
 // What else a kernel that cannot be compiled now may have been prebuilt with: the choice without
 // the user's own database, that of a machine that was not told the GPU, for chained launches those
 // for isolated ones, and the model's. `tuning` is without the user's database.
-std::vector<Choice> prebuilt_choices(const Shape& shape, const Target& target, std::string_view gpu,
-                                     const TuningLayers& tuning, bool chained);
+std::vector<Choice> prebuilt_choices(const Problem& problem, const Target& target,
+                                     std::string_view gpu, const TuningLayers& tuning,
+                                     bool chained);
 
 }  // namespace marlin

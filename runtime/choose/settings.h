@@ -4,7 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "marlin/compiled.h"
+#include "codegen/base/error.h"
+#include "marlin/options.h"
 
 namespace marlin {
 

@@ -42,10 +42,11 @@ std::int64_t number_before(std::string_view text, std::size_t end) {
 
 // A canonical line has these fields side by side, so that lines of other shapes are passed by
 // without a look at anything else in them.
-std::vector<std::string_view> lines_of(std::string_view text, const Shape& shape,
+std::vector<std::string_view> lines_of(std::string_view text, const Problem& problem,
                                        const Target& target, TokenRange range) {
   const std::string weights =
-      fmt::format(",\"n\":{},\"k\":{},\"group\":{},\"exact_m\":", shape.n, shape.k, shape.group);
+      fmt::format(",\"n\":{},\"k\":{},\"group\":{},\"exact_m\":", problem.shape.n, problem.shape.k,
+                  problem.scheme.group);
   const std::string machine = fmt::format(",\"arch\":\"{}\",\"sms\":{},", target.arch, target.sms);
   std::vector<std::string_view> lines;
   for (std::size_t at = 0; (at = find_text(text, weights, at)) != std::string_view::npos;) {
@@ -60,8 +61,11 @@ std::vector<std::string_view> lines_of(std::string_view text, const Shape& shape
   return lines;
 }
 
-bool same_weights(const Shape& x, const Shape& y) {
-  return x.n == y.n && x.k == y.k && x.group == y.group;
+// Whether they differ in m alone: a record of another scheme, epilogue or grouping serves no other.
+bool differ_in_m_alone(Problem x, const Problem& y) {
+  x.shape.m = y.shape.m;
+  x.shape.exact_m = y.shape.exact_m;
+  return x == y;
 }
 
 // Farther than by this factor from its m a record serves no other.
@@ -71,10 +75,11 @@ using Choices = std::vector<TunedChoice>;
 using Files = std::vector<std::shared_ptr<const TuningFile>>;
 
 // Of every layer, in order of precedence; which of them are exact is not asked yet.
-Choices choices_of(const Files& files, const Shape& shape, const Target& target, TokenRange range) {
+Choices choices_of(const Files& files, const Problem& problem, const Target& target,
+                   TokenRange range) {
   Choices choices;
   for (const auto& file : files) {
-    std::vector<TuningRecord> records = file->choices(shape, target, range);
+    std::vector<TuningRecord> records = file->choices(problem, target, range);
     for (auto record = records.rbegin(); record != records.rend(); ++record) {
       choices.push_back({std::move(*record), file->name()});
     }
@@ -92,11 +97,11 @@ bool of_gpu(const TuningRecord& record, std::string_view gpu) {
 }
 
 // The first that was measured for this very shape on this GPU.
-std::optional<TunedChoice> exact_of(const Choices& choices, const Shape& shape,
+std::optional<TunedChoice> exact_of(const Choices& choices, const Problem& problem,
                                     std::string_view gpu, bool chained) {
   for (const TunedChoice& choice : choices) {
     const TuningRecord& record = choice.record;
-    if (record.chained != chained || record.shape != shape || !of_gpu(record, gpu)) continue;
+    if (record.chained != chained || record.problem != problem || !of_gpu(record, gpu)) continue;
     TunedChoice exact = choice;
     exact.exact = true;
     return exact;
@@ -105,19 +110,19 @@ std::optional<TunedChoice> exact_of(const Choices& choices, const Shape& shape,
 }
 
 // The others that may serve the shape.
-Choices neighbours_of(const Choices& choices, const Shape& shape, const Target& target,
+Choices neighbours_of(const Choices& choices, const Problem& problem, const Target& target,
                       std::string_view gpu, bool chained) {
   Choices found;
   for (const TunedChoice& choice : choices) {
     const TuningRecord& record = choice.record;
-    if (record.chained != chained || (record.shape == shape && of_gpu(record, gpu))) continue;
-    if (distance(record.shape.m, shape.m) > double(kFarthest)) continue;
-    if (!why_illegal(shape, target, record.config)) found.push_back(choice);
+    if (record.chained != chained || (record.problem == problem && of_gpu(record, gpu))) continue;
+    if (distance(record.problem.shape.m, problem.shape.m) > double(kFarthest)) continue;
+    if (!why_illegal(problem, target, record.config)) found.push_back(choice);
   }
   const auto rank = [&](const TunedChoice& choice) {
     const TuningRecord& record = choice.record;
-    return std::tuple(!of_gpu(record, gpu), record.shape != shape,
-                      distance(record.shape.m, shape.m), -record.shape.m);
+    return std::tuple(!of_gpu(record, gpu), record.problem != problem,
+                      distance(record.problem.shape.m, problem.shape.m), -record.problem.shape.m);
   };
   std::stable_sort(found.begin(), found.end(),
                    [&](const TunedChoice& x, const TunedChoice& y) { return rank(x) < rank(y); });
@@ -137,16 +142,16 @@ std::optional<TuningFile> TuningFile::read(const std::string& path) {
   return TuningFile(path, std::move(*text));
 }
 
-std::vector<TuningRecord> TuningFile::choices(const Shape& shape, const Target& target,
+std::vector<TuningRecord> TuningFile::choices(const Problem& problem, const Target& target,
                                               TokenRange range) const {
-  const std::vector<std::string_view> lines = lines_of(text_, shape, target, range);
+  const std::vector<std::string_view> lines = lines_of(text_, problem, target, range);
   std::vector<TuningRecord> found;
   std::set<std::tuple<std::string, std::int64_t, bool, bool>> seen;
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
     auto record = parse_line(*line).record;
     if (!record || record->kind != TuningRecord::Kind::choice || !current_schema(*record)) continue;
-    if (!same_weights(record->shape, shape) || record->target != target) continue;
-    const Shape& its = record->shape;
+    if (!differ_in_m_alone(record->problem, problem) || record->target != target) continue;
+    const Shape& its = record->problem.shape;
     if (!seen.emplace(record->gpu, its.m, its.exact_m, record->chained).second) continue;
     found.push_back(std::move(*record));
   }
@@ -184,20 +189,21 @@ TuningLayers TuningLayers::open(const std::vector<std::string>& paths,
 }
 
 // Mostly there is an exact record of this GPU, and then no other line is parsed.
-std::vector<TunedChoice> TuningLayers::candidates(const Shape& shape, const Target& target,
+std::vector<TunedChoice> TuningLayers::candidates(const Problem& problem, const Target& target,
                                                   std::string_view gpu, bool chained) const {
-  if (broken_rule(shape)) return {};
-  const Choices same_m = choices_of(files_, shape, target, {shape.m, shape.m});
-  if (auto exact = exact_of(same_m, shape, gpu, chained)) return {std::move(*exact)};
-  const Choices near = choices_of(files_, shape, target,
-                                  {(shape.m + kFarthest - 1) / kFarthest, shape.m * kFarthest});
+  if (broken_rule(problem)) return {};
+  const Choices same_m = choices_of(files_, problem, target, {problem.shape.m, problem.shape.m});
+  if (auto exact = exact_of(same_m, problem, gpu, chained)) return {std::move(*exact)};
+  const Choices near =
+      choices_of(files_, problem, target,
+                 {(problem.shape.m + kFarthest - 1) / kFarthest, problem.shape.m * kFarthest});
   Choices candidates;
-  if (chained) candidates = neighbours_of(near, shape, target, gpu, true);
-  if (auto exact = exact_of(same_m, shape, gpu, false)) {
+  if (chained) candidates = neighbours_of(near, problem, target, gpu, true);
+  if (auto exact = exact_of(same_m, problem, gpu, false)) {
     candidates.push_back(std::move(*exact));
     return candidates;
   }
-  for (TunedChoice& isolated : neighbours_of(near, shape, target, gpu, false)) {
+  for (TunedChoice& isolated : neighbours_of(near, problem, target, gpu, false)) {
     candidates.push_back(std::move(isolated));
   }
   return candidates;

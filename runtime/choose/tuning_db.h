@@ -40,7 +40,7 @@ class TuningFile {
   // in the order of the file, chained and isolated ones; a later one replaces an earlier one of the
   // same GPU, m and kind of launches. A torn or damaged line is passed over. The shape's own m
   // plays no part.
-  std::vector<TuningRecord> choices(const Shape& shape, const Target& target,
+  std::vector<TuningRecord> choices(const Problem& problem, const Target& target,
                                     TokenRange range = {}) const;
 
  private:
@@ -79,7 +79,7 @@ class TuningLayers {
   // a near m. Of two that are equally near the one of the larger m comes first, then that of the
   // earlier layer, then the later line. For chained launches all this of chained records, then of
   // isolated ones.
-  std::vector<TunedChoice> candidates(const Shape& shape, const Target& target,
+  std::vector<TunedChoice> candidates(const Problem& problem, const Target& target,
                                       std::string_view gpu, bool chained = false) const;
 
  private:

@@ -26,6 +26,9 @@ constexpr std::size_t kMostTextChars = 200;
 constexpr int kMostConfigValue = 1 << 20;
 constexpr double kMostMicroseconds = 1e9;
 
+// In the order of the enumerators; a record of any other scheme is refused, and never served.
+const std::array<std::string_view, 1> kTypeNames = {info(DataType::f16).name};
+const std::array<std::string_view, 1> kWeightNames = {info(WeightFormat::u4b8).record_name};
 constexpr std::array<std::string_view, 3> kKinds = {"choice", "timing", "failure"};
 
 bool printable(char c) { return c >= ' ' && c <= '~'; }
@@ -75,15 +78,15 @@ void visit_record(Form& form, Record& record) {
   form.text("gpu", record.gpu);
   form.text("arch", record.target.arch);
   form.number("sms", record.target.sms);
-  form.number("m", record.shape.m);
-  form.number("n", record.shape.n);
-  form.number("k", record.shape.k);
-  form.number("group", record.shape.group);
-  form.flag("exact_m", record.shape.exact_m);
+  form.number("m", record.problem.shape.m);
+  form.number("n", record.problem.shape.n);
+  form.number("k", record.problem.shape.k);
+  form.number("group", record.problem.scheme.group);
+  form.flag("exact_m", record.problem.shape.exact_m);
   form.mark("chained", record.chained);
-  form.fixed("a", "\"f16\"");
-  form.fixed("b", "\"i4\"");
-  form.fixed("c", "\"f16\"");
+  form.name("a", record.problem.scheme.activation, kTypeNames);
+  form.name("b", record.problem.scheme.weight, kWeightNames);
+  form.name("c", record.problem.scheme.activation, kTypeNames);  // C is of the activations' type
   form.open("config");
   ConfigFields<Form> fields{form};
   visit_config(record.config, fields);
@@ -321,21 +324,21 @@ std::optional<std::string> broken_target_rule(const Target& target) {
 
 // The rule a record breaks, whatever its form.
 std::optional<std::string> broken_rule(const TuningRecord& record) {
-  const Shape& shape = record.shape;
+  const Problem& problem = record.problem;
   if (record.gpu.empty()) return "the GPU has no name";
   if (auto rule = broken_target_rule(record.target)) return rule;
-  if (auto rule = broken_rule(shape)) return rule;
-  if (!shape.exact_m && rung_for(shape.m) != shape.m) {
-    return fmt::format("m = {} is neither exact nor a rung", shape.m);
+  if (auto rule = broken_rule(problem)) return rule;
+  if (!problem.shape.exact_m && rung_for(problem.shape.m) != problem.shape.m) {
+    return fmt::format("m = {} is neither exact nor a rung", problem.shape.m);
   }
   if (auto rule = broken_config_rule(record.config)) return rule;
   if (auto rule = broken_time_rule(record)) return rule;
   if (record.schema < 1) return fmt::format("schema = {} is not above 0", record.schema);
   if (record.driver < 0) return fmt::format("driver = {} is below 0", record.driver);
   if (!current_schema(record)) return std::nullopt;
-  if (auto rule = why_illegal(shape, record.target, record.config)) {
+  if (auto rule = why_illegal(problem, record.target, record.config)) {
     return fmt::format("'{}' is not legal for {} on {}: {}", to_string(record.config),
-                       to_string(shape), to_string(record.target), *rule);
+                       to_string(problem), to_string(record.target), *rule);
   }
   return std::nullopt;
 }

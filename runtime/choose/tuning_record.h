@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "codegen/plan/config.h"
-#include "codegen/problem/shape.h"
+#include "codegen/problem/problem.h"
 #include "codegen/problem/target.h"
 
 namespace marlin {
@@ -23,7 +23,7 @@ struct TuningRecord {
   Kind kind = Kind::choice;
   std::string gpu;  // as its driver calls it: "NVIDIA H200"
   Target target;
-  Shape shape;  // m is a rung unless it is exact
+  Problem problem;  // m is a rung unless it is exact
   // Measured in launches chained by programmatic dependent launch, not in isolated ones: the two
   // are tuned apart, and a record of one kind never stands for one of the other.
   bool chained = false;

@@ -23,7 +23,7 @@ CubinMeta describe(const KernelText& kernel, const CompileOutput& output,
   const KernelResources resources = parse_resources(output.log, kernel.plan.launch.entry);
   CubinMeta meta;
   meta.key = key_fields(kernel, nvrtc_identity);
-  meta.shape = to_string(kernel.plan.shape);
+  meta.problem = to_string(kernel.plan.problem);
   meta.config = to_string(kernel.plan.config);
   meta.sms = kernel.plan.target.sms;
   meta.threads = kernel.plan.launch.threads;
@@ -74,8 +74,8 @@ std::string shell_word(const std::string& text) {
 
 }  // namespace
 
-KernelText write_kernel(const Shape& shape, const Target& target, const Config& config) {
-  KernelText kernel{make_plan(shape, target, config), {}, kernel_compile_options()};
+KernelText write_kernel(const Problem& problem, const Target& target, const Config& config) {
+  KernelText kernel{make_plan(problem, target, config), {}, kernel_compile_options()};
   kernel.source = emit_source(kernel.plan);
   return kernel;
 }
@@ -128,11 +128,12 @@ std::string remembered_nvrtc_identity(const CubinCache& cache) {
 
 std::string prebuild_command(const Plan& plan, const std::string& config_text,
                              const std::string& dir) {
-  const Shape& shape = plan.shape;
+  const Problem& problem = plan.problem;
   std::string command =
-      fmt::format("marlin prebuild --arch {} --sms {} --shape {}x{}x{} --group {}",
-                  plan.target.arch, plan.target.sms, shape.m, shape.n, shape.k, shape.group);
-  if (shape.exact_m) command += " --exact";
+      fmt::format("marlin prebuild --arch {} --sms {} --shape {}x{}x{} --scheme {}",
+                  plan.target.arch, plan.target.sms, problem.shape.m, problem.shape.n,
+                  problem.shape.k, to_string(problem.scheme));
+  if (problem.shape.exact_m) command += " --exact";
   if (!config_text.empty()) command += " --config " + shell_word(config_text);
   return command + " --out " + shell_word(dir.empty() ? "DIR" : dir);
 }

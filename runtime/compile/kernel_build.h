@@ -20,7 +20,7 @@ struct KernelText {
 };
 
 // Throws as make_plan() does.
-KernelText write_kernel(const Shape& shape, const Target& target, const Config& config);
+KernelText write_kernel(const Problem& problem, const Target& target, const Config& config);
 
 // The fields of the kernel's key under the NVRTC of this identity; cache_key() hashes them.
 CacheKeyFields key_fields(const KernelText& kernel, std::string_view nvrtc_identity);

@@ -10,7 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "marlin/compiled.h"
+#include "codegen/base/error.h"
+#include "marlin/options.h"
 #include "runtime/cache/cubin_cache.h"
 #include "runtime/choose/settings.h"
 #include "runtime/compile/kernel_build.h"

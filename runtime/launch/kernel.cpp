@@ -15,14 +15,15 @@ namespace {
 
 constexpr std::uintptr_t kAlignment = 16;
 
-void require_rows(const Shape& shape, std::int64_t rows) {
-  if (shape.exact_m && rows != shape.m) {
-    throw Error(
-        ErrorCode::invalid_argument,
-        fmt::format("m = {} is not {}, the only m this exact kernel serves", rows, shape.m));
+void require_rows(const Problem& problem, std::int64_t rows) {
+  if (problem.shape.exact_m && rows != problem.shape.m) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("m = {} is not {}, the only m this exact kernel serves", rows,
+                            problem.shape.m));
   }
-  if (rows < 1 || rows > shape.m) {
-    throw Error(ErrorCode::invalid_argument, fmt::format("m = {} is not in 1..{}", rows, shape.m));
+  if (rows < 1 || rows > problem.shape.m) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("m = {} is not in 1..{}", rows, problem.shape.m));
   }
 }
 
@@ -59,7 +60,7 @@ Kernel::Kernel(KernelText text, const FoundKernel& found, CUdevice device, Chose
     const int version = driver().version;
     throw Error(error.code(),
                 fmt::format("{} for {} on {} (built by NVRTC {}; the driver is for CUDA {}.{})",
-                            error.what(), to_string(plan.shape), to_string(plan.target),
+                            error.what(), to_string(plan.problem), to_string(plan.target),
                             found.entry.meta.key.nvrtc, version / 1000, version % 1000 / 10));
   }
 }
@@ -96,7 +97,7 @@ unsigned Kernel::grid_x(std::int64_t rows) const {
 void Kernel::launch(CUstream stream, const LaunchArgs& args, std::int64_t rows) const {
   const Plan& plan = text_.plan;
   if (args.m != 0) rows = args.m;
-  require_rows(plan.shape, rows);
+  require_rows(plan.problem, rows);
   require_pointer("a", args.a);
   require_pointer("b", args.b);
   require_pointer("scales", args.scales);

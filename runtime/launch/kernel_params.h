@@ -30,6 +30,7 @@ class KernelParams {
   LaunchArgs args_;
   int m_;
   std::array<CUtensorMap, kMostMaps> maps_;
+  std::array<const void*, kMost> pointers_{};
   std::array<void*, kMost> params_{};
 };
 

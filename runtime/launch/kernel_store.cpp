@@ -11,12 +11,12 @@
 namespace marlin {
 namespace {
 
-void refuse_while_capturing(CUstream stream, const Shape& shape) {
+void refuse_while_capturing(CUstream stream, const Problem& problem) {
   if (!is_capturing(nullptr) && (stream == nullptr || !is_capturing(stream))) return;
   throw Error(ErrorCode::capturing,
               fmt::format("the kernel for {} is not in memory, and a stream capture is under way: "
                           "call Compiled::get() for it once before the capture",
-                          to_string(shape)));
+                          to_string(problem)));
 }
 
 // The command names the config where others would not come to it by themselves.
@@ -26,7 +26,7 @@ void refuse_while_capturing(CUstream stream, const Shape& shape) {
   throw Error(ErrorCode::jit_disabled,
               fmt::format("no cache has the kernel for {} on {}, and compiling is disabled; this "
                           "command makes it: {}",
-                          to_string(plan.shape), to_string(plan.target),
+                          to_string(plan.problem), to_string(plan.target),
                           prebuild_command(plan, name_config ? to_string(plan.config) : "", dir)));
 }
 
@@ -37,11 +37,11 @@ KernelStore& process_store() {
   return store;
 }
 
-const Kernel* KernelStore::get(const Shape& shape, const Options& options) {
-  const TableKey key = {current_device(), variant_of(options), kernel_shape(shape)};
+const Kernel* KernelStore::get(const Problem& problem, const Options& options) {
+  const TableKey key = {current_device(), variant_of(options), kernel_problem(problem)};
   if (const Kernel* kernel = table_.find(key)) return kernel;
-  require_valid(key.shape);
-  refuse_while_capturing(options.stream, key.shape);
+  require_valid(key.problem);
+  refuse_while_capturing(options.stream, key.problem);
   return flights_.run(key, [&] {
     const Kernel* kernel = table_.find(key);  // made since the look above
     return kernel != nullptr ? kernel : table_.insert(key, make(key, options));
@@ -53,9 +53,9 @@ const Kernel* KernelStore::make(const TableKey& key, const Options& options) {
   const std::shared_ptr<KernelCaches> caches = caches_for(options);
   const Settings& settings = caches->settings();
   const std::string gpu = device_name(key.device);
-  Choice choice = choose_config(options.config.value_or(""), key.shape, target, gpu,
+  Choice choice = choose_config(options.config.value_or(""), key.problem, target, gpu,
                                 *tuning_of(tuning_paths(settings)), options.chained);
-  KernelText text = write_kernel(key.shape, target, choice.config);
+  KernelText text = write_kernel(key.problem, target, choice.config);
   std::optional<FoundKernel> found = caches->find(text);
   if (!found && settings.disable_jit) {
     if (!options.config) found = find_prebuilt(gpu, options.chained, *caches, choice, text);
@@ -71,11 +71,11 @@ std::optional<FoundKernel> KernelStore::find_prebuilt(const std::string& gpu, bo
                                                       KernelCaches& caches, Choice& choice,
                                                       KernelText& text) {
   const auto tuning = tuning_of(tuning_paths(caches.settings(), false));
-  const Shape shape = text.plan.shape;
+  const Problem problem = text.plan.problem;
   const Target target = text.plan.target;
-  for (Choice& other : prebuilt_choices(shape, target, gpu, *tuning, chained)) {
+  for (Choice& other : prebuilt_choices(problem, target, gpu, *tuning, chained)) {
     if (other.config == choice.config) continue;
-    KernelText written = write_kernel(shape, target, other.config);
+    KernelText written = write_kernel(problem, target, other.config);
     if (auto found = caches.find(written)) {
       choice = std::move(other);
       text = std::move(written);

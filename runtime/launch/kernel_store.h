@@ -25,7 +25,7 @@ class KernelStore {
   explicit KernelStore(CompileStep compile = compile_kernel) : compile_(std::move(compile)) {}
 
   // As Compiled::get(). The kernel lives as long as the store.
-  const Kernel* get(const Shape& shape, const Options& options);
+  const Kernel* get(const Problem& problem, const Options& options);
 
  private:
   const Kernel* make(const TableKey& key, const Options& options);

@@ -110,7 +110,8 @@ void run_all(std::vector<Task>& tasks, unsigned threads) {
 Ladder::Ladder(const DeviceWeights& weights, Options options, KernelStore& store,
                Workspaces& workspaces)
     : weights_(weights), options_(std::move(options)), store_(store), workspaces_(workspaces) {
-  require_valid({.m = 1, .n = weights.n, .k = weights.k, .group = weights.group});
+  require_valid(
+      Problem{.shape = {.m = 1, .n = weights.n, .k = weights.k}, .scheme = weights.scheme});
   require_pointer("b", weights.b);
   require_pointer("scales", weights.scales);
   current_device();  // says so when there is no context
@@ -153,7 +154,8 @@ const Kernel* Ladder::fill(int rung, CUstream stream) const {
   Options options = options_;
   options.stream = stream;
   const Kernel* kernel = store_.get(
-      {.m = rungs()[rung], .n = weights_.n, .k = weights_.k, .group = weights_.group}, options);
+      {.shape = {.m = rungs()[rung], .n = weights_.n, .k = weights_.k}, .scheme = weights_.scheme},
+      options);
   kernel->load_into_context();  // it may have been loaded into another one of this device only
   workspaces_.expect(context_id_, static_cast<std::size_t>(kernel->plan().workspace.bytes));
   slots_[rung].store(kernel, std::memory_order_release);
@@ -162,7 +164,7 @@ const Kernel* Ladder::fill(int rung, CUstream stream) const {
 
 bool Ladder::shares_kernels(const Ladder& other) const {
   return context_ == other.context_ && &store_ == &other.store_ && weights_.n == other.weights_.n &&
-         weights_.k == other.weights_.k && weights_.group == other.weights_.group &&
+         weights_.k == other.weights_.k && weights_.scheme == other.weights_.scheme &&
          options_ == other.options_;
 }
 

@@ -63,12 +63,15 @@ std::int64_t first_above(std::span<const T> values, T mask, T limit) {
   return i;
 }
 
-std::size_t code_count(const Shape& shape) { return static_cast<std::size_t>(shape.k * shape.n); }
-std::size_t word_count(const Shape& shape) {
-  return static_cast<std::size_t>(packed_words(shape.k, shape.n));
+std::size_t code_count(const Problem& problem) {
+  return static_cast<std::size_t>(problem.shape.k * problem.shape.n);
 }
-std::size_t scale_count(const Shape& shape) {
-  return static_cast<std::size_t>(scale_rows(shape.k, shape.group) * shape.n);
+std::size_t word_count(const Problem& problem) {
+  return static_cast<std::size_t>(packed_words(problem.shape.k, problem.shape.n));
+}
+std::size_t scale_count(const Problem& problem) {
+  return static_cast<std::size_t>(scale_rows(problem.shape.k, problem.scheme.group) *
+                                  problem.shape.n);
 }
 
 void require_size(const char* name, std::size_t size, std::size_t needed) {
@@ -77,21 +80,22 @@ void require_size(const char* name, std::size_t size, std::size_t needed) {
               fmt::format("{} has {} elements, the shape asks for {}", name, size, needed));
 }
 
-void require_codes(const Shape& shape, std::span<const std::uint8_t> codes) {
-  require_size("codes", codes.size(), code_count(shape));
+void require_codes(const Problem& problem, std::span<const std::uint8_t> codes) {
+  require_size("codes", codes.size(), code_count(problem));
   const std::int64_t i = first_above<std::uint8_t>(codes, 0xff, kMaxCode);
   if (i < 0) return;
   throw Error(ErrorCode::invalid_argument,
-              fmt::format("code {} at k = {}, n = {} is not in 0..{}", codes[i], i / shape.n,
-                          i % shape.n, kMaxCode));
+              fmt::format("code {} at k = {}, n = {} is not in 0..{}", codes[i],
+                          i / problem.shape.n, i % problem.shape.n, kMaxCode));
 }
 
-void require_finite(const char* what, const char* row, const Shape& shape,
+void require_finite(const char* what, const char* row, const Problem& problem,
                     std::span<const std::uint16_t> halves) {
   const std::int64_t i = first_above<std::uint16_t>(halves, kHalfMagnitude, kHalfMaxFinite);
   if (i < 0) return;
-  throw Error(ErrorCode::invalid_argument, fmt::format("{} at {} = {}, n = {} is not finite", what,
-                                                       row, i / shape.n, i % shape.n));
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("{} at {} = {}, n = {} is not finite", what, row, i / problem.shape.n,
+                          i % problem.shape.n));
 }
 
 // The pack tile whose first code is (k, n): out of the [k, n] matrix into one contiguous block, so
@@ -126,13 +130,15 @@ void unpack_tile(const std::uint32_t* words, std::int64_t size_n, std::uint8_t* 
 
 // Calls one(first code of the tile, first word of the tile) for every pack tile, by rows of tiles.
 template <typename One>
-void for_tiles(const Shape& shape, const One& one) {
-  const std::int64_t across = shape.n / kPackTileN;
-  for_ranges(shape.k / kPackTileK, kPackTileK * shape.n, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t t = begin * across; t < end * across; ++t) {
-      one(t / across * kPackTileK * shape.n + t % across * kPackTileN, t * kPackTileWords);
-    }
-  });
+void for_tiles(const Problem& problem, const One& one) {
+  const std::int64_t across = problem.shape.n / kPackTileN;
+  for_ranges(problem.shape.k / kPackTileK, kPackTileK * problem.shape.n,
+             [&](std::int64_t begin, std::int64_t end) {
+               for (std::int64_t t = begin * across; t < end * across; ++t) {
+                 one(t / across * kPackTileK * problem.shape.n + t % across * kPackTileN,
+                     t * kPackTileWords);
+               }
+             });
 }
 
 // One group of at most kColumns columns -> their codes and scales. Many columns at a time, so that
@@ -167,20 +173,21 @@ void quantize_group(const std::uint16_t* weights, std::int64_t rows, std::int64_
 }
 
 template <typename T, typename Convert>
-void dequantize_as(const Shape& shape, std::span<const std::uint8_t> codes,
+void dequantize_as(const Problem& problem, std::span<const std::uint8_t> codes,
                    std::span<const std::uint16_t> scales, std::span<T> weights,
                    const Convert& convert) {
-  require_packable(shape);
-  require_codes(shape, codes);
-  require_size("scales", scales.size(), scale_count(shape));
-  require_size("weights", weights.size(), code_count(shape));
-  const std::int64_t rows_per_scale = group_size(shape.k, shape.group);
-  for_ranges(shape.k, shape.n, [&](std::int64_t begin, std::int64_t end) {
+  require_packable(problem);
+  require_codes(problem, codes);
+  require_size("scales", scales.size(), scale_count(problem));
+  require_size("weights", weights.size(), code_count(problem));
+  const std::int64_t rows_per_scale = group_size(problem.shape.k, problem.scheme.group);
+  for_ranges(problem.shape.k, problem.shape.n, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t k = begin; k < end; ++k) {
-      const std::uint16_t* scale = &scales[k / rows_per_scale * shape.n];
-      for (std::int64_t n = 0; n < shape.n; ++n) {
-        const int value = codes[k * shape.n + n] - kCodeBias;
-        weights[k * shape.n + n] = convert(static_cast<float>(value) * half_to_float(scale[n]));
+      const std::uint16_t* scale = &scales[k / rows_per_scale * problem.shape.n];
+      for (std::int64_t n = 0; n < problem.shape.n; ++n) {
+        const int value = codes[k * problem.shape.n + n] - kCodeBias;
+        weights[k * problem.shape.n + n] =
+            convert(static_cast<float>(value) * half_to_float(scale[n]));
       }
     }
   });
@@ -188,110 +195,112 @@ void dequantize_as(const Shape& shape, std::span<const std::uint8_t> codes,
 
 }  // namespace
 
-std::optional<std::string> broken_packing_rule(const Shape& shape) {
+std::optional<std::string> broken_packing_rule(const Problem& problem) {
   // m has no part in packing.
-  return broken_rule({.m = 1, .n = shape.n, .k = shape.k, .group = shape.group});
+  return broken_rule(Problem{.shape = {.m = 1, .n = problem.shape.n, .k = problem.shape.k},
+                             .scheme = problem.scheme});
 }
 
-void require_packable(const Shape& shape) {
-  if (auto rule = broken_packing_rule(shape)) throw Error(ErrorCode::invalid_shape, *rule);
+void require_packable(const Problem& problem) {
+  if (auto rule = broken_packing_rule(problem)) throw Error(ErrorCode::invalid_shape, *rule);
 }
 
-std::size_t packed_bytes(const Shape& shape) {
-  require_packable(shape);
-  return word_count(shape) * sizeof(std::uint32_t);
+std::size_t packed_bytes(const Problem& problem) {
+  require_packable(problem);
+  return word_count(problem) * sizeof(std::uint32_t);
 }
 
-std::size_t scales_bytes(const Shape& shape) {
-  require_packable(shape);
-  return scale_count(shape) * sizeof(std::uint16_t);
+std::size_t scales_bytes(const Problem& problem) {
+  require_packable(problem);
+  return scale_count(problem) * sizeof(std::uint16_t);
 }
 
-void pack_codes(const Shape& shape, std::span<const std::uint8_t> codes,
+void pack_codes(const Problem& problem, std::span<const std::uint8_t> codes,
                 std::span<const std::uint16_t> scales, std::span<std::uint32_t> packed,
                 std::span<std::uint16_t> packed_scales) {
-  require_packable(shape);
-  require_size("scales", scales.size(), scale_count(shape));
-  require_size("packed", packed.size(), word_count(shape));
-  require_size("packed_scales", packed_scales.size(), scale_count(shape));
-  require_codes(shape, codes);
-  require_finite("scale", "group", shape, scales);
-  for_tiles(shape, [&](std::int64_t code, std::int64_t word) {
-    pack_tile(&codes[code], shape.n, &packed[word]);
+  require_packable(problem);
+  require_size("scales", scales.size(), scale_count(problem));
+  require_size("packed", packed.size(), word_count(problem));
+  require_size("packed_scales", packed_scales.size(), scale_count(problem));
+  require_codes(problem, codes);
+  require_finite("scale", "group", problem, scales);
+  for_tiles(problem, [&](std::int64_t code, std::int64_t word) {
+    pack_tile(&codes[code], problem.shape.n, &packed[word]);
   });
-  const ScaleOrder order = scale_order(shape.k, shape.group);
-  for (std::int64_t g = 0; g < scale_rows(shape.k, shape.group); ++g) {
-    for (std::int64_t n = 0; n < shape.n; ++n) {
-      packed_scales[scale_index(order, g, n, shape.n)] = scales[g * shape.n + n];
+  const ScaleOrder order = scale_order(problem.shape.k, problem.scheme.group);
+  for (std::int64_t g = 0; g < scale_rows(problem.shape.k, problem.scheme.group); ++g) {
+    for (std::int64_t n = 0; n < problem.shape.n; ++n) {
+      packed_scales[scale_index(order, g, n, problem.shape.n)] = scales[g * problem.shape.n + n];
     }
   }
 }
 
-void unpack_codes(const Shape& shape, std::span<const std::uint32_t> packed,
+void unpack_codes(const Problem& problem, std::span<const std::uint32_t> packed,
                   std::span<const std::uint16_t> packed_scales, std::span<std::uint8_t> codes,
                   std::span<std::uint16_t> scales) {
-  require_packable(shape);
-  require_size("packed", packed.size(), word_count(shape));
-  require_size("packed_scales", packed_scales.size(), scale_count(shape));
-  require_size("codes", codes.size(), code_count(shape));
-  require_size("scales", scales.size(), scale_count(shape));
-  for_tiles(shape, [&](std::int64_t code, std::int64_t word) {
-    unpack_tile(&packed[word], shape.n, &codes[code]);
+  require_packable(problem);
+  require_size("packed", packed.size(), word_count(problem));
+  require_size("packed_scales", packed_scales.size(), scale_count(problem));
+  require_size("codes", codes.size(), code_count(problem));
+  require_size("scales", scales.size(), scale_count(problem));
+  for_tiles(problem, [&](std::int64_t code, std::int64_t word) {
+    unpack_tile(&packed[word], problem.shape.n, &codes[code]);
   });
-  const ScaleOrder order = scale_order(shape.k, shape.group);
-  for (std::int64_t g = 0; g < scale_rows(shape.k, shape.group); ++g) {
-    for (std::int64_t n = 0; n < shape.n; ++n) {
-      scales[g * shape.n + n] = packed_scales[scale_index(order, g, n, shape.n)];
+  const ScaleOrder order = scale_order(problem.shape.k, problem.scheme.group);
+  for (std::int64_t g = 0; g < scale_rows(problem.shape.k, problem.scheme.group); ++g) {
+    for (std::int64_t n = 0; n < problem.shape.n; ++n) {
+      scales[g * problem.shape.n + n] = packed_scales[scale_index(order, g, n, problem.shape.n)];
     }
   }
 }
 
-void quantize_rtn(const Shape& shape, std::span<const std::uint16_t> weights,
+void quantize_rtn(const Problem& problem, std::span<const std::uint16_t> weights,
                   std::span<std::uint8_t> codes, std::span<std::uint16_t> scales) {
-  require_packable(shape);
-  require_size("weights", weights.size(), code_count(shape));
-  require_size("codes", codes.size(), code_count(shape));
-  require_size("scales", scales.size(), scale_count(shape));
-  require_finite("weight", "k", shape, weights);
-  const std::int64_t rows = group_size(shape.k, shape.group);
-  const std::int64_t across = (shape.n + kColumns - 1) / kColumns;
-  const std::int64_t items = scale_rows(shape.k, shape.group) * across;
-  for_ranges(items, rows * std::min(shape.n, kColumns), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t g = i / across, n = i % across * kColumns;
-      const std::int64_t first = g * rows * shape.n + n;
-      quantize_group(&weights[first], rows, std::min(kColumns, shape.n - n), shape.n, &codes[first],
-                     &scales[g * shape.n + n]);
-    }
-  });
+  require_packable(problem);
+  require_size("weights", weights.size(), code_count(problem));
+  require_size("codes", codes.size(), code_count(problem));
+  require_size("scales", scales.size(), scale_count(problem));
+  require_finite("weight", "k", problem, weights);
+  const std::int64_t rows = group_size(problem.shape.k, problem.scheme.group);
+  const std::int64_t across = (problem.shape.n + kColumns - 1) / kColumns;
+  const std::int64_t items = scale_rows(problem.shape.k, problem.scheme.group) * across;
+  for_ranges(items, rows * std::min(problem.shape.n, kColumns),
+             [&](std::int64_t begin, std::int64_t end) {
+               for (std::int64_t i = begin; i < end; ++i) {
+                 const std::int64_t g = i / across, n = i % across * kColumns;
+                 const std::int64_t first = g * rows * problem.shape.n + n;
+                 quantize_group(&weights[first], rows, std::min(kColumns, problem.shape.n - n),
+                                problem.shape.n, &codes[first], &scales[g * problem.shape.n + n]);
+               }
+             });
 }
 
-void dequantize(const Shape& shape, std::span<const std::uint8_t> codes,
+void dequantize(const Problem& problem, std::span<const std::uint8_t> codes,
                 std::span<const std::uint16_t> scales, std::span<std::uint16_t> weights) {
-  dequantize_as(shape, codes, scales, weights, [](float value) { return float_to_half(value); });
+  dequantize_as(problem, codes, scales, weights, [](float value) { return float_to_half(value); });
 }
 
-void dequantize(const Shape& shape, std::span<const std::uint8_t> codes,
+void dequantize(const Problem& problem, std::span<const std::uint8_t> codes,
                 std::span<const std::uint16_t> scales, std::span<float> weights) {
-  dequantize_as(shape, codes, scales, weights, [](float value) { return value; });
+  dequantize_as(problem, codes, scales, weights, [](float value) { return value; });
 }
 
-PackedWeights pack_codes(const Shape& shape, std::span<const std::uint8_t> codes,
+PackedWeights pack_codes(const Problem& problem, std::span<const std::uint8_t> codes,
                          std::span<const std::uint16_t> scales) {
-  require_packable(shape);
+  require_packable(problem);
   PackedWeights out;
-  out.packed.resize(word_count(shape));
-  out.packed_scales.resize(scale_count(shape));
-  pack_codes(shape, codes, scales, out.packed, out.packed_scales);
+  out.packed.resize(word_count(problem));
+  out.packed_scales.resize(scale_count(problem));
+  pack_codes(problem, codes, scales, out.packed, out.packed_scales);
   return out;
 }
 
-PackedWeights pack_rtn(const Shape& shape, std::span<const std::uint16_t> weights) {
-  require_packable(shape);
-  std::vector<std::uint8_t> codes(code_count(shape));
-  std::vector<std::uint16_t> scales(scale_count(shape));
-  quantize_rtn(shape, weights, codes, scales);
-  return pack_codes(shape, codes, scales);
+PackedWeights pack_rtn(const Problem& problem, std::span<const std::uint16_t> weights) {
+  require_packable(problem);
+  std::vector<std::uint8_t> codes(code_count(problem));
+  std::vector<std::uint16_t> scales(scale_count(problem));
+  quantize_rtn(problem, weights, codes, scales);
+  return pack_codes(problem, codes, scales);
 }
 
 }  // namespace marlin

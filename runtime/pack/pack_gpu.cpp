@@ -100,62 +100,65 @@ void require_pointer(const char* name, const void* pointer) {
   require_aligned(name, pointer, 16);
 }
 
-Grid tile_grid(const Shape& shape) {
-  return {.blocks = shape.k / kPackTileK * (shape.n / kPackTileN), .size_x = kPackTileWords};
+Grid tile_grid(const Problem& problem) {
+  return {.blocks = problem.shape.k / kPackTileK * (problem.shape.n / kPackTileN),
+          .size_x = kPackTileWords};
 }
 
-Grid scale_grid(const Shape& shape) {
-  return {.blocks = shape.n / kScaleBlock,
-          .rows = scale_rows(shape.k, shape.group),
+Grid scale_grid(const Problem& problem) {
+  return {.blocks = problem.shape.n / kScaleBlock,
+          .rows = scale_rows(problem.shape.k, problem.scheme.group),
           .size_x = kScaleBlock};
 }
 
-int single(const Shape& shape) {
-  return scale_order(shape.k, shape.group) == ScaleOrder::single ? 1 : 0;
+int single(const Problem& problem) {
+  return scale_order(problem.shape.k, problem.scheme.group) == ScaleOrder::single ? 1 : 0;
 }
 
 }  // namespace
 
-void pack_codes_gpu(CUstream_st* stream, const Shape& shape, const void* codes, const void* scales,
-                    void* packed, void* packed_scales, std::uint32_t* status) {
-  require_packable(shape);
+void pack_codes_gpu(CUstream_st* stream, const Problem& problem, const void* codes,
+                    const void* scales, void* packed, void* packed_scales, std::uint32_t* status) {
+  require_packable(problem);
   require_pointer("codes", codes);
   require_pointer("scales", scales);
   require_pointer("packed", packed);
   require_pointer("packed_scales", packed_scales);
   require_aligned("status", status, alignof(std::uint32_t));
   const PackKernels& use = kernels(stream);
-  const auto n = static_cast<long long>(shape.n);
-  launch(stream, use.pack_codes, tile_grid(shape), codes, packed, n, status);
-  launch(stream, use.pack_scales, scale_grid(shape), scales, packed_scales, n, single(shape),
+  const auto n = static_cast<long long>(problem.shape.n);
+  launch(stream, use.pack_codes, tile_grid(problem), codes, packed, n, status);
+  launch(stream, use.pack_scales, scale_grid(problem), scales, packed_scales, n, single(problem),
          status);
 }
 
-void unpack_codes_gpu(CUstream_st* stream, const Shape& shape, const void* packed,
+void unpack_codes_gpu(CUstream_st* stream, const Problem& problem, const void* packed,
                       const void* packed_scales, void* codes, void* scales) {
-  require_packable(shape);
+  require_packable(problem);
   require_pointer("packed", packed);
   require_pointer("packed_scales", packed_scales);
   require_pointer("codes", codes);
   require_pointer("scales", scales);
   const PackKernels& use = kernels(stream);
-  const auto n = static_cast<long long>(shape.n);
-  launch(stream, use.unpack_codes, tile_grid(shape), packed, codes, n);
-  launch(stream, use.unpack_scales, scale_grid(shape), packed_scales, scales, n, single(shape));
+  const auto n = static_cast<long long>(problem.shape.n);
+  launch(stream, use.unpack_codes, tile_grid(problem), packed, codes, n);
+  launch(stream, use.unpack_scales, scale_grid(problem), packed_scales, scales, n, single(problem));
 }
 
-void quantize_rtn_gpu(CUstream_st* stream, const Shape& shape, const void* weights, void* codes,
+void quantize_rtn_gpu(CUstream_st* stream, const Problem& problem, const void* weights, void* codes,
                       void* scales, std::uint32_t* status) {
-  require_packable(shape);
+  require_packable(problem);
   require_pointer("weights", weights);
   require_pointer("codes", codes);
   require_pointer("scales", scales);
   require_aligned("status", status, alignof(std::uint32_t));
-  const Grid grid{
-      .blocks = shape.n / 32, .rows = scale_rows(shape.k, shape.group), .size_x = 32, .size_y = 8};
+  const Grid grid{.blocks = problem.shape.n / 32,
+                  .rows = scale_rows(problem.shape.k, problem.scheme.group),
+                  .size_x = 32,
+                  .size_y = 8};
   launch(stream, kernels(stream).quantize_rtn, grid, weights, codes, scales,
-         static_cast<long long>(shape.n), static_cast<long long>(group_size(shape.k, shape.group)),
-         status);
+         static_cast<long long>(problem.shape.n),
+         static_cast<long long>(group_size(problem.shape.k, problem.scheme.group)), status);
 }
 
 }  // namespace marlin

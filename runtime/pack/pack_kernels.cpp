@@ -55,7 +55,7 @@ CacheEntry compile(const std::string& source, const std::string& arch) {
                                           .options = kernel_compile_options()});
   CacheEntry entry;
   entry.meta.key = key_fields(source, arch, nvrtc().identity());
-  entry.meta.shape = "weight packing";
+  entry.meta.problem = "weight packing";
   entry.meta.compile_ms = output.milliseconds;
   entry.cubin = std::move(output.cubin);
   return entry;

@@ -32,11 +32,11 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-std::vector<Shape> shapes() {
-  std::vector<Shape> all;
+std::vector<Problem> shapes() {
+  std::vector<Problem> all;
   for (std::int64_t m = 1; m <= 128; m *= 2) {
     for (const std::int64_t n : {4096, 6144, 14336, 28672}) {
-      for (const std::int64_t k : {4096, 14336}) all.push_back({.m = m, .n = n, .k = k});
+      for (const std::int64_t k : {4096, 14336}) all.push_back({.shape = {.m = m, .n = n, .k = k}});
     }
   }
   return all;
@@ -80,7 +80,7 @@ void report(const char* what, int threads, const CallTime& took) {
 
 void time_table(int threads, int calls) {
   KernelTable table;
-  const std::vector<Shape> all = shapes();
+  const std::vector<Problem> all = shapes();
   // The table never looks behind the pointer.
   for (std::size_t i = 0; i < all.size(); ++i) {
     table.insert({0, 0, all[i]}, reinterpret_cast<const Kernel*>(i + 1));
@@ -95,34 +95,34 @@ void time_table(int threads, int calls) {
 }
 
 void time_memory(const Gpu& gpu, int threads, int calls, const Options& options) {
-  const Shape shape = {.m = 16, .n = 4096, .k = 4096};
+  const Problem problem = {.shape = {.m = 16, .n = 4096, .k = 4096}};
   static KernelStore store;
-  const Kernel* kernel = store.get(shape, options);
+  const Kernel* kernel = store.get(problem, options);
   const CallTime took = time_calls(threads, calls, [&](int count) {
     gpu.make_current();
     for (int i = 0; i < count; ++i) {
-      if (store.get(shape, options) != kernel) std::abort();
+      if (store.get(problem, options) != kernel) std::abort();
     }
   });
   report("hit in memory", threads, took);
 }
 
 // A store of its own each time, as a process has one.
-void time_disk(const Shape& shape, int loads, const Options& options) {
+void time_disk(const Problem& problem, int loads, const Options& options) {
   const auto start = Clock::now();
-  KernelStore().get(shape, options);
+  KernelStore().get(problem, options);
   const double cold = nanoseconds_since(start);
   std::vector<double> hits;
   for (int i = 0; i < loads; ++i) {
     KernelStore store;
     const auto begin = Clock::now();
-    if (store.get(shape, options)->origin() != Origin::user_cache) std::abort();
+    if (store.get(problem, options)->origin() != Origin::user_cache) std::abort();
     hits.push_back(nanoseconds_since(begin));
   }
   fmt::print(
       "{}: compiled in {:.0f} ms; hit on disk to launch-ready {:.3f} ms median, {:.3f} ms "
       "worst of {}\n",
-      to_string(shape), cold / 1e6, median(hits) / 1e6,
+      to_string(problem), cold / 1e6, median(hits) / 1e6,
       *std::max_element(hits.begin(), hits.end()) / 1e6, hits.size());
 }
 
@@ -142,7 +142,7 @@ int run(const Extent& extent) {
   const Options options = {
       .cache_dir = dir, .system_dirs = std::vector<std::string>{}, .disable_jit = false};
   for (const std::int64_t m : {1, 16, 128}) {
-    time_disk({.m = m, .n = 28672, .k = 4096}, extent.brief ? 2 : 50, options);
+    time_disk({.shape = {.m = m, .n = 28672, .k = 4096}}, extent.brief ? 2 : 50, options);
   }
   time_memory(gpu, 1, calls, options);
   time_memory(gpu, extent.threads, calls, options);

@@ -60,11 +60,11 @@ void clear(const DeviceBuffer& buffer) {
 struct Memory {
   DeviceBuffer a, b, scales, c;
 
-  explicit Memory(const Shape& shape)
-      : a(static_cast<std::size_t>(shape.m * shape.k) * 2),
-        b(packed_bytes(shape)),
-        scales(scales_bytes(shape)),
-        c(static_cast<std::size_t>(shape.m * shape.n) * 2) {
+  explicit Memory(const Problem& problem)
+      : a(static_cast<std::size_t>(problem.shape.m * problem.shape.k) * 2),
+        b(packed_bytes(problem)),
+        scales(scales_bytes(problem)),
+        c(static_cast<std::size_t>(problem.shape.m * problem.shape.n) * 2) {
     for (const DeviceBuffer* buffer : {&a, &b, &scales, &c}) clear(*buffer);
   }
 };
@@ -159,22 +159,25 @@ void report(const Gpu& gpu, const char* what, int threads, int calls, const Make
       percentile(times, &CallTime::processor, 0.99) / 1e3);
 }
 
-void report_rows(const Gpu& gpu, const Linear& linear, const Shape& shape, const Extent& extent) {
+void report_rows(const Gpu& gpu, const Linear& linear, const Problem& problem,
+                 const Extent& extent) {
   const Options options = {.cache_dir = "", .system_dirs = std::vector<std::string>{}};
-  const Kernel* kernel = process_store().get(shape, options);
-  fmt::print("{} [{}], {} bytes of workspace\n", to_string(shape), kernel->config(),
+  const Kernel* kernel = process_store().get(problem, options);
+  fmt::print("{} [{}], {} bytes of workspace\n", to_string(problem), kernel->config(),
              kernel->plan().workspace.bytes);
   // Threads write the same C: results are of no use.
-  const Memory memory(shape);
+  const Memory memory(problem);
   const int calls = extent.calls(kCalls);
   for (const int count : {1, extent.threads}) {
     report(gpu, "nothing", count, calls, [](CUstream) { return [] {}; });
     report(gpu, "cuLaunch", count, calls, [&](CUstream stream) {
-      return
-          [launch = std::make_shared<RawLaunch>(*kernel, memory, stream, shape.m)] { (*launch)(); };
+      return [launch = std::make_shared<RawLaunch>(*kernel, memory, stream, problem.shape.m)] {
+        (*launch)();
+      };
     });
     report(gpu, "Linear", count, calls, [&](CUstream stream) {
-      return [&, stream] { linear(stream, memory.a.pointer(), shape.m, memory.c.pointer()); };
+      return
+          [&, stream] { linear(stream, memory.a.pointer(), problem.shape.m, memory.c.pointer()); };
     });
   }
 }
@@ -182,16 +185,13 @@ void report_rows(const Gpu& gpu, const Linear& linear, const Shape& shape, const
 int run(const Extent& extent) {
   const Gpu gpu;
   const Options options = {.cache_dir = "", .system_dirs = std::vector<std::string>{}};
-  const Memory memory({.m = 1, .n = 512, .k = 4096});
-  const Linear linear({.n = 512,
-                       .k = 4096,
-                       .group = 128,
-                       .b = memory.b.pointer(),
-                       .scales = memory.scales.pointer()},
-                      options);
+  const Memory memory({.shape = {.m = 1, .n = 512, .k = 4096}});
+  const Linear linear(
+      {.n = 512, .k = 4096, .b = memory.b.pointer(), .scales = memory.scales.pointer()}, options);
   linear.warm_up(kRows[std::size(kRows) - 1]);
   for (const std::int64_t m : kRows) {
-    report_rows(gpu, linear, {.m = m, .n = 512, .k = 4096, .group = 128}, extent);
+    report_rows(gpu, linear, {.shape = {.m = m, .n = 512, .k = 4096}, .scheme = {.group = 128}},
+                extent);
   }
   return 0;
 }

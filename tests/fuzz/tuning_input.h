@@ -12,6 +12,7 @@
 #include "codegen/generator.h"
 #include "runtime/base/sha256.h"
 #include "runtime/choose/tuning_db.h"
+#include "tests/unit/problems.h"
 
 namespace marlin::test {
 
@@ -42,28 +43,29 @@ inline void check_line(std::string_view line) {
   if (!parsed.record) return;
   const TuningRecord& record = *parsed.record;
   require(to_line(record) == std::string(line) + "\n", "the same bytes again", line);
-  require(!broken_rule(record.shape), "a valid shape", line);
+  require(!broken_rule(record.problem), "a valid shape", line);
   require_valid(record.target);
-  require(!current_schema(record) || !why_illegal(record.shape, record.target, record.config),
+  require(!current_schema(record) || !why_illegal(record.problem, record.target, record.config),
           "a legal config", line);
 }
 
-inline void check_look_up(const std::string& text, const Shape& shape, const Target& target) {
+inline void check_look_up(const std::string& text, const Problem& problem, const Target& target) {
   const auto file = std::make_shared<const TuningFile>("file", text);
-  for (const TuningRecord& record : file->choices(shape, target)) {
+  for (const TuningRecord& record : file->choices(problem, target)) {
     const bool asked_for = record.kind == TuningRecord::Kind::choice && current_schema(record) &&
-                           record.target == target && record.shape.n == shape.n &&
-                           record.shape.k == shape.k && record.shape.group == shape.group;
+                           record.target == target && record.problem.shape.n == problem.shape.n &&
+                           record.problem.shape.k == problem.shape.k &&
+                           record.problem.scheme.group == problem.scheme.group;
     require(asked_for, "only what was asked for", text);
   }
   const TuningLayers layers({file});
   for (const char* gpu : {"", "NVIDIA H200"}) {
     for (const bool chained : {false, true}) {
-      const auto found = layers.candidates(shape, target, gpu, chained);
+      const auto found = layers.candidates(problem, target, gpu, chained);
       for (const TunedChoice& choice : found) {
         const TuningRecord& record = choice.record;
-        const bool exact = record.shape == shape && (*gpu == '\0' || record.gpu == gpu);
-        require(!why_illegal(shape, target, record.config), "a legal choice", text);
+        const bool exact = record.problem == problem && (*gpu == '\0' || record.gpu == gpu);
+        require(!why_illegal(problem, target, record.config), "a legal choice", text);
         require(!choice.exact || (exact && &choice == &found.back()), "an answer that is the last",
                 text);
         require(chained || !record.chained, "a choice for launches of this kind", text);
@@ -79,10 +81,10 @@ inline void check_database(const std::string& text) {
     check_line(std::string_view(text).substr(begin, end - begin));
     begin = end + 1;
   }
-  check_look_up(text, {16, 4096, 4096, 128, false}, {"sm_90a", 132});
-  check_look_up(text, {13, 4096, 4096, 128, true}, {"sm_90a", 132});
-  check_look_up(text, {16, 4096, 512, -1, false}, {"sm_80", 108});
-  check_look_up(text, {INT64_MAX, -1, 0, 7, false}, {"", -1});
+  check_look_up(text, problem_of(16, 4096, 4096, 128, false), {"sm_90a", 132});
+  check_look_up(text, problem_of(13, 4096, 4096, 128, true), {"sm_90a", 132});
+  check_look_up(text, problem_of(16, 4096, 512, -1, false), {"sm_80", 108});
+  check_look_up(text, problem_of(INT64_MAX, -1, 0, 7, false), {"", -1});
 }
 
 // As it is, and with checksums that are right. Throws std::logic_error for what does not hold.

@@ -115,27 +115,27 @@ TEST_F(CheckerTest, CompareSumsErrorsAndCountsWhatIsNotFinite) {
 }
 
 TEST_F(CheckerTest, AKernelForAnotherGroupIsFoundOut) {
-  const Shape grouped{.m = 8, .n = 256, .k = 512, .group = 128};
-  Shape whole = grouped;
-  whole.group = -1;
+  const Problem grouped{.shape = {.m = 8, .n = 256, .k = 512}, .scheme = {.group = 128}};
+  Problem whole = grouped;
+  whole.scheme.group = -1;
   const std::unique_ptr<CompileQueue> queue = compile({grouped, whole});
   ASSERT_TRUE(queue->wait(0).kernel) << queue->wait(0).error;
   ASSERT_TRUE(queue->wait(1).kernel) << queue->wait(1).error;
-  Problem problem(checker(), grouped, 5);
-  EXPECT_TRUE(problem.run(*queue->wait(0).kernel, 8).ok(kTolerance));
-  EXPECT_GT(problem.run(*queue->wait(1).kernel, 8).relative_error, 0.01);
+  CheckedProduct product(checker(), grouped, 5);
+  EXPECT_TRUE(product.run(*queue->wait(0).kernel, 8).ok(kTolerance));
+  EXPECT_GT(product.run(*queue->wait(1).kernel, 8).relative_error, 0.01);
 }
 
 TEST_F(CheckerTest, AnExactKernelRefusesOtherRows) {
-  const Shape shape{.m = 16, .n = 256, .k = 512, .group = 128};
-  Shape exact = shape;
-  exact.m = 8;
-  exact.exact_m = true;
+  const Problem problem{.shape = {.m = 16, .n = 256, .k = 512}, .scheme = {.group = 128}};
+  Problem exact = problem;
+  exact.shape.m = 8;
+  exact.shape.exact_m = true;
   const std::unique_ptr<CompileQueue> queue = compile({exact});
   ASSERT_TRUE(queue->wait(0).kernel) << queue->wait(0).error;
-  Problem problem(checker(), shape, 6);
-  EXPECT_THROW(problem.run(*queue->wait(0).kernel, 7), Error);
-  EXPECT_TRUE(problem.run(*queue->wait(0).kernel, 8).ok(kTolerance));
+  CheckedProduct product(checker(), problem, 6);
+  EXPECT_THROW(product.run(*queue->wait(0).kernel, 7), Error);
+  EXPECT_TRUE(product.run(*queue->wait(0).kernel, 8).ok(kTolerance));
 }
 
 TEST_F(CheckerTest, CublasReadsBothLayouts) {

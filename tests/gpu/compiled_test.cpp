@@ -14,14 +14,15 @@
 
 #include "runtime/launch/kernel_store.h"
 #include "tests/gpu/captured_stream.h"
+#include "tests/unit/problems.h"
 #include "tests/unit/runtime/cubin_cache_fixture.h"
 #include "tuner/measure/gpu.h"
 
 namespace marlin {
 namespace {
 
-constexpr Shape kShape = {.m = 16, .n = 512, .k = 1024};
-constexpr Shape kOther = {.m = 16, .n = 1024, .k = 1024};
+constexpr Problem kShape = {.shape = {.m = 16, .n = 512, .k = 1024}};
+constexpr Problem kOther = {.shape = {.m = 16, .n = 1024, .k = 1024}};
 
 class CompiledGpu : public testing::Test {
  protected:
@@ -58,13 +59,13 @@ class CompiledGpu : public testing::Test {
                     .scales = buffers_[2].pointer(),
                     .c = buffers_[3].pointer(),
                     .workspace = buffers_[4].pointer()},
-                   kernel->plan().shape.m);
+                   kernel->plan().problem.shape.m);
   }
 
-  static std::optional<ErrorCode> refusal(KernelStore& store, const Shape& shape,
+  static std::optional<ErrorCode> refusal(KernelStore& store, const Problem& problem,
                                           const Options& options) {
     try {
-      store.get(shape, options);
+      store.get(problem, options);
       return std::nullopt;
     } catch (const Error& error) {
       return error.code();
@@ -113,7 +114,7 @@ TEST_F(CompiledGpu, AMissDuringACaptureIsRefusedAndTheGraphStaysWhole) {
     if (flags == CU_STREAM_NON_BLOCKING) options.stream = stream.handle();
     stream.begin();
     EXPECT_EQ(refusal(new_store(), kOther, options), ErrorCode::capturing);  // on disk
-    EXPECT_EQ(refusal(store_, {.m = 16, .n = 2048, .k = 1024}, options), ErrorCode::capturing);
+    EXPECT_EQ(refusal(store_, problem_of(16, 2048, 1024), options), ErrorCode::capturing);
     launch(kernel, stream.handle());
     EXPECT_EQ(stream.end(), 1u);
     stream.replay();

@@ -65,7 +65,7 @@ class Chain {
 
  private:
   std::size_t results(std::int64_t m) const {
-    return static_cast<std::size_t>(m * layers_.back().kernel.shape().n);
+    return static_cast<std::size_t>(m * layers_.back().kernel.problem().shape.n);
   }
   const DeviceBuffer& last() const { return buffers_[(layers_.size() - 1) % 2]; }
 
@@ -111,8 +111,8 @@ class Chain {
 
 class Dependent : public GpuTest {
  protected:
-  Shape shape_of(std::int64_t k, std::int64_t n) const {
-    return {.m = kMostRows, .n = n, .k = k, .group = 128};
+  Problem shape_of(std::int64_t k, std::int64_t n) const {
+    return {.shape = {.m = kMostRows, .n = n, .k = k}, .scheme = {.group = 128}};
   }
 
   // Layers 1024 -> 4096 -> 512 -> 1024 -> 4096 -> ..., their kernels drawn from all that are legal;
@@ -132,21 +132,22 @@ class Dependent : public GpuTest {
 
   std::vector<std::unique_ptr<CompileQueue>> compile_layers() const {
     std::vector<std::unique_ptr<CompileQueue>> queues;
-    for (const Shape& shape : {shape_of(1024, 4096), shape_of(4096, 512), shape_of(512, 1024)}) {
-      queues.push_back(compile_configs(shape, kConfigs, kSeed));
+    for (const Problem& problem :
+         {shape_of(1024, 4096), shape_of(4096, 512), shape_of(512, 1024)}) {
+      queues.push_back(compile_configs(problem, kConfigs, kSeed));
     }
     return queues;
   }
 };
 
 TEST_F(Dependent, AloneTheyGiveTheBitsOfPlainLaunches) {
-  const Shape shape = shape_of(2048, 1024);
-  Problem problem(checker(), shape, kSeed);
-  const std::unique_ptr<CompileQueue> queue = compile_configs(shape, 2 * kConfigs, kSeed);
-  expect_all_right(*queue, problem, {1, kMostRows});
+  const Problem problem = shape_of(2048, 1024);
+  CheckedProduct product(checker(), problem, kSeed);
+  const std::unique_ptr<CompileQueue> queue = compile_configs(problem, 2 * kConfigs, kSeed);
+  expect_all_right(*queue, product, {1, kMostRows});
   for (std::size_t i = 0; i < queue->size(); ++i) {
     for (const std::int64_t m : {std::int64_t{1}, kMostRows}) {
-      EXPECT_EQ(problem.replay(*queue->wait(i).kernel, m, 100, true), 0U) << queue->job(i).config;
+      EXPECT_EQ(product.replay(*queue->wait(i).kernel, m, 100, true), 0U) << queue->job(i).config;
     }
   }
 }
@@ -164,15 +165,17 @@ TEST_F(Dependent, LayersReadWhatTheOneBeforeWrote) {
 
 // As users chain them, with the choice for chained launches; against the same config in plain ones.
 TEST_F(Dependent, ALinearForChainedLaunchesGivesTheSameBits) {
-  const Shape shape = shape_of(2048, 2048);
+  const Problem problem = shape_of(2048, 2048);
   const Options chained{.cache_dir = "", .chained = true};
-  const Layer layer(checker(), Compiled::get(shape, chained), kSeed);
+  const Layer layer(checker(), Compiled::get(problem, chained), kSeed);
   const Options plain{.cache_dir = "", .config = layer.kernel.config()};
-  const DeviceWeights weights{
-      .n = shape.n, .k = shape.k, .b = layer.b.pointer(), .scales = layer.scales.pointer()};
+  const DeviceWeights weights{.n = problem.shape.n,
+                              .k = problem.shape.k,
+                              .b = layer.b.pointer(),
+                              .scales = layer.scales.pointer()};
   const Stream& stream = checker().stream();
   DeviceBuffer buffers[3];
-  for (DeviceBuffer& buffer : buffers) buffer = DeviceBuffer(kMostRows * shape.n * 2);
+  for (DeviceBuffer& buffer : buffers) buffer = DeviceBuffer(kMostRows * problem.shape.n * 2);
   checker().filler().normal(stream, buffers[2].address(), buffers[2].bytes() / 2, kSeed, 1.0F);
   const auto run = [&](const Linear& linear) {
     const void* a = buffers[2].pointer();
@@ -201,17 +204,17 @@ TEST_F(Dependent, ALinearForChainedLaunchesGivesTheSameBits) {
 class ChainedFloor : public GpuTest {};
 
 TEST_F(ChainedFloor, IsMeasuredWhereTheGpuCanChain) {
-  const Shape shape{.m = 1, .n = 4096, .k = 4096, .group = 128};
+  const Problem problem{.shape = {.m = 1, .n = 4096, .k = 4096}, .scheme = {.group = 128}};
   if (!can_chain(gpu().target())) {
     EXPECT_THROW(BenchTools(gpu(), false, true), Error);
     return;
   }
   BenchTools tools(gpu(), false, true);
-  LayerBench bench(tools, shape, kSeed);
+  LayerBench bench(tools, problem, kSeed);
   const Timing floor = bench.floor();
   EXPECT_EQ(floor.replays, Timer::kReplays);
   EXPECT_GT(floor.min_us, 0.1);
-  const Compiled kernel = Compiled::get(shape, {.cache_dir = "", .chained = true});
+  const Compiled kernel = Compiled::get(problem, {.cache_dir = "", .chained = true});
   EXPECT_GT(bench.time(kernel, 1).min_us, 0.1);
 }
 

@@ -25,7 +25,7 @@ struct Layer {
   DeviceBuffer b, scales;
 
   Layer(const Checker& checker, const Compiled& kernel, std::uint64_t seed)
-      : kernel(kernel), b(packed_bytes(kernel.shape())), scales(scales_bytes(kernel.shape())) {
+      : kernel(kernel), b(packed_bytes(kernel.problem())), scales(scales_bytes(kernel.problem())) {
     checker.filler().bytes(checker.stream(), b.address(), b.bytes(), seed);
     checker.filler().uniform(checker.stream(), scales.address(), scales.bytes() / 2, seed + 1,
                              0.002F, 0.005F);
@@ -44,43 +44,45 @@ class GpuTest : public testing::Test {
   const Checker& checker() const { return *checker_; }
 
   // Kernels for these shapes, compiled in parallel and kept out of the user's cache.
-  std::unique_ptr<CompileQueue> compile(const std::vector<Shape>& shapes,
+  std::unique_ptr<CompileQueue> compile(const std::vector<Problem>& shapes,
                                         const std::string& config = "") const {
     std::vector<CompileJob> jobs;
-    for (const Shape& shape : shapes) {
-      jobs.push_back({.shape = shape, .config = config, .keep = false, .target = {}});
+    for (const Problem& problem : shapes) {
+      jobs.push_back({.problem = problem, .config = config, .keep = false, .target = {}});
     }
     return std::make_unique<CompileQueue>(*gpu_, std::move(jobs));
   }
 
   // Up to `most` legal configs of the shape, of one family if it is named, drawn evenly by the
   // seed; those for as many SMs as said, else the GPU's.
-  std::unique_ptr<CompileQueue> compile_configs(const Shape& shape, std::size_t most,
+  std::unique_ptr<CompileQueue> compile_configs(const Problem& problem, std::size_t most,
                                                 std::uint64_t seed,
                                                 std::optional<Family> family = {},
                                                 std::optional<int> sms = {}) const {
     Target target = gpu_->target();
     target.sms = sms.value_or(target.sms);
-    std::vector<Config> configs = legal_configs(shape, target);
+    std::vector<Config> configs = legal_configs(problem, target);
     if (family) std::erase_if(configs, [&](const Config& c) { return c.family() != *family; });
     std::vector<CompileJob> jobs;
     for (std::size_t index : sample_evenly(configs.size(), most, seed)) {
-      jobs.push_back(
-          {.shape = shape, .config = to_string(configs[index]), .keep = false, .target = target});
+      jobs.push_back({.problem = problem,
+                      .config = to_string(configs[index]),
+                      .keep = false,
+                      .target = target});
     }
     return std::make_unique<CompileQueue>(*gpu_, std::move(jobs));
   }
 
-  // Runs every kernel of the queue with every row count against the problem.
-  static void expect_all_right(CompileQueue& queue, Problem& problem,
+  // Runs every kernel of the queue with every row count against the product.
+  static void expect_all_right(CompileQueue& queue, CheckedProduct& product,
                                const std::vector<std::int64_t>& rows) {
     for (std::size_t i = 0; i < queue.size(); ++i) {
       const CompileJob& job = queue.job(i);
       const CompileResult& compiled = queue.wait(i);
-      ASSERT_TRUE(compiled.kernel) << to_string(job.shape) << ": " << compiled.error;
+      ASSERT_TRUE(compiled.kernel) << to_string(job.problem) << ": " << compiled.error;
       for (std::int64_t m : rows) {
-        EXPECT_EQ(problem.run(*compiled.kernel, m).findings(kTolerance), "")
-            << to_string(job.shape) << " [" << compiled.kernel->config() << "] m = " << m;
+        EXPECT_EQ(product.run(*compiled.kernel, m).findings(kTolerance), "")
+            << to_string(job.problem) << " [" << compiled.kernel->config() << "] m = " << m;
       }
     }
   }

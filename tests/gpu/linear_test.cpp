@@ -58,7 +58,11 @@ struct Layer {
         a(uploaded(activations)),
         b(uploaded(reference::pack_codes(weights))),
         scales(uploaded(reference::permute_scales(weights))),
-        linear({.n = n, .k = k, .group = 128, .b = b.pointer(), .scales = scales.pointer()},
+        linear({.n = n,
+                .k = k,
+                .scheme = {.group = 128},
+                .b = b.pointer(),
+                .scales = scales.pointer()},
                in_memory()) {}
 
   // The reference's product of the two, for all rows.
@@ -119,8 +123,9 @@ class LinearGpu : public testing::Test {
   // Whether a kernel that adds partial sums in a workspace is among those of the layer.
   static bool shares_tiles(const Layer& layer) {
     for (const std::int64_t m : kRowCounts) {
-      const Shape shape = {.m = m, .n = layer.weights.n, .k = layer.weights.k, .group = 128};
-      if (Compiled::get(shape, in_memory()).workspace_bytes() > 0) return true;
+      const Problem problem = {.shape = {.m = m, .n = layer.weights.n, .k = layer.weights.k},
+                               .scheme = {.group = 128}};
+      if (Compiled::get(problem, in_memory()).workspace_bytes() > 0) return true;
     }
     return false;
   }

@@ -13,7 +13,7 @@ class SideBySide {
   SideBySide(const Checker& checker, const Compiled& kernel, std::uint64_t seed)
       : checker_(checker),
         layer_(checker, kernel, seed),
-        a_(static_cast<std::size_t>(kernel.shape().m * kernel.shape().k) * 2),
+        a_(static_cast<std::size_t>(kernel.problem().shape.m * kernel.problem().shape.k) * 2),
         first_(results() * 2) {
     checker.filler().normal(checker.stream(), a_.address(), a_.bytes() / 2, seed, 1.0F);
     checker.stream().finish();
@@ -56,7 +56,8 @@ class SideBySide {
   };
 
   std::size_t results() const {
-    return static_cast<std::size_t>(layer_.kernel.shape().m * layer_.kernel.shape().n);
+    return static_cast<std::size_t>(layer_.kernel.problem().shape.m *
+                                    layer_.kernel.problem().shape.n);
   }
 
   static void set(const Lane& lane, const DeviceBuffer& buffer, unsigned char value) {
@@ -71,7 +72,7 @@ class SideBySide {
                                                 .scales = layer_.scales.pointer(),
                                                 .c = c.pointer(),
                                                 .workspace = lane.workspace.pointer(),
-                                                .m = layer_.kernel.shape().m});
+                                                .m = layer_.kernel.problem().shape.m});
   }
 
   void finish() const {

@@ -18,6 +18,7 @@
 #include "codegen/generator.h"
 #include "codegen/plan/config.h"
 #include "codegen/plan/plan.h"
+#include "tests/unit/problems.h"
 
 namespace marlin {
 namespace {
@@ -43,26 +44,31 @@ constexpr Machine kMachines[] = {{"sm_80", 108}, {"sm_86", 84},   {"sm_87", 16},
                                  {"sm_90", 132}, {"sm_90a", 132}, {"sm_100", 148}, {"sm_120", 170}};
 
 // Layers of models, and small, odd and large ones; every group, rows from one to thousands.
-std::vector<Shape> shapes() {
-  std::vector<Shape> all;
+std::vector<Problem> shapes() {
+  std::vector<Problem> all;
   constexpr std::int64_t kLayers[][2] = {
       {4096, 4096}, {28672, 4096}, {8192, 28672}, {3584, 18944}, {10240, 8192}};
   for (const auto& [n, k] : kLayers) {
-    for (const std::int64_t m : {1, 8, 16, 32, 64, 128, 384, 1024}) all.push_back({m, n, k, 128});
+    for (const std::int64_t m : {1, 8, 16, 32, 64, 128, 384, 1024})
+      all.push_back(problem_of(m, n, k, 128));
   }
   for (const int group : {32, 64, 128, -1}) {
-    for (const std::int64_t m : {1, 4, 24, 48, 192, 512}) all.push_back({m, 768, 1024, group});
+    for (const std::int64_t m : {1, 4, 24, 48, 192, 512})
+      all.push_back(problem_of(m, 768, 1024, group));
   }
   for (const std::int64_t m : {3, 13, 77, 300}) {
-    all.push_back({m, 576, 448, 64, true});
-    all.push_back({m, 64, 192, -1, true});
+    all.push_back(problem_of(m, 576, 448, 64, true));
+    all.push_back(problem_of(m, 64, 192, -1, true));
   }
-  all.push_back({8192, 6144, 4096, 128});
-  all.push_back({17, 320, 128, 128, true});
-  all.push_back({2, 192, 64, 64});
-  all.push_back({65536, 1024, 1024, -1});
+  all.push_back(problem_of(8192, 6144, 4096, 128));
+  all.push_back(problem_of(17, 320, 128, 128, true));
+  all.push_back(problem_of(2, 192, 64, 64));
+  all.push_back(problem_of(65536, 1024, 1024, -1));
   return all;
 }
+
+// Among the matrices that tensor maps are of.
+int place_of(Operand operand) { return operand == Operand::a ? 0 : operand == Operand::b ? 1 : 2; }
 
 std::string launch_text(const Plan& plan) {
   const Launch& launch = plan.launch;
@@ -71,40 +77,40 @@ std::string launch_text(const Plan& plan) {
                   launch.grid_y, launch.grid_z, launch.rows_on_x, launch.cooperative,
                   launch.shared_bytes, plan.workspace.bytes, launch.dependent, launch.cluster);
   for (const TensorBox& box : launch.tensor_maps) {
-    text += fmt::format(" [{} {} {} {} {} {} {} {}]", static_cast<int>(box.of), box.element,
+    text += fmt::format(" [{} {} {} {} {} {} {} {}]", place_of(box.of), box.element_bytes(),
                         box.columns, box.rows, box.row_bytes, box.box_columns, box.box_rows,
                         box.swizzled);
   }
   return text;
 }
 
-std::string rank_hash(const Shape& shape, const Target& target, bool chained) {
+std::string rank_hash(const Problem& problem, const Target& target, bool chained) {
   Hash hash;
-  for (const Estimate& estimate : rank_configs(shape, target, gpu_model_of(target), chained)) {
+  for (const Estimate& estimate : rank_configs(problem, target, gpu_model_of(target), chained)) {
     hash.add(to_string(estimate.config));
   }
   return hash.str();
 }
 
-std::string line_of(const Shape& shape, const Target& target) {
+std::string line_of(const Problem& problem, const Target& target) {
   Hash texts, launches;
-  const std::vector<Config> configs = legal_configs(shape, target);
+  const std::vector<Config> configs = legal_configs(problem, target);
   for (const Config& config : configs) {
-    const Plan plan = make_plan(shape, target, config);
+    const Plan plan = make_plan(problem, target, config);
     texts.add(emit_source(plan));
     launches.add(launch_text(plan));
   }
   return fmt::format("{}, {}: {} configs, texts {}, launches {}, ranks {}, chained {}",
-                     to_string(shape), to_string(target), configs.size(), texts.str(),
-                     launches.str(), rank_hash(shape, target, false),
-                     rank_hash(shape, target, true));
+                     to_string(problem), to_string(target), configs.size(), texts.str(),
+                     launches.str(), rank_hash(problem, target, false),
+                     rank_hash(problem, target, true));
 }
 
 std::vector<std::string> all_lines() {
-  std::vector<std::pair<Shape, Target>> problems;
-  for (const Shape& shape : shapes()) {
+  std::vector<std::pair<Problem, Target>> problems;
+  for (const Problem& problem : shapes()) {
     for (const Machine& machine : kMachines)
-      problems.push_back({shape, {machine.arch, machine.sms}});
+      problems.push_back({problem, {machine.arch, machine.sms}});
   }
   std::vector<std::string> lines(problems.size());
   std::atomic<std::size_t> next = 0;

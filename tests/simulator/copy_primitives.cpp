@@ -155,14 +155,14 @@ std::vector<std::uint32_t> Fiber::box_words(const TensorMap& map, std::int64_t x
                                             int thread) {
   require_done(*map.matrix, thread);
   const TensorBox& box = map.box;
-  const int step = 16 / box.element;  // of 16 bytes
+  const int step = 16 / box.element_bytes();  // of 16 bytes
   if (x % step != 0 || box.box_columns % step != 0) fail("a box of parts of 16 bytes");
   std::vector<std::uint32_t> words;
   for (std::int64_t row = y; row < y + box.box_rows; ++row) {
     for (std::int64_t column = x; column < x + box.box_columns; column += step) {
       std::uint32_t chunk[4] = {0, 0, 0, 0};
       if (row >= 0 && row < map.rows && column >= 0 && column < box.columns) {
-        const std::int64_t at = row * box.row_bytes + column * box.element;
+        const std::int64_t at = row * box.row_bytes + column * box.element_bytes();
         std::memcpy(chunk, map.matrix->read(map.matrix->base + at, 16), 16);
       }
       words.insert(words.end(), chunk, chunk + 4);
@@ -271,7 +271,7 @@ void Fiber::store_chunk(const TensorMap& map, std::uint32_t from, std::int64_t x
     stores_[thread].back().words.push_back(place + 4 * i);
   }
   if (y < 0 || y >= map.rows || x < 0 || x >= map.box.columns) return;
-  const std::int64_t at = y * map.box.row_bytes + x * map.box.element;
+  const std::int64_t at = y * map.box.row_bytes + x * map.box.element_bytes();
   std::memcpy(map.matrix->write(map.matrix->base + at, 16), words, 16);
 }
 

@@ -37,23 +37,24 @@ struct Data {
   std::vector<double> product;
 };
 
-Data make_data(const Shape& shape, unsigned seed) {
-  const auto weights = reference::random_weights(shape.k, shape.n, shape.group, seed + 1);
+Data make_data(const Problem& problem, unsigned seed) {
+  const auto weights =
+      reference::random_weights(problem.shape.k, problem.shape.n, problem.scheme.group, seed + 1);
   Data data;
-  data.a = reference::random_halves(shape.m * shape.k, seed);
+  data.a = reference::random_halves(problem.shape.m * problem.shape.k, seed);
   data.words = reference::pack_codes(weights);
   data.scales = reference::permute_scales(weights);
-  data.product = reference::gemm(shape.m, data.a, weights);
+  data.product = reference::gemm(problem.shape.m, data.a, weights);
   return data;
 }
 
-const Data& data_for(const Shape& shape, unsigned seed) {
-  static Shape last_shape;
+const Data& data_for(const Problem& problem, unsigned seed) {
+  static Problem last_shape;
   static unsigned last_seed = 0;
   static Data data;
-  if (last_seed != seed || last_shape != shape) {
-    data = make_data(shape, seed);
-    last_shape = shape;
+  if (last_seed != seed || last_shape != problem) {
+    data = make_data(problem, seed);
+    last_shape = problem;
     last_seed = seed;
   }
   return data;
@@ -121,11 +122,10 @@ void add_maps(const Plan& plan, Arguments& arguments) {
   for (const TensorBox& box : plan.launch.tensor_maps) {
     const std::int64_t rows = box.rows > 0 ? box.rows : arguments.m;
     switch (box.of) {
-      case TensorBox::Of::activations:
-        arguments.maps["activation_map"] = {arguments.a, box, rows};
-        break;
-      case TensorBox::Of::packed: arguments.maps["packed_map"] = {arguments.b, box, rows}; break;
-      case TensorBox::Of::output: arguments.maps["output_map"] = {arguments.c, box, rows}; break;
+      case Operand::a: arguments.maps["activation_map"] = {arguments.a, box, rows}; break;
+      case Operand::b: arguments.maps["packed_map"] = {arguments.b, box, rows}; break;
+      case Operand::c: arguments.maps["output_map"] = {arguments.c, box, rows}; break;
+      default: throw std::logic_error("a tensor map of an operand that has none");
     }
   }
 }
@@ -139,11 +139,11 @@ bool conflicts_known(const std::string& primitive) {
 
 Trial run_trial(const Plan& plan, const std::string& source, int m, unsigned data_seed,
                 unsigned order_seed) {
-  const Data& data = data_for(plan.shape, data_seed);
-  Buffer a = buffer_of("a", 1, data.a.data(), m * plan.shape.k);
+  const Data& data = data_for(plan.problem, data_seed);
+  Buffer a = buffer_of("a", 1, data.a.data(), m * plan.problem.shape.k);
   Buffer b = buffer_of("b", 2, data.words);
   Buffer scales = buffer_of("scales", 3, data.scales);
-  Buffer c("c", 4, 2 * m * plan.shape.n, bytes_of_store(plan), kPoison);
+  Buffer c("c", 4, 2 * m * plan.problem.shape.n, bytes_of_store(plan), kPoison);
   Buffer workspace("workspace", 5, plan.workspace.bytes, 16, kPoison);
   if (plan.workspace.shared)
     std::fill_n(workspace.bytes.begin(), plan.workspace.partials_offset, 0);
@@ -183,14 +183,14 @@ std::string first_fault(const Plan& plan, const Trial& trial, int m) {
                    plan.tiles.n_tiles / activation_sharers(plan));
   }
   if (fault.empty() && plan.scales.grouped) {
-    const int warps_a_group = std::max(1, plan.shape.group / plan.config.warp_k);
+    const int warps_a_group = std::max(1, plan.problem.scheme.group / plan.config.warp_k);
     fault = uneven("scale chunk", trial.scale_reads, 0, whole(trial.scale_reads),
                    m_tiles * warps_a_group);
   }
   if (fault.empty()) {
     const int columns = bytes_of_store(plan) / 2;
     fault = uneven("output", trial.output_writes, 0,
-                   static_cast<std::size_t>(m * plan.shape.n / columns), 1);
+                   static_cast<std::size_t>(m * plan.problem.shape.n / columns), 1);
   }
   return fault;
 }

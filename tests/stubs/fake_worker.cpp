@@ -12,8 +12,8 @@ namespace {
 
 class FakeDevice : public marlin::TuneDevice {
  public:
-  marlin::Trial try_out(const marlin::Shape& shape, const marlin::Config& config) override {
-    if (shape.group == -1) throw marlin::DeviceFailure("out of memory");
+  marlin::Trial try_out(const marlin::Problem& problem, const marlin::Config& config) override {
+    if (problem.scheme.group == -1) throw marlin::DeviceFailure("out of memory");
     if (config.tile_n == 256) std::abort();
     if (config.tile_n == 128) pause();
     marlin::Trial trial;
@@ -22,7 +22,7 @@ class FakeDevice : public marlin::TuneDevice {
     return trial;
   }
 
-  std::optional<std::vector<marlin::RaceTiming>> race(const marlin::Shape&,
+  std::optional<std::vector<marlin::RaceTiming>> race(const marlin::Problem&,
                                                       const std::vector<marlin::Config>& configs,
                                                       int rounds) override {
     std::vector<marlin::RaceTiming> lanes;

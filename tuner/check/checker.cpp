@@ -1,5 +1,5 @@
 // A kernel and a seed -> how far its results are from an FP64 product of the same logical weights.
-// Entry points: Problem::run, Problem::replay.
+// Entry points: CheckedProduct::run, CheckedProduct::replay.
 #include "tuner/check/checker.h"
 
 #include <fmt/format.h>
@@ -22,7 +22,9 @@ std::size_t elements(std::int64_t rows, std::int64_t columns) {
   return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns);
 }
 
-std::int64_t group_of(const Shape& shape) { return shape.group == -1 ? shape.k : shape.group; }
+std::int64_t group_of(const Problem& problem) {
+  return problem.scheme.group == -1 ? problem.shape.k : problem.scheme.group;
+}
 
 unsigned tiles(std::int64_t size) { return static_cast<unsigned>((size + 63) / 64); }
 
@@ -48,18 +50,18 @@ std::string Check::findings(double tolerance) const {
   return text;
 }
 
-std::int64_t fewest_rows(const Shape& kernel) {
-  if (kernel.exact_m) return kernel.m;
-  const int rung = rung_index(kernel.m);
+std::int64_t fewest_rows(const Problem& kernel) {
+  if (kernel.shape.exact_m) return kernel.shape.m;
+  const int rung = rung_index(kernel.shape.m);
   return rung == 0 ? 1 : rungs()[static_cast<std::size_t>(rung) - 1] + 1;
 }
 
-std::vector<std::int64_t> rows_to_check(const Shape& kernel, std::vector<std::int64_t> asked,
+std::vector<std::int64_t> rows_to_check(const Problem& kernel, std::vector<std::int64_t> asked,
                                         std::uint64_t seed) {
-  if (!kernel.exact_m) {
+  if (!kernel.shape.exact_m) {
     const std::int64_t fewest = fewest_rows(kernel);
-    std::mt19937_64 random(seed + static_cast<std::uint64_t>(kernel.m));
-    const auto range = static_cast<std::uint64_t>(kernel.m - fewest) + 1;
+    std::mt19937_64 random(seed + static_cast<std::uint64_t>(kernel.shape.m));
+    const auto range = static_cast<std::uint64_t>(kernel.shape.m - fewest) + 1;
     asked.push_back(1);
     asked.push_back(fewest);
     asked.push_back(fewest + static_cast<std::int64_t>(random() % range));
@@ -88,40 +90,42 @@ Checker::Checker(const Gpu& gpu)
       kernels_(gpu, "reference.cu",
                {"reference_gemm", "compare", "count_other", "count_different"}) {}
 
-Problem::Problem(const Checker& checker, const Shape& shape, std::uint64_t seed,
-                 std::int64_t distinct_rows)
+CheckedProduct::CheckedProduct(const Checker& checker, const Problem& problem, std::uint64_t seed,
+                               std::int64_t distinct_rows)
     : checker_(checker),
-      shape_(shape),
-      rows_(std::min(shape.m, distinct_rows)),
-      guard_(std::max<std::uint64_t>(65536, 64 * static_cast<std::uint64_t>(shape.n))),
-      a_(elements(shape.m, shape.k) * 2),
-      packed_(packed_bytes(shape)),
-      packed_scales_(scales_bytes(shape)),
-      reference_(elements(rows_, shape.n) * 8),
-      c_((elements(shape.m, shape.n) + 2 * guard_) * 2),
-      first_c_(elements(shape.m, shape.n) * 2),
+      shape_(problem),
+      rows_(std::min(problem.shape.m, distinct_rows)),
+      guard_(std::max<std::uint64_t>(65536, 64 * static_cast<std::uint64_t>(problem.shape.n))),
+      a_(elements(problem.shape.m, problem.shape.k) * 2),
+      packed_(packed_bytes(problem)),
+      packed_scales_(scales_bytes(problem)),
+      reference_(elements(rows_, problem.shape.n) * 8),
+      c_((elements(problem.shape.m, problem.shape.n) + 2 * guard_) * 2),
+      first_c_(elements(problem.shape.m, problem.shape.n) * 2),
       counter_(std::max<std::size_t>(sizeof(std::uint64_t), kScanGrid.x * 4 * sizeof(double))) {
   const Stream& stream = checker.stream();
-  const DeviceBuffer codes(elements(shape.k, shape.n)), scales(scales_bytes(shape));
+  const DeviceBuffer codes(elements(problem.shape.k, problem.shape.n)),
+      scales(scales_bytes(problem));
   const Filler& filler = checker.filler();
   filler.codes(stream, codes.address(), codes.bytes(), 4 * seed);
   filler.uniform(stream, scales.address(), scales.bytes() / 2, 4 * seed + 1, 0.002F, 0.005F);
-  filler.normal(stream, a_.address(), elements(rows_, shape.k), 4 * seed + 2, 1.0F);
+  filler.normal(stream, a_.address(), elements(rows_, problem.shape.k), 4 * seed + 2, 1.0F);
   repeat_rows();
-  pack_codes_gpu(stream.handle(), shape, codes.pointer(), scales.pointer(), packed_.pointer(),
+  pack_codes_gpu(stream.handle(), problem, codes.pointer(), scales.pointer(), packed_.pointer(),
                  packed_scales_.pointer());
-  checker.kernels().launch("reference_gemm", {.x = tiles(shape.n), .y = tiles(rows_)}, stream,
-                           a_.address(), codes.address(), scales.address(), reference_.address(),
-                           static_cast<int>(rows_), static_cast<int>(shape.n),
-                           static_cast<int>(shape.k), static_cast<int>(group_of(shape)));
+  checker.kernels().launch("reference_gemm", {.x = tiles(problem.shape.n), .y = tiles(rows_)},
+                           stream, a_.address(), codes.address(), scales.address(),
+                           reference_.address(), static_cast<int>(rows_),
+                           static_cast<int>(problem.shape.n), static_cast<int>(problem.shape.k),
+                           static_cast<int>(group_of(problem)));
   stream.finish();
 }
 
 // Each copy doubles what is there, so that few are needed.
-void Problem::repeat_rows() const {
-  const std::size_t row = elements(1, shape_.k) * 2;
-  for (std::int64_t done = rows_; done < shape_.m;) {
-    const std::int64_t more = std::min(done, shape_.m - done);
+void CheckedProduct::repeat_rows() const {
+  const std::size_t row = elements(1, shape_.shape.k) * 2;
+  for (std::int64_t done = rows_; done < shape_.shape.m;) {
+    const std::int64_t more = std::min(done, shape_.shape.m - done);
     check(driver().cuMemcpyDtoDAsync(a_.address(row * static_cast<std::size_t>(done)), a_.address(),
                                      row * static_cast<std::size_t>(more),
                                      checker_.stream().handle()),
@@ -130,7 +134,7 @@ void Problem::repeat_rows() const {
   }
 }
 
-LaunchArgs Problem::arguments(std::int64_t m) const {
+LaunchArgs CheckedProduct::arguments(std::int64_t m) const {
   return {.a = a_.pointer(),
           .b = packed_.pointer(),
           .scales = packed_scales_.pointer(),
@@ -139,7 +143,7 @@ LaunchArgs Problem::arguments(std::int64_t m) const {
           .m = m};
 }
 
-void Problem::poison() const {
+void CheckedProduct::poison() const {
   check(
       driver().cuMemsetD16Async(c_.address(), kPoison, c_.bytes() / 2, checker_.stream().handle()),
       "cuMemsetD16Async");
@@ -147,7 +151,7 @@ void Problem::poison() const {
 
 // Into poisoned memory: once, or twice as dependent launches, the second of
 // which may begin while the first still runs.
-void Problem::launch(const Compiled& kernel, std::int64_t m, bool dependent) const {
+void CheckedProduct::launch(const Compiled& kernel, std::int64_t m, bool dependent) const {
   LaunchArgs args = arguments(m);
   args.dependent = dependent;
   poison();
@@ -156,7 +160,7 @@ void Problem::launch(const Compiled& kernel, std::int64_t m, bool dependent) con
 
 // The counters are zeroed once, and every kernel must leave them so for the next one; behind them
 // lies poison, as if another kernel had left its partial sums.
-std::size_t Problem::prepare_workspace(const Compiled& kernel) {
+std::size_t CheckedProduct::prepare_workspace(const Compiled& kernel) {
   constexpr std::size_t kCounters = kCounterBytes;
   const std::size_t bytes = std::max((kernel.workspace_bytes() + 1) / 2 * 2, kCounters);
   const CUstream stream = checker_.stream().handle();
@@ -171,7 +175,7 @@ std::size_t Problem::prepare_workspace(const Compiled& kernel) {
 }
 
 // What the kernels that `enqueue` launches add to the counter.
-std::uint64_t Problem::counted(const std::function<void()>& enqueue) const {
+std::uint64_t CheckedProduct::counted(const std::function<void()>& enqueue) const {
   const Stream& stream = checker_.stream();
   check(driver().cuMemsetD8Async(counter_.address(), 0, sizeof(std::uint64_t), stream.handle()),
         "cuMemsetD8Async");
@@ -182,35 +186,35 @@ std::uint64_t Problem::counted(const std::function<void()>& enqueue) const {
   return result;
 }
 
-void Problem::add_other(CUdeviceptr words, std::uint64_t count) const {
+void CheckedProduct::add_other(CUdeviceptr words, std::uint64_t count) const {
   checker_.kernels().launch("count_other", kScanGrid, checker_.stream(), words, count, kPoison,
                             counter_.address());
 }
 
-void Problem::add_changed(std::uint64_t count) const {
+void CheckedProduct::add_changed(std::uint64_t count) const {
   checker_.kernels().launch("count_different", kScanGrid, checker_.stream(), c_.address(guard_ * 2),
                             first_c_.address(), count, counter_.address());
 }
 
-void Problem::keep_first(std::uint64_t count) const {
+void CheckedProduct::keep_first(std::uint64_t count) const {
   check(driver().cuMemcpyDtoDAsync(first_c_.address(), c_.address(guard_ * 2), count * 2,
                                    checker_.stream().handle()),
         "cuMemcpyDtoD");
 }
 
-std::uint64_t Problem::outside(std::int64_t m) const {
-  const std::uint64_t end = guard_ + elements(m, shape_.n);
+std::uint64_t CheckedProduct::outside(std::int64_t m) const {
+  const std::uint64_t end = guard_ + elements(m, shape_.shape.n);
   return counted([&] {
     add_other(c_.address(), guard_);
     add_other(c_.address(end * 2), c_.bytes() / 2 - end);
   });
 }
 
-Check Problem::compare_with_reference(std::int64_t m) const {
+Check CheckedProduct::compare_with_reference(std::int64_t m) const {
   const Stream& stream = checker_.stream();
   checker_.kernels().launch("compare", kScanGrid, stream, c_.address(guard_ * 2),
-                            reference_.address(), std::uint64_t{elements(m, shape_.n)},
-                            std::uint64_t{elements(rows_, shape_.n)}, counter_.address());
+                            reference_.address(), std::uint64_t{elements(m, shape_.shape.n)},
+                            std::uint64_t{elements(rows_, shape_.shape.n)}, counter_.address());
   stream.finish();
   std::vector<double> partial(kScanGrid.x * 4);
   check(driver().cuMemcpyDtoH(partial.data(), counter_.address(), partial.size() * sizeof(double)),
@@ -218,8 +222,8 @@ Check Problem::compare_with_reference(std::int64_t m) const {
   return check_from(partial);
 }
 
-Check Problem::run(const Compiled& kernel, std::int64_t m, bool dependent) {
-  const std::uint64_t count = elements(m, shape_.n);
+Check CheckedProduct::run(const Compiled& kernel, std::int64_t m, bool dependent) {
+  const std::uint64_t count = elements(m, shape_.shape.n);
   const std::size_t workspace_bytes = prepare_workspace(kernel);
   launch(kernel, m, false);
   Check check = compare_with_reference(m);
@@ -239,9 +243,10 @@ Check Problem::run(const Compiled& kernel, std::int64_t m, bool dependent) {
   return check;
 }
 
-std::uint64_t Problem::replay(const Compiled& kernel, std::int64_t m, int replays, bool dependent) {
+std::uint64_t CheckedProduct::replay(const Compiled& kernel, std::int64_t m, int replays,
+                                     bool dependent) {
   const Stream& stream = checker_.stream();
-  const std::uint64_t count = elements(m, shape_.n);
+  const std::uint64_t count = elements(m, shape_.shape.n);
   prepare_workspace(kernel);
   launch(kernel, m, false);
   keep_first(count);

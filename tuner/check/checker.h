@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "marlin/compiled.h"
-#include "marlin/shape.h"
+#include "marlin/problem.h"
 #include "tuner/measure/gpu.h"
 
 namespace marlin {
@@ -31,12 +31,12 @@ struct Check {
 
 // The fewest rows that a kernel of this shape is chosen for: one more than the rung below its own,
 // or its m where that is exact.
-std::int64_t fewest_rows(const Shape& kernel);
+std::int64_t fewest_rows(const Problem& kernel);
 
 // The row counts worth running a kernel of this shape with: those asked for, and for one that
 // serves fewer rows than its rung also 1, the fewest its rung is chosen for, and one from there to
 // the rung drawn by the seed. Ascending, each once.
-std::vector<std::int64_t> rows_to_check(const Shape& kernel, std::vector<std::int64_t> asked,
+std::vector<std::int64_t> rows_to_check(const Problem& kernel, std::vector<std::int64_t> asked,
                                         std::uint64_t seed);
 
 // From the sums that compare (tuner/kernels/reference.cu) leaves, four for each block.
@@ -60,14 +60,14 @@ class Checker {
 // One set of weights and up to max_m rows of activations, their packed form and their FP64 product.
 // Everything is drawn from the seed: codes uniform in 0..15, scales uniform in 0.002..0.005,
 // activations normal with deviation 1.
-class Problem {
+class CheckedProduct {
  public:
   // Takes n, k and group from the shape, and its m as the most rows; a kernel for more rows than
   // these may be run with fewer. Only the first `distinct_rows` rows of activations are drawn, and
   // the FP64 product made of; they repeat after that, so that every row of C is held against it.
   // Throws Error{invalid_shape} and Error{driver_failed}.
-  Problem(const Checker& checker, const Shape& shape, std::uint64_t seed,
-          std::int64_t distinct_rows = kMaxM);
+  CheckedProduct(const Checker& checker, const Problem& problem, std::uint64_t seed,
+                 std::int64_t distinct_rows = kMaxM);
 
   // For products whose FP64 reference would take seconds. A prime, so that a tile of rows in the
   // wrong place shows.
@@ -96,7 +96,7 @@ class Problem {
   Check compare_with_reference(std::int64_t m) const;
 
   const Checker& checker_;
-  Shape shape_;
+  Problem shape_;
   std::int64_t rows_;    // of activations that differ
   std::uint64_t guard_;  // 16-bit words of poison before and after C
   DeviceBuffer a_, packed_, packed_scales_, reference_, c_, first_c_, workspace_, counter_;

@@ -11,23 +11,24 @@
 #include <vector>
 
 #include "codegen/plan/config.h"
-#include "codegen/problem/shape.h"
+#include "codegen/problem/problem.h"
 #include "codegen/problem/target.h"
 #include "runtime/choose/select.h"
 #include "runtime/choose/tuning_db.h"
 #include "tuner/report/json.h"
 #include "tuner/report/table.h"
 #include "tuner/search/interrupts.h"
-#include "tuner/search/named_shape.h"
+#include "tuner/search/named_problem.h"
 
 namespace marlin {
 
-// --shape, --shapes, --m, --group, --exact.
+// --shape, --shapes, --m, --scheme, --group, --exact.
 struct ShapeOptions {
-  std::vector<std::string> shapes;  // MxNxK or NxK
-  std::vector<std::string> sets;    // preset names or files
-  std::vector<std::int64_t> m;      // for what comes without an M of its own
-  std::vector<int> groups;          // 128 when empty
+  std::vector<std::string> shapes;   // MxNxK or NxK
+  std::vector<std::string> sets;     // preset names or files
+  std::vector<std::int64_t> m;       // for what comes without an M of its own
+  std::vector<std::string> schemes;  // "f16.u4b8.g128" when both are empty
+  std::vector<int> groups;           // f16.u4b8 with these
   bool exact = false;
   std::vector<std::int64_t> default_m;  // set by a verb that needs no --m; used where m is empty
 
@@ -35,9 +36,9 @@ struct ShapeOptions {
 
   // All shapes in the order given, each once and each valid; at least one. Throws
   // Error{invalid_shape} with the broken rule and Error{invalid_argument} for what cannot be read.
-  std::vector<NamedShape> resolve() const;
+  std::vector<NamedProblem> resolve() const;
   // The same for a verb that works on one shape.
-  NamedShape resolve_one() const;
+  NamedProblem resolve_one() const;
 };
 
 // --arch, --sms.
@@ -67,10 +68,10 @@ const TuningLayers& tuning_layers();
 // The choice of this text (a config, "model" or "" as for Options::config), checked against shape
 // and target. `gpu` as its driver calls it, "" for any; `chained` as Options::chained. Throws
 // Error{invalid_config}.
-Choice choice_for(const std::string& text, const Shape& shape, const Target& target,
+Choice choice_for(const std::string& text, const Problem& problem, const Target& target,
                   std::string_view gpu, bool chained = false);
 // Its config, for the GPU here when it is of this target.
-Config config_for(const std::string& text, const Shape& shape, const Target& target,
+Config config_for(const std::string& text, const Problem& problem, const Target& target,
                   bool chained = false);
 
 // Writes to stdout and flushes; throws Error{io} when stdout cannot take it.

@@ -100,13 +100,38 @@ void require_m(const std::vector<Layer>& layers, const ShapeOptions& options) {
   }
 }
 
-void append_valid(std::vector<NamedShape>& shapes, const std::string& name, const Shape& shape) {
-  if (const auto rule = broken_rule(shape)) {
-    throw Error(ErrorCode::invalid_shape, fmt::format("{}: {}", to_string(shape), *rule));
+void append_valid(std::vector<NamedProblem>& shapes, const std::string& name,
+                  const Problem& problem) {
+  if (const auto rule = broken_rule(problem)) {
+    throw Error(ErrorCode::invalid_shape, fmt::format("{}: {}", to_string(problem), *rule));
   }
-  const bool known = std::any_of(shapes.begin(), shapes.end(),
-                                 [&](const NamedShape& other) { return other.shape == shape; });
-  if (!known) shapes.push_back({name, shape});
+  const bool known = std::any_of(shapes.begin(), shapes.end(), [&](const NamedProblem& other) {
+    return other.problem == problem;
+  });
+  if (!known) shapes.push_back({name, problem});
+}
+
+// Those of --scheme, or of --group, its short form.
+std::vector<Scheme> asked_schemes(const ShapeOptions& options) {
+  if (!options.schemes.empty() && !options.groups.empty()) {
+    refuse("--scheme and --group: give one of them; --group 64 is --scheme f16.u4b8.g64");
+  }
+  std::vector<Scheme> asked;
+  for (const std::string& text : options.schemes) asked.push_back(parse_scheme(text));
+  for (const int group : options.groups) asked.push_back({.group = group});
+  if (asked.empty()) asked.emplace_back();
+  return asked;
+}
+
+// A layer with groups of its own keeps them.
+std::vector<Scheme> schemes_of(const Layer& layer, const std::vector<Scheme>& asked) {
+  if (layer.groups.empty()) return asked;
+  std::vector<Scheme> own;
+  for (const int group : layer.groups) {
+    own.push_back(asked.front());
+    own.back().group = group;
+  }
+  return own;
 }
 
 }  // namespace
@@ -130,9 +155,17 @@ void ShapeOptions::add_to(CLI::App& verb) {
       ->allow_extra_args(false)
       ->type_name("M,...")
       ->group(group);
-  verb.add_option("--group", groups,
-                  "weights along K that share a scale: 128 (default), 64, 32, or -1 for the whole "
-                  "K; shapes with a group of their own keep it")
+  verb.add_option("--scheme", schemes,
+                  "how weights are held, e.g. f16.u4b8.g128 (default); the last part is the group: "
+                  "128, 64, 32, or -1 for the whole K")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("SCHEME")
+      ->group(group);
+  verb.add_option(
+          "--group", groups,
+          "the scheme by its group alone: 64 for f16.u4b8.g64; shapes with a group of their "
+          "own keep it")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("128|64|32|-1")
@@ -143,25 +176,27 @@ void ShapeOptions::add_to(CLI::App& verb) {
       ->group(group);
 }
 
-std::vector<NamedShape> ShapeOptions::resolve() const {
+std::vector<NamedProblem> ShapeOptions::resolve() const {
   const std::vector<Layer> layers = named_layers(*this);
   if (layers.empty()) refuse("no shape: give --shape MxNxK or --shapes PRESET|FILE");
   require_m(layers, *this);
-  const std::vector<int> default_groups = groups.empty() ? std::vector<int>{128} : groups;
+  const std::vector<Scheme> asked = asked_schemes(*this);
   const std::vector<std::int64_t>& open_m = m.empty() ? default_m : m;
-  std::vector<NamedShape> resolved;
+  std::vector<NamedProblem> resolved;
   for (const Layer& layer : layers) {
-    for (int group : layer.groups.empty() ? default_groups : layer.groups) {
+    for (const Scheme& scheme : schemes_of(layer, asked)) {
       for (std::int64_t rows : layer.m.empty() ? open_m : layer.m) {
-        append_valid(resolved, layer.name, {rows, layer.n, layer.k, group, exact});
+        append_valid(
+            resolved, layer.name,
+            {.shape = {.m = rows, .n = layer.n, .k = layer.k, .exact_m = exact}, .scheme = scheme});
       }
     }
   }
   return resolved;
 }
 
-NamedShape ShapeOptions::resolve_one() const {
-  const std::vector<NamedShape> all = resolve();
+NamedProblem ShapeOptions::resolve_one() const {
+  const std::vector<NamedProblem> all = resolve();
   if (all.size() != 1) refuse(fmt::format("{} shapes: this works on one shape", all.size()));
   return all.front();
 }

@@ -128,19 +128,21 @@ const TuningLayers& tuning_layers() {
   return layers;
 }
 
-Choice choice_for(const std::string& text, const Shape& shape, const Target& target,
+Choice choice_for(const std::string& text, const Problem& problem, const Target& target,
                   std::string_view gpu, bool chained) {
-  Choice choice = choose_config(text, shape, target, gpu, tuning_layers(), chained);
+  Choice choice = choose_config(text, problem, target, gpu, tuning_layers(), chained);
   if (choice.by != ChosenBy::given) return choice;
-  if (const auto rule = why_illegal(shape, target, choice.config)) {
-    throw Error(ErrorCode::invalid_config, fmt::format("'{}' is not legal for {} on {}: {}", text,
-                                                       to_string(shape), to_string(target), *rule));
+  if (const auto rule = why_illegal(problem, target, choice.config)) {
+    throw Error(ErrorCode::invalid_config,
+                fmt::format("'{}' is not legal for {} on {}: {}", text, to_string(problem),
+                            to_string(target), *rule));
   }
   return choice;
 }
 
-Config config_for(const std::string& text, const Shape& shape, const Target& target, bool chained) {
-  return choice_for(text, shape, target, gpu_name_of(target), chained).config;
+Config config_for(const std::string& text, const Problem& problem, const Target& target,
+                  bool chained) {
+  return choice_for(text, problem, target, gpu_name_of(target), chained).config;
 }
 
 }  // namespace marlin

@@ -42,15 +42,15 @@ struct BenchOptions {
 
 // One layer at one M, and which jobs of its layer's queue are its own.
 struct CellPlan {
-  NamedShape asked;
-  Shape kernel;
+  NamedProblem asked;
+  Problem kernel;
   std::string chosen;
   std::size_t first_job = 0, jobs = 0;
 };
 
 // The cells that share one set of weights.
 struct LayerPlan {
-  Shape weights;  // m is the most rows of all cells
+  Problem weights;  // m is the most rows of all cells
   std::vector<CellPlan> cells;
   std::vector<CompileJob> jobs;
 };
@@ -73,7 +73,7 @@ struct BenchRun {
   std::size_t failed = 0;
 };
 
-std::vector<Config> configs_for(const BenchOptions& options, const Shape& kernel,
+std::vector<Config> configs_for(const BenchOptions& options, const Problem& kernel,
                                 const Target& target, std::uint64_t seed) {
   const Config chosen = config_for(options.config, kernel, target, options.chained);
   if (options.configs != "all") return {chosen};
@@ -89,9 +89,9 @@ std::vector<Config> configs_for(const BenchOptions& options, const Shape& kernel
   return picked;
 }
 
-void add_cell(const BenchRun& run, LayerPlan& layer, const NamedShape& asked) {
-  layer.weights.m = std::max(layer.weights.m, asked.shape.m);
-  CellPlan cell{.asked = asked, .kernel = kernel_shape(asked.shape), .chosen = ""};
+void add_cell(const BenchRun& run, LayerPlan& layer, const NamedProblem& asked) {
+  layer.weights.shape.m = std::max(layer.weights.shape.m, asked.problem.shape.m);
+  CellPlan cell{.asked = asked, .kernel = kernel_problem(asked.problem), .chosen = ""};
   cell.chosen =
       to_string(config_for(run.options.config, cell.kernel, run.target, run.options.chained));
   for (const CellPlan& other : layer.cells) {  // Ms of one rung share its kernels
@@ -103,7 +103,7 @@ void add_cell(const BenchRun& run, LayerPlan& layer, const NamedShape& asked) {
   if (cell.jobs == 0) {
     cell.first_job = layer.jobs.size();
     for (const Config& config : configs_for(run.options, cell.kernel, run.target, run.seed)) {
-      layer.jobs.push_back({.shape = cell.kernel,
+      layer.jobs.push_back({.problem = cell.kernel,
                             .config = to_string(config),
                             .keep = !run.options.no_cache,
                             .target = run.target});
@@ -113,16 +113,16 @@ void add_cell(const BenchRun& run, LayerPlan& layer, const NamedShape& asked) {
   layer.cells.push_back(std::move(cell));
 }
 
-std::vector<LayerPlan> plan_layers(const BenchRun& run, const std::vector<NamedShape>& asked) {
+std::vector<LayerPlan> plan_layers(const BenchRun& run, const std::vector<NamedProblem>& asked) {
   std::vector<LayerPlan> layers;
-  for (const NamedShape& one : asked) {
+  for (const NamedProblem& one : asked) {
     auto layer = std::find_if(layers.begin(), layers.end(), [&](const LayerPlan& other) {
-      const Shape& shape = other.weights;
-      return std::tie(shape.n, shape.k, shape.group) ==
-             std::tie(one.shape.n, one.shape.k, one.shape.group);
+      const Problem& problem = other.weights;
+      return std::tie(problem.shape.n, problem.shape.k, problem.scheme) ==
+             std::tie(one.problem.shape.n, one.problem.shape.k, one.problem.scheme);
     });
     if (layer == layers.end()) {
-      layers.push_back({.weights = one.shape, .cells = {}, .jobs = {}});
+      layers.push_back({.weights = one.problem, .cells = {}, .jobs = {}});
       layer = layers.end() - 1;
     }
     add_cell(run, *layer, one);
@@ -131,14 +131,15 @@ std::vector<LayerPlan> plan_layers(const BenchRun& run, const std::vector<NamedS
 }
 
 BenchCell begin_cell(const BenchRun& run, const CellPlan& plan, const Timing& floor) {
-  const Shape& shape = plan.asked.shape;
+  const Problem& problem = plan.asked.problem;
   BenchCell cell;
-  cell.layer = layer_name(plan.asked.layer, shape);
-  cell.shape = shape;
-  cell.rung = plan.kernel.m;
+  cell.layer = layer_name(plan.asked.layer, problem);
+  cell.problem = problem;
+  cell.rung = plan.kernel.shape.m;
   cell.floor = floor;
   if (run.anchors) {
-    if (const AnchorRow* row = run.anchors->find(shape.m, shape.n, shape.k)) {
+    if (const AnchorRow* row =
+            run.anchors->find(problem.shape.m, problem.shape.n, problem.shape.k)) {
       cell.published_us = row->orig_us;
       cell.published_floor_us = row->floor_us;
     }
@@ -147,7 +148,7 @@ BenchCell begin_cell(const BenchRun& run, const CellPlan& plan, const Timing& fl
 }
 
 void add_cublas(BenchCell& cell, LayerBench& bench) {
-  const auto fp16 = bench.cublas(cell.shape.m);
+  const auto fp16 = bench.cublas(cell.problem.shape.m);
   if (!fp16) return;
   cell.cublas = fp16->timing;
   cell.cublas_layout = fp16->layout;
@@ -157,7 +158,7 @@ nlohmann::ordered_json to_json(const BenchRun& run, const SweptCell& swept,
                                const SweepEntry& entry) {
   nlohmann::ordered_json json{
       {"gpu", run.report.gpu},     {"target", to_json(run.target)},
-      {"layer", swept.cell.layer}, {"shape", to_json(swept.cell.shape)},
+      {"layer", swept.cell.layer}, {"shape", to_json(swept.cell.problem)},
       {"rung", swept.cell.rung},   {"chained", run.report.chained},
       {"config", entry.config},    {"chosen", entry.config == swept.chosen}};
   if (!entry.error.empty()) {
@@ -190,8 +191,8 @@ void write_lines(BenchRun& run, const SweptCell& swept) {
 void sweep_cell(BenchRun& run, const CellPlan& plan, LayerBench& bench, CompileQueue& queue,
                 BenchCell cell) {
   SweptCell swept{.cell = std::move(cell), .chosen = plan.chosen, .entries = {}};
-  swept.entries = sweep(bench, queue, plan.first_job, plan.jobs, plan.asked.shape.m, plan.chosen,
-                        run.options.rules, interrupted);
+  swept.entries = sweep(bench, queue, plan.first_job, plan.jobs, plan.asked.problem.shape.m,
+                        plan.chosen, run.options.rules, interrupted);
   for (const SweepEntry& entry : swept.entries) run.failed += !entry.error.empty();
   if (!swept.entries.empty() && swept.entries.front().timed()) {
     swept.cell.config = swept.entries.front().config;
@@ -206,11 +207,11 @@ void sweep_cell(BenchRun& run, const CellPlan& plan, LayerBench& bench, CompileQ
 // The kernel and, beside it, cuBLAS.
 void time_kernel(const BenchRun& run, const Compiled& kernel, LayerBench& bench, BenchCell& cell) {
   if (run.options.pace == Pace::plain) {
-    cell.ours = bench.time(kernel, cell.shape.m);
+    cell.ours = bench.time(kernel, cell.problem.shape.m);
     add_cublas(cell, bench);
     return;
   }
-  const LayerBench::Paced paced = bench.pace(run.options.pace, kernel, cell.shape.m);
+  const LayerBench::Paced paced = bench.pace(run.options.pace, kernel, cell.problem.shape.m);
   cell.ours = paced.ours;
   cell.ours_mhz = paced.ours_mhz;
   cell.cublas_mhz = paced.cublas_mhz;
@@ -253,8 +254,8 @@ std::string sweep_text(const BenchRun& run, const SweptCell& swept) {
                     fmt::format("{:.2f}", entry.timing.median_us / swept.cell.floor.median_us),
                     entry.config, entry.config == swept.chosen ? "chosen" : ""});
   }
-  std::string text = fmt::format("{} {}: {} configs", swept.cell.layer, to_string(swept.cell.shape),
-                                 swept.entries.size());
+  std::string text = fmt::format("{} {}: {} configs", swept.cell.layer,
+                                 to_string(swept.cell.problem), swept.entries.size());
   if (chosen > 0) text += fmt::format(", chosen / best {:.3f}", chosen / best);
   text += "\n" + table(rows);
   for (const SweepEntry& entry : swept.entries) {
@@ -277,7 +278,7 @@ nlohmann::ordered_json json_of(const BenchRun& run) {
       }
     }
     json["sweeps"].push_back({{"layer", swept.cell.layer},
-                              {"shape", to_json(swept.cell.shape)},
+                              {"shape", to_json(swept.cell.problem)},
                               {"configs", swept.entries.size()},
                               {"ranking", ranking}});
   }
@@ -321,7 +322,7 @@ void bench_layer(BenchRun& run, BenchTools& tools, const LayerPlan& layer, Progr
     } catch (const GpuStuck& error) {
       end_process(run, error);
     }
-    progress.step(to_string(plan.asked.shape));
+    progress.step(to_string(plan.asked.problem));
   }
 }
 
@@ -332,7 +333,7 @@ double peak_of(const BenchOptions& options, BenchTools& tools) {
   return tools.measure_peak();
 }
 
-void bench_all(BenchRun& run, const Gpu& gpu, const std::vector<NamedShape>& asked) {
+void bench_all(BenchRun& run, const Gpu& gpu, const std::vector<NamedProblem>& asked) {
   const std::vector<LayerPlan> layers = plan_layers(run, asked);
   const bool chained = run.options.chained;
   BenchTools tools(gpu, !chained && !run.options.no_cublas, chained);
@@ -378,7 +379,7 @@ CompareOptions compare_options(const BenchOptions& options) {
 }
 
 Exit run_bench(const BenchOptions& options) {
-  const std::vector<NamedShape> asked = options.shapes.resolve();
+  const std::vector<NamedProblem> asked = options.shapes.resolve();
   check_options(options);
   if (!options.compare.empty()) return bench_compare(compare_options(options));
   BenchRun run{

@@ -25,8 +25,8 @@ constexpr int kRounds = 24;
 
 // One layer at one M, and the job of each choice in the queue.
 struct CellPlan {
-  NamedShape asked;
-  Shape kernel;
+  NamedProblem asked;
+  Problem kernel;
   std::vector<ComparedChoice> choices;  // not timed yet
   std::vector<std::size_t> jobs;
 };
@@ -47,7 +47,7 @@ std::string source_text(const Choice& choice) {
   return to_string(choice.by) + (choice.layer.empty() ? "" : fmt::format(" ({})", choice.layer));
 }
 
-std::vector<ComparedChoice> choices_for(const CompareRun& run, const Shape& kernel) {
+std::vector<ComparedChoice> choices_for(const CompareRun& run, const Problem& kernel) {
   const std::vector<Estimate> ranked =
       rank_configs(kernel, run.target, gpu_model_of(run.target, run.gpu), run.options.chained);
   std::vector<ComparedChoice> choices;
@@ -66,31 +66,32 @@ std::vector<ComparedChoice> choices_for(const CompareRun& run, const Shape& kern
   return choices;
 }
 
-std::size_t job_for(CompareRun& run, const Shape& kernel, const std::string& config) {
+std::size_t job_for(CompareRun& run, const Problem& kernel, const std::string& config) {
   for (std::size_t i = 0; i < run.jobs.size(); ++i) {
-    if (run.jobs[i].shape == kernel && run.jobs[i].config == config) return i;
+    if (run.jobs[i].problem == kernel && run.jobs[i].config == config) return i;
   }
   run.jobs.push_back(
-      {.shape = kernel, .config = config, .keep = !run.options.no_cache, .target = run.target});
+      {.problem = kernel, .config = config, .keep = !run.options.no_cache, .target = run.target});
   return run.jobs.size() - 1;
 }
 
-bool share_weights(const Shape& one, const Shape& other) {
-  return std::tie(one.n, one.k, one.group) == std::tie(other.n, other.k, other.group);
+bool share_weights(const Problem& one, const Problem& other) {
+  return std::tie(one.shape.n, one.shape.k, one.scheme) ==
+         std::tie(other.shape.n, other.shape.k, other.scheme);
 }
 
 // The cells that share one set of weights stand together.
 std::vector<std::vector<CellPlan>> plan_layers(CompareRun& run,
-                                               const std::vector<NamedShape>& asked) {
+                                               const std::vector<NamedProblem>& asked) {
   std::vector<std::vector<CellPlan>> layers;
-  for (const NamedShape& one : asked) {
-    CellPlan cell{.asked = one, .kernel = kernel_shape(one.shape), .choices = {}, .jobs = {}};
+  for (const NamedProblem& one : asked) {
+    CellPlan cell{.asked = one, .kernel = kernel_problem(one.problem), .choices = {}, .jobs = {}};
     cell.choices = choices_for(run, cell.kernel);
     for (const ComparedChoice& choice : cell.choices) {
       cell.jobs.push_back(job_for(run, cell.kernel, choice.config));
     }
     auto layer = std::find_if(layers.begin(), layers.end(), [&](const auto& cells) {
-      return share_weights(cells.front().asked.shape, one.shape);
+      return share_weights(cells.front().asked.problem, one.problem);
     });
     if (layer == layers.end()) layer = layers.emplace(layers.end());
     layer->push_back(std::move(cell));
@@ -113,21 +114,21 @@ std::vector<Compiled> kernels_of(CompileQueue& queue, const std::vector<std::siz
 
 void race_cell(CompareRun& run, const CellPlan& plan, LayerBench& bench, CompileQueue& queue,
                const Timing& floor) {
-  const Shape& shape = plan.asked.shape;
+  const Problem& problem = plan.asked.problem;
   const std::set<std::size_t> distinct(plan.jobs.begin(), plan.jobs.end());
   const std::vector<std::size_t> jobs(distinct.begin(), distinct.end());
   std::vector<RaceTiming> race;
-  const std::string error = attempt(bench, to_string(shape), [&] {
-    race = bench.race(kernels_of(queue, jobs), shape.m, kRounds);
+  const std::string error = attempt(bench, to_string(problem), [&] {
+    race = bench.race(kernels_of(queue, jobs), problem.shape.m, kRounds);
   });
   if (!error.empty()) {
-    warn(to_string(shape) + ": " + error);
+    warn(to_string(problem) + ": " + error);
     ++run.failed;
     return;
   }
-  ComparedCell cell{.layer = layer_name(plan.asked.layer, shape),
-                    .shape = shape,
-                    .rung = plan.kernel.m,
+  ComparedCell cell{.layer = layer_name(plan.asked.layer, problem),
+                    .problem = problem,
+                    .rung = plan.kernel.shape.m,
                     .floor = floor,
                     .choices = plan.choices};
   for (std::size_t i = 0; i < cell.choices.size(); ++i) {
@@ -161,7 +162,7 @@ void write_results(const CompareRun& run) {
 
 void race_layer(CompareRun& run, BenchTools& tools, const std::vector<CellPlan>& cells,
                 CompileQueue& queue, Progress& progress) {
-  LayerBench bench(tools, cells.front().asked.shape, run.seed);
+  LayerBench bench(tools, cells.front().asked.problem, run.seed);
   const Timing floor = bench.floor();
   for (const CellPlan& plan : cells) {
     if (interrupted()) return;
@@ -170,11 +171,11 @@ void race_layer(CompareRun& run, BenchTools& tools, const std::vector<CellPlan>&
     } catch (const GpuStuck& error) {
       end_process(run, error);
     }
-    progress.step(to_string(plan.asked.shape));
+    progress.step(to_string(plan.asked.problem));
   }
 }
 
-void race_all(CompareRun& run, const Gpu& gpu, const std::vector<NamedShape>& asked) {
+void race_all(CompareRun& run, const Gpu& gpu, const std::vector<NamedProblem>& asked) {
   const std::vector<std::vector<CellPlan>> layers = plan_layers(run, asked);
   CompileQueue queue(gpu, run.jobs, run.options.jobs);
   // Nothing is timed while the cores are busy compiling.
@@ -205,7 +206,7 @@ void require_choosers(const std::vector<std::string>& choosers) {
 
 Exit bench_compare(const CompareOptions& options) {
   require_choosers(options.choosers);
-  const std::vector<NamedShape> asked = options.shapes.resolve();
+  const std::vector<NamedProblem> asked = options.shapes.resolve();
   const Gpu gpu;
   if (options.chained) require_can_chain(gpu.target());
   CompareRun run{.options = options, .report = {}, .target = {}, .gpu = "", .jobs = {}};

@@ -91,8 +91,9 @@ Exit run_ls(const CacheOptions& options) {
     const std::string key = entry.key.empty() ? entry.path : entry.key.substr(0, 12);
     const std::string bytes = std::to_string(entry.bytes);
     if (entry.meta) {
-      rows.push_back({key, entry.meta->shape, entry.meta->key.arch, std::to_string(entry.meta->sms),
-                      entry.meta->config, bytes, when(entry.used_s)});
+      rows.push_back({key, entry.meta->problem, entry.meta->key.arch,
+                      std::to_string(entry.meta->sms), entry.meta->config, bytes,
+                      when(entry.used_s)});
     } else {
       rows.push_back({key, "damaged: " + entry.why, "", "", "", bytes, when(entry.used_s)});
     }

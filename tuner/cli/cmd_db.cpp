@@ -82,7 +82,7 @@ std::string gain_of(const TuningRecord& record) {
 Json describe(const TuningRecord& record) {
   Json json = {{"gpu", record.gpu}};
   json["target"] = to_json(record.target);
-  json["shape"] = to_json(record.shape);
+  json["shape"] = to_json(record.problem);
   json["chained"] = record.chained;
   json["config"] = to_string(record.config);
   json["schema"] = record.schema;
@@ -105,7 +105,7 @@ std::vector<std::string> row_of(const TuningRecord& record) {
   return {record.gpu,
           record.target.arch,
           std::to_string(record.target.sms),
-          to_string(record.shape),
+          to_string(record.problem),
           record.chained ? "chained" : "isolated",
           to_string(record.config)};
 }

@@ -9,19 +9,20 @@ namespace marlin {
 namespace {
 
 struct EmitOptions {
-  ShapeOptions shape;
+  ShapeOptions problem;
   TargetOptions target;
   std::string config, out;
   bool json = false;
 };
 
 void run_emit(const EmitOptions& options) {
-  const Shape shape = kernel_shape(options.shape.resolve_one().shape);
+  const Problem problem = kernel_problem(options.problem.resolve_one().problem);
   const Target target = options.target.resolve_one();
-  const KernelText kernel = write_kernel(shape, target, config_for(options.config, shape, target));
+  const KernelText kernel =
+      write_kernel(problem, target, config_for(options.config, problem, target));
   if (!options.json) return print_or_write(kernel.source, options.out);
   nlohmann::ordered_json result = json_result("emit");
-  result["shape"] = to_json(kernel.plan.shape);
+  result["shape"] = to_json(kernel.plan.problem);
   result["target"] = to_json(kernel.plan.target);
   result["config"] = to_string(kernel.plan.config);
   result["entry"] = kernel.plan.launch.entry;
@@ -38,7 +39,7 @@ void add_emit(CLI::App& app, Exit&) {
       "\nExamples:\n"
       "  marlin emit --shape 16x28672x4096 --arch sm_90a --sms 132\n"
       "  marlin emit --shape 1x4096x4096 --exact --group -1 --arch sm_80 --sms 108 -o kernel.cu\n");
-  options->shape.add_to(*verb);
+  options->problem.add_to(*verb);
   options->target.add_to(*verb);
   verb->add_option("--config", options->config,
                    "this config's text, or 'model' for the cost model's, instead of the chosen one")

@@ -27,9 +27,9 @@ struct InspectOptions {
   bool json = false;
 };
 
-KernelText kernel_for(const InspectOptions& options, const Shape& asked, const Target& target) {
-  const Shape shape = kernel_shape(asked);
-  return write_kernel(shape, target, config_for(options.config, shape, target));
+KernelText kernel_for(const InspectOptions& options, const Problem& asked, const Target& target) {
+  const Problem problem = kernel_problem(asked);
+  return write_kernel(problem, target, config_for(options.config, problem, target));
 }
 
 CompileOutput compile(const KernelText& kernel) {
@@ -51,14 +51,14 @@ std::string base64(const std::string& bytes) {
 }
 
 Json describe(const Plan& plan) {
-  return {{"shape", to_json(plan.shape)},
+  return {{"shape", to_json(plan.problem)},
           {"target", to_json(plan.target)},
           {"config", to_string(plan.config)},
           {"entry", plan.launch.entry}};
 }
 
 std::string plan_text(const Plan& plan) {
-  std::vector<std::vector<std::string>> rows = {{"shape", to_string(plan.shape)},
+  std::vector<std::vector<std::string>> rows = {{"shape", to_string(plan.problem)},
                                                 {"target", to_string(plan.target)},
                                                 {"config", to_string(plan.config)},
                                                 {"entry", plan.launch.entry}};
@@ -70,7 +70,7 @@ std::string plan_text(const Plan& plan) {
 // One step of one kernel, as text (or a cubin's bytes), or as JSON under the step's name.
 void dump_one(const InspectOptions& options, const std::string& disassembler) {
   const KernelText kernel =
-      kernel_for(options, options.shapes.resolve_one().shape, options.targets.resolve_one());
+      kernel_for(options, options.shapes.resolve_one().problem, options.targets.resolve_one());
   const Plan& plan = kernel.plan;
   Json result = json_result("inspect");
   result.update(describe(plan));
@@ -116,10 +116,10 @@ void fill_row(ResourceRow& row) {
 
 std::vector<ResourceRow> resource_rows(const InspectOptions& options) {
   std::vector<ResourceRow> rows;
-  const std::vector<NamedShape> shapes = options.shapes.resolve();
+  const std::vector<NamedProblem> shapes = options.shapes.resolve();
   for (const Target& target : options.targets.resolve()) {
-    for (const NamedShape& named : shapes) {
-      rows.push_back({named.layer, kernel_for(options, named.shape, target), {}, 0, 0, {}});
+    for (const NamedProblem& named : shapes) {
+      rows.push_back({named.layer, kernel_for(options, named.problem, target), {}, 0, 0, {}});
     }
   }
   return rows;
@@ -131,7 +131,7 @@ std::string resource_table(const std::vector<ResourceRow>& rows) {
        "shared_bytes", "threads", "grid", "cubin_bytes", "compile_ms"}};
   for (const ResourceRow& row : rows) {
     const Plan& plan = row.kernel.plan;
-    std::vector<std::string> line = {row.layer.empty() ? "-" : row.layer, to_string(plan.shape),
+    std::vector<std::string> line = {row.layer.empty() ? "-" : row.layer, to_string(plan.problem),
                                      plan.target.arch, std::to_string(plan.target.sms),
                                      to_string(plan.config)};
     if (row.error.empty()) {
@@ -193,7 +193,7 @@ Exit show_resources(const InspectOptions& options) {
     result["kernels"].push_back(resource_json(row));
     if (row.error.empty()) continue;
     exit = Exit::findings;
-    warn(fmt::format("{} on {}: {}", to_string(row.kernel.plan.shape),
+    warn(fmt::format("{} on {}: {}", to_string(row.kernel.plan.problem),
                      to_string(row.kernel.plan.target), row.error));
   }
   print_or_write(options.json ? text_of(result) : resource_table(rows), options.out);

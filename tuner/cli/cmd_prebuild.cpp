@@ -56,10 +56,10 @@ struct Work {
   std::size_t findings = 0;
 };
 
-Job job_for(const std::string& layer, const Shape& shape, const Target& target,
+Job job_for(const std::string& layer, const Problem& problem, const Target& target,
             const Choice& choice) {
   return {.layer = layer,
-          .kernel = write_kernel(shape, target, choice.config),
+          .kernel = write_kernel(problem, target, choice.config),
           .by = choice.by,
           .records = {},
           .key = {},
@@ -70,16 +70,16 @@ Job job_for(const std::string& layer, const Shape& shape, const Target& target,
 // Every shape on every target.
 std::vector<Job> jobs_for_shapes(const PrebuildOptions& options) {
   std::vector<Job> jobs;
-  const std::vector<NamedShape> shapes = options.shapes.resolve();
+  const std::vector<NamedProblem> shapes = options.shapes.resolve();
   for (const Target& target : options.targets.resolve()) {
     const std::string gpu = options.gpu.empty() ? gpu_name_of(target) : options.gpu;
-    std::vector<Shape> planned;
-    for (const NamedShape& named : shapes) {
-      const Shape shape = kernel_shape(named.shape);
-      if (std::find(planned.begin(), planned.end(), shape) != planned.end()) continue;
-      planned.push_back(shape);
-      const Choice choice = choice_for(options.config, shape, target, gpu, options.chained);
-      jobs.push_back(job_for(named.layer, shape, target, choice));
+    std::vector<Problem> planned;
+    for (const NamedProblem& named : shapes) {
+      const Problem problem = kernel_problem(named.problem);
+      if (std::find(planned.begin(), planned.end(), problem) != planned.end()) continue;
+      planned.push_back(problem);
+      const Choice choice = choice_for(options.config, problem, target, gpu, options.chained);
+      jobs.push_back(job_for(named.layer, problem, target, choice));
       if (choice.record) jobs.back().records.push_back(*choice.record);
     }
   }
@@ -110,7 +110,7 @@ std::vector<TuningRecord> choices_of_databases(const PrebuildOptions& options,
 }
 
 // Where shapes are named without an M, each rung that the databases know is wanted.
-std::vector<NamedShape> wanted_shapes(ShapeOptions shapes) {
+std::vector<NamedProblem> wanted_shapes(ShapeOptions shapes) {
   if (shapes.shapes.empty() && shapes.sets.empty()) return {};
   if (shapes.m.empty()) shapes.default_m.assign(rungs().begin(), rungs().end());
   return shapes.resolve();
@@ -124,10 +124,10 @@ bool among(const std::vector<T>& list, const T& value) {
 // Each kernel that the databases choose for some GPU, unless the options leave it out.
 Work jobs_of_databases(const PrebuildOptions& options) {
   Work work;
-  const std::vector<NamedShape> shapes = wanted_shapes(options.shapes);
+  const std::vector<NamedProblem> shapes = wanted_shapes(options.shapes);
   for (TuningRecord& record : choices_of_databases(options, work.findings)) {
-    const auto named = std::find_if(shapes.begin(), shapes.end(), [&](const NamedShape& one) {
-      return kernel_shape(one.shape) == record.shape;
+    const auto named = std::find_if(shapes.begin(), shapes.end(), [&](const NamedProblem& one) {
+      return kernel_problem(one.problem) == record.problem;
     });
     if (!shapes.empty() && named == shapes.end()) continue;
     if (record.gpu.find(options.gpu) == std::string::npos) continue;
@@ -135,13 +135,13 @@ Work jobs_of_databases(const PrebuildOptions& options) {
     if (!among(options.targets.sms, record.target.sms)) continue;
     const auto same = std::find_if(work.jobs.begin(), work.jobs.end(), [&](const Job& job) {
       const Plan& plan = job.kernel.plan;
-      return plan.shape == record.shape && plan.target == record.target &&
+      return plan.problem == record.problem && plan.target == record.target &&
              plan.config == record.config;
     });
     Job& job =
         same != work.jobs.end()
             ? *same
-            : work.jobs.emplace_back(job_for(shapes.empty() ? "" : named->layer, record.shape,
+            : work.jobs.emplace_back(job_for(shapes.empty() ? "" : named->layer, record.problem,
                                              record.target, {record.config, ChosenBy::tuned}));
     job.records.push_back(std::move(record));
   }
@@ -217,7 +217,7 @@ std::size_t count(const std::vector<Job>& jobs, Status status) {
 
 Json describe(const Job& job) {
   Json json = {{"layer", job.layer},
-               {"shape", to_json(job.kernel.plan.shape)},
+               {"shape", to_json(job.kernel.plan.problem)},
                {"target", to_json(job.kernel.plan.target)},
                {"config", to_string(job.kernel.plan.config)},
                {"chosen_by", to_string(job.by)},
@@ -247,10 +247,10 @@ void print_text(const std::vector<Job>& jobs, const std::string& dir) {
       {"status", "layer", "shape", "arch", "sms", "config", "compile_ms", "key"}};
   for (const Job& job : jobs) {
     const Plan& plan = job.kernel.plan;
-    rows.push_back({name_of(job.status), job.layer.empty() ? "-" : job.layer, to_string(plan.shape),
-                    plan.target.arch, std::to_string(plan.target.sms), to_string(plan.config),
-                    job.compile_ms > 0 ? fmt::format("{:.0f}", job.compile_ms) : "",
-                    job.key.substr(0, 12)});
+    rows.push_back(
+        {name_of(job.status), job.layer.empty() ? "-" : job.layer, to_string(plan.problem),
+         plan.target.arch, std::to_string(plan.target.sms), to_string(plan.config),
+         job.compile_ms > 0 ? fmt::format("{:.0f}", job.compile_ms) : "", job.key.substr(0, 12)});
   }
   std::string summary;
   for (Status status : {Status::built, Status::present, Status::replaced, Status::failed}) {
@@ -266,7 +266,7 @@ void report_troubles(const std::vector<Job>& jobs) {
   for (const Job& job : jobs) {
     if (job.why.empty()) continue;
     const Plan& plan = job.kernel.plan;
-    warn(fmt::format("{} {} on {}: {}", name_of(job.status), to_string(plan.shape),
+    warn(fmt::format("{} {} on {}: {}", name_of(job.status), to_string(plan.problem),
                      to_string(plan.target), job.why));
     if (!job.log.empty()) fmt::print(stderr, "{}\n", job.log);
   }

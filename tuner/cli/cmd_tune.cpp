@@ -150,9 +150,9 @@ Devices start_workers(const TuneOptions& options, std::uint64_t seed) {
 std::vector<CompileAhead::Job> compile_jobs(const TuneSummary& run, const TuningJournal& journal) {
   std::vector<CompileAhead::Job> jobs;
   for (const TuneCell& cell : run.cells) {
-    const Shape& shape = cell.named.shape;
-    for (const Config& config : configs_to_try(shape, journal, run.options.rules)) {
-      jobs.push_back({shape, config});
+    const Problem& problem = cell.named.problem;
+    for (const Config& config : configs_to_try(problem, journal, run.options.rules)) {
+      jobs.push_back({problem, config});
     }
   }
   return jobs;
@@ -167,8 +167,9 @@ unsigned compile_threads(const TuneOptions& options) {
 }
 
 // What a cell costs beside the others: the largest products take longer than anything else.
-double weight_of(const Shape& shape) {
-  const double operations = 2.0 * double(shape.m) * double(shape.n) * double(shape.k);
+double weight_of(const Problem& problem) {
+  const double operations =
+      2.0 * double(problem.shape.m) * double(problem.shape.n) * double(problem.shape.k);
   return 1 + operations / 2e13;
 }
 
@@ -177,15 +178,15 @@ class TuneProgress {
  public:
   explicit TuneProgress(const std::vector<TuneCell>& cells)
       : progress_("tune", cells.size()), begin_(Clock::now()) {
-    for (const TuneCell& cell : cells) left_ += weight_of(cell.named.shape);
+    for (const TuneCell& cell : cells) left_ += weight_of(cell.named.problem);
   }
 
   void step(const TuneCell& cell) {
-    const double weight = weight_of(cell.named.shape);
+    const double weight = weight_of(cell.named.problem);
     left_ -= weight;
     done_ += weight;
     const double passed = std::chrono::duration<double>(Clock::now() - begin_).count();
-    progress_.step(fmt::format("{}, about {} left", to_string(cell.named.shape),
+    progress_.step(fmt::format("{}, about {} left", to_string(cell.named.problem),
                                duration(passed / done_ * left_)));
   }
 
@@ -234,7 +235,7 @@ std::string summary_of(const TuneSummary& run) {
     const auto gain = result.gain();
     rows.push_back(
         {name_of(result.status), cell.named.layer.empty() ? "-" : cell.named.layer,
-         to_string(cell.named.shape), chosen ? fmt::format("{:.2f}", result.choice.us) : "",
+         to_string(cell.named.problem), chosen ? fmt::format("{:.2f}", result.choice.us) : "",
          gain ? fmt::format("{:.3f}", *gain) : "", std::to_string(result.tried),
          std::to_string(result.failures), chosen ? to_string(result.choice.config) : result.why});
   }
@@ -275,7 +276,7 @@ Json json_of(const TuneSummary& run) {
   for (const TuneCell& cell : run.cells) {
     const CellResult& result = cell.result;
     Json one{{"layer", cell.named.layer},
-             {"shape", to_json(cell.named.shape)},
+             {"shape", to_json(cell.named.problem)},
              {"status", name_of(result.status)}};
     if (has_choice(result)) {
       one["config"] = to_string(result.choice.config);

@@ -33,7 +33,7 @@ struct VerifyOptions {
 // One kernel shape: which rows its kernels are run with, and which jobs of the queue are its own.
 struct Case {
   std::string layer;
-  Shape shape;  // as kernels are written for it
+  Problem problem;  // as kernels are written for it
   std::vector<std::int64_t> rows;
   std::size_t first_job = 0, jobs = 0, legal = 0;
 };
@@ -66,22 +66,22 @@ struct Verification {
 };
 
 // The cases of one set of weights stand together, so that its reference is computed once.
-std::vector<Case> cases_of(const std::vector<NamedShape>& asked, std::uint64_t seed) {
+std::vector<Case> cases_of(const std::vector<NamedProblem>& asked, std::uint64_t seed) {
   std::vector<Case> cases;
-  for (const NamedShape& one : asked) {
-    const Shape shape = kernel_shape(one.shape);
+  for (const NamedProblem& one : asked) {
+    const Problem problem = kernel_problem(one.problem);
     auto same = std::find_if(cases.begin(), cases.end(),
-                             [&](const Case& other) { return other.shape == shape; });
+                             [&](const Case& other) { return other.problem == problem; });
     if (same == cases.end()) {
-      cases.push_back({.layer = one.layer, .shape = shape, .rows = {}});
+      cases.push_back({.layer = one.layer, .problem = problem, .rows = {}});
       same = cases.end() - 1;
     }
-    same->rows.push_back(one.shape.m);
+    same->rows.push_back(one.problem.shape.m);
   }
-  for (Case& one : cases) one.rows = rows_to_check(one.shape, one.rows, seed);
+  for (Case& one : cases) one.rows = rows_to_check(one.problem, one.rows, seed);
   std::stable_sort(cases.begin(), cases.end(), [](const Case& x, const Case& y) {
-    return std::tie(x.shape.k, x.shape.n, x.shape.group) <
-           std::tie(y.shape.k, y.shape.n, y.shape.group);
+    return std::tie(x.problem.shape.k, x.problem.shape.n, x.problem.scheme.group) <
+           std::tie(y.problem.shape.k, y.problem.shape.n, y.problem.scheme.group);
   });
   return cases;
 }
@@ -91,14 +91,14 @@ std::vector<CompileJob> jobs_of(const VerifyOptions& options, Verification& run)
   for (Case& one : run.cases) {
     std::vector<Config> configs;
     if (options.configs == "all") {
-      configs = legal_configs(one.shape, run.target);
+      configs = legal_configs(one.problem, run.target);
     } else {
-      configs = {config_for(options.config, one.shape, run.target)};
+      configs = {config_for(options.config, one.problem, run.target)};
     }
     one.first_job = jobs.size();
     one.legal = configs.size();
     for (std::size_t index : sample_evenly(configs.size(), options.max_configs, run.seed)) {
-      jobs.push_back({.shape = one.shape,
+      jobs.push_back({.problem = one.problem,
                       .config = to_string(configs[index]),
                       .keep = !options.no_cache,
                       .target = run.target});
@@ -120,7 +120,7 @@ void add_check(Outcome& outcome, const std::string& config, const Check& check, 
 }
 
 // Runs one kernel with each of the case's row counts; false when the GPU can no longer be used.
-bool check_kernel(Problem& problem, const Checker& checker, const Case& one,
+bool check_kernel(CheckedProduct& product, const Checker& checker, const Case& one,
                   const std::string& config, const CompileResult& compiled, double tolerance,
                   Outcome& outcome) {
   ++outcome.kernels;
@@ -130,7 +130,7 @@ bool check_kernel(Problem& problem, const Checker& checker, const Case& one,
   }
   for (std::int64_t m : one.rows) {
     try {
-      add_check(outcome, config, problem.run(*compiled.kernel, m), tolerance);
+      add_check(outcome, config, product.run(*compiled.kernel, m), tolerance);
     } catch (const GpuStuck& error) {
       outcome.failures.push_back({config, m, error.what()});
       return false;
@@ -143,15 +143,17 @@ bool check_kernel(Problem& problem, const Checker& checker, const Case& one,
 }
 
 // The same weights, and most rows among the cases from `index` on that share them.
-Shape problem_shape(const std::vector<Case>& cases, std::size_t index) {
-  Shape shape = cases[index].shape;
-  shape.exact_m = false;
+Problem problem_shape(const std::vector<Case>& cases, std::size_t index) {
+  Problem problem = cases[index].problem;
+  problem.shape.exact_m = false;
   for (std::size_t i = index; i < cases.size(); ++i) {
-    const Shape& other = cases[i].shape;
-    if (other.n != shape.n || other.k != shape.k || other.group != shape.group) break;
-    shape.m = std::max(shape.m, other.m);
+    const Problem& other = cases[i].problem;
+    if (other.shape.n != problem.shape.n || other.shape.k != problem.shape.k ||
+        other.scheme.group != problem.scheme.group)
+      break;
+    problem.shape.m = std::max(problem.shape.m, other.shape.m);
   }
-  return shape;
+  return problem;
 }
 
 void report(const VerifyOptions& options, const Gpu& gpu, const Verification& run);
@@ -167,27 +169,27 @@ void check_all(const VerifyOptions& options, const Gpu& gpu, Verification& run) 
   CompileQueue queue(gpu, jobs_of(options, run), options.jobs);
   const Checker checker(gpu);
   Progress progress("verify", queue.size());
-  std::unique_ptr<Problem> problem;
-  Shape weights;
+  std::unique_ptr<CheckedProduct> product;
+  Problem weights;
   for (std::size_t i = 0; i < run.cases.size(); ++i) {
     const Case& one = run.cases[i];
-    Shape wanted = problem_shape(run.cases, i);
-    if (problem == nullptr || wanted.n != weights.n || wanted.k != weights.k ||
-        wanted.group != weights.group) {
-      problem.reset();  // before the next one takes its memory
-      problem = std::make_unique<Problem>(checker, wanted, run.seed + i);
+    Problem wanted = problem_shape(run.cases, i);
+    if (product == nullptr || wanted.shape.n != weights.shape.n ||
+        wanted.shape.k != weights.shape.k || wanted.scheme.group != weights.scheme.group) {
+      product.reset();  // before the next one takes its memory
+      product = std::make_unique<CheckedProduct>(checker, wanted, run.seed + i);
       weights = wanted;
     }
     Outcome& outcome = run.outcomes.emplace_back();
     for (std::size_t j = one.first_job; j < one.first_job + one.jobs; ++j) {
       if (interrupted()) return;
       const std::string& config = queue.job(j).config;
-      if (!check_kernel(*problem, checker, one, config, queue.wait(j), options.tolerance,
+      if (!check_kernel(*product, checker, one, config, queue.wait(j), options.tolerance,
                         outcome)) {
         run.ended_early = true;
         end_process(options, gpu, run);
       }
-      progress.step(to_string(one.shape));
+      progress.step(to_string(one.problem));
     }
   }
 }
@@ -203,7 +205,7 @@ std::string text_report(const VerifyOptions& options, const Gpu& gpu, const Veri
   for (std::size_t i = 0; i < run.outcomes.size(); ++i) {
     const Case& one = run.cases[i];
     const Outcome& outcome = run.outcomes[i];
-    rows.push_back({one.layer, to_string(one.shape), fmt::format("{}", fmt::join(one.rows, ",")),
+    rows.push_back({one.layer, to_string(one.problem), fmt::format("{}", fmt::join(one.rows, ",")),
                     std::to_string(outcome.kernels), std::to_string(one.legal),
                     std::to_string(outcome.launches), fmt::format("{:.2e}", outcome.worst),
                     std::to_string(outcome.failures.size())});
@@ -214,7 +216,7 @@ std::string text_report(const VerifyOptions& options, const Gpu& gpu, const Veri
   for (std::size_t i = 0; i < run.outcomes.size(); ++i) {
     const auto& failures = run.outcomes[i].failures;
     for (std::size_t f = 0; f < std::min(failures.size(), kMostFailuresShown); ++f) {
-      text += fmt::format("FAILED {} [{}] m {}: {}\n", to_string(run.cases[i].shape),
+      text += fmt::format("FAILED {} [{}] m {}: {}\n", to_string(run.cases[i].problem),
                           failures[f].config, failures[f].m, failures[f].finding);
     }
     if (failures.size() > kMostFailuresShown) {
@@ -243,7 +245,7 @@ nlohmann::ordered_json json_report(const VerifyOptions& options, const Gpu& gpu,
           {{"config", failure.config}, {"m", failure.m}, {"finding", failure.finding}});
     }
     json["cases"].push_back({{"layer", run.cases[i].layer},
-                             {"shape", to_json(run.cases[i].shape)},
+                             {"shape", to_json(run.cases[i].problem)},
                              {"rows", run.cases[i].rows},
                              {"configs", outcome.kernels},
                              {"legal_configs", run.cases[i].legal},
@@ -262,7 +264,7 @@ void report(const VerifyOptions& options, const Gpu& gpu, const Verification& ru
 }
 
 Exit run_verify(const VerifyOptions& options) {
-  const std::vector<NamedShape> asked = options.shapes.resolve();
+  const std::vector<NamedProblem> asked = options.shapes.resolve();
   const Gpu gpu;
   Verification run;
   run.target = options.target.resolve_one();

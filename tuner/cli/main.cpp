@@ -27,6 +27,7 @@ constexpr const char* kFooter =
 Exit exit_of(ErrorCode code) {
   switch (code) {
     case ErrorCode::invalid_shape:
+    case ErrorCode::invalid_scheme:
     case ErrorCode::invalid_target:
     case ErrorCode::invalid_config:
     case ErrorCode::invalid_argument: return Exit::usage;

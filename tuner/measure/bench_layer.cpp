@@ -48,22 +48,22 @@ double BenchTools::measure_peak() {
   return 2.0 * kSize * kSize * kSize / best_us / 1e6;
 }
 
-LayerBench::LayerBench(BenchTools& tools, const Shape& shape, std::uint64_t seed)
+LayerBench::LayerBench(BenchTools& tools, const Problem& problem, std::uint64_t seed)
     : tools_(tools),
-      shape_(shape),
+      shape_(problem),
       seed_(seed),
-      weight_bytes_(packed_bytes(shape)),
+      weight_bytes_(packed_bytes(problem)),
       weights_(weight_bytes_, distinct_buffers(weight_bytes_),
                [&](CUdeviceptr out, std::size_t bytes) {
                  tools.filler.bytes(tools.timer.stream(), out, bytes, 4 * seed);
                }),
-      scales_(scales_bytes(shape), weights_.count(), [&](CUdeviceptr out, std::size_t bytes) {
+      scales_(scales_bytes(problem), weights_.count(), [&](CUdeviceptr out, std::size_t bytes) {
         tools.filler.uniform(tools.timer.stream(), out, bytes / 2, 4 * seed + 1, 0.002F, 0.005F);
       }) {
   const Stream& stream = tools.timer.stream();
-  ensure_rows(shape.m);
+  ensure_rows(problem.shape.m);
   if (tools.cublas) {
-    const std::size_t bytes = half_bytes(shape.k, shape.n);
+    const std::size_t bytes = half_bytes(problem.shape.k, problem.shape.n);
     fp16_weights_.emplace(bytes, distinct_buffers(bytes), [&](CUdeviceptr out, std::size_t size) {
       tools.filler.normal(stream, out, size / 2, 4 * seed + 3, 0.02F);
     });
@@ -77,8 +77,8 @@ void LayerBench::ensure_rows(std::int64_t m) {
   rows_ = 0;
   a_ = DeviceBuffer();
   c_ = DeviceBuffer();
-  a_ = DeviceBuffer(half_bytes(m, shape_.k));
-  c_ = DeviceBuffer(half_bytes(m, shape_.n));
+  a_ = DeviceBuffer(half_bytes(m, shape_.shape.k));
+  c_ = DeviceBuffer(half_bytes(m, shape_.shape.n));
   tools_.filler.normal(tools_.timer.stream(), a_.address(), a_.bytes() / 2, 4 * seed_ + 2, 1.0F);
   rows_ = m;
 }
@@ -124,8 +124,8 @@ std::vector<RaceTiming> LayerBench::race(const std::vector<Compiled>& kernels, s
 
 Timer::Launch LayerBench::cublas_launcher(Cublas::Layout layout, std::int64_t m) {
   return [this, layout, m](int i) {
-    tools_.cublas->multiply(layout, m, shape_.n, shape_.k, a_.address(), fp16_weights_->address(i),
-                            c_.address());
+    tools_.cublas->multiply(layout, m, shape_.shape.n, shape_.shape.k, a_.address(),
+                            fp16_weights_->address(i), c_.address());
   };
 }
 

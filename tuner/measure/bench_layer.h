@@ -38,7 +38,7 @@ class LayerBench {
  public:
   // Takes n, k and group from the shape, and its m as the rows there is room for at first: every
   // measurement makes room for its own m, in any order.
-  LayerBench(BenchTools& tools, const Shape& shape, std::uint64_t seed);
+  LayerBench(BenchTools& tools, const Problem& problem, std::uint64_t seed);
 
   Timing floor() {
     return tools_.floor.measure(tools_.timer, weights_, weight_bytes_, tools_.chained);
@@ -72,7 +72,7 @@ class LayerBench {
   Timer::Launch cublas_launcher(Cublas::Layout layout, std::int64_t m);
 
   BenchTools& tools_;
-  Shape shape_;
+  Problem shape_;
   std::uint64_t seed_;
   std::size_t weight_bytes_;
   Rotation weights_, scales_;

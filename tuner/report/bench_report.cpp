@@ -29,7 +29,7 @@ std::optional<double> median_of(const std::optional<Timing>& timing) {
 
 nlohmann::ordered_json to_json(const BenchCell& cell, double peak_tflops) {
   nlohmann::ordered_json json{{"layer", cell.layer},
-                              {"shape", marlin::to_json(cell.shape)},
+                              {"shape", marlin::to_json(cell.problem)},
                               {"rung", cell.rung},
                               {"config", cell.config},
                               {"us", cell.ours.median_us},
@@ -93,19 +93,19 @@ BenchSummary summarise(std::int64_t m, const std::vector<const BenchCell*>& cell
 
 }  // namespace
 
-std::string layer_name(const std::string& layer, const Shape& shape) {
-  return layer.empty() ? fmt::format("{}x{}", shape.k, shape.n) : layer;
+std::string layer_name(const std::string& layer, const Problem& problem) {
+  return layer.empty() ? fmt::format("{}x{}", problem.shape.k, problem.shape.n) : layer;
 }
 
 double BenchCell::flops() const {
-  return 2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.n) *
-         static_cast<double>(shape.k);
+  return 2.0 * static_cast<double>(problem.shape.m) * static_cast<double>(problem.shape.n) *
+         static_cast<double>(problem.shape.k);
 }
 
 double BenchCell::bytes() const {
-  const auto m = static_cast<double>(shape.m), n = static_cast<double>(shape.n),
-             k = static_cast<double>(shape.k);
-  const double groups = shape.group == -1 ? 1 : k / shape.group;
+  const auto m = static_cast<double>(problem.shape.m), n = static_cast<double>(problem.shape.n),
+             k = static_cast<double>(problem.shape.k);
+  const double groups = problem.scheme.group == -1 ? 1 : k / problem.scheme.group;
   return k * n / 2 + groups * n * 2 + m * k * 2 + m * n * 2;
 }
 
@@ -136,7 +136,7 @@ std::optional<double> BenchCell::over_published() const {
 
 std::vector<BenchSummary> BenchReport::summaries() const {
   std::map<std::int64_t, std::vector<const BenchCell*>> by_m;
-  for (const BenchCell& cell : cells) by_m[cell.shape.m].push_back(&cell);
+  for (const BenchCell& cell : cells) by_m[cell.problem.shape.m].push_back(&cell);
   std::vector<BenchSummary> result;
   result.reserve(by_m.size());
   for (const auto& [m, at_m] : by_m) result.push_back(summarise(m, at_m, peak_tflops));
@@ -148,13 +148,14 @@ std::string BenchReport::text() const {
       {"layer", "K", "N", "M", "us", "GB/s", "TFLOP/s", "floor us", "time/roof", "cuBLAS us",
        "x cuBLAS", "published us", "x published", "MHz", "cuBLAS MHz", "config"}};
   for (const BenchCell& cell : cells) {
-    rows.push_back({cell.layer, std::to_string(cell.shape.k), std::to_string(cell.shape.n),
-                    std::to_string(cell.shape.m), number(cell.ours.median_us, 2),
-                    number(cell.gb_per_s(), 0), number(cell.tflop_per_s(), 1),
-                    number(cell.floor.median_us, 2), number(cell.over_roof(peak_tflops), 2),
-                    number(median_of(cell.cublas), 2), number(cell.over_cublas(), 2),
-                    number(cell.published_scaled_us(), 2), number(cell.over_published(), 2),
-                    mhz_text(cell.ours_mhz), mhz_text(cell.cublas_mhz), cell.config});
+    rows.push_back({cell.layer, std::to_string(cell.problem.shape.k),
+                    std::to_string(cell.problem.shape.n), std::to_string(cell.problem.shape.m),
+                    number(cell.ours.median_us, 2), number(cell.gb_per_s(), 0),
+                    number(cell.tflop_per_s(), 1), number(cell.floor.median_us, 2),
+                    number(cell.over_roof(peak_tflops), 2), number(median_of(cell.cublas), 2),
+                    number(cell.over_cublas(), 2), number(cell.published_scaled_us(), 2),
+                    number(cell.over_published(), 2), mhz_text(cell.ours_mhz),
+                    mhz_text(cell.cublas_mhz), cell.config});
   }
   std::vector<std::vector<std::string>> means{{"M", "layers", "time/floor", "time/roof", "x cuBLAS",
                                                "x published", "x published, unscaled"}};
@@ -193,7 +194,7 @@ Plot BenchReport::plot() const {
   std::map<std::int64_t, std::vector<double>> ours, published, roof;
   for (const BenchCell& cell : cells) {
     if (!cell.cublas) continue;
-    const std::int64_t m = cell.shape.m;
+    const std::int64_t m = cell.problem.shape.m;
     ours[m].push_back(*cell.over_cublas());
     roof[m].push_back(cell.cublas->median_us / cell.roof_us(peak_tflops));
     if (cell.published_us) {

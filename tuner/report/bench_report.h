@@ -7,19 +7,19 @@
 #include <string>
 #include <vector>
 
-#include "codegen/problem/shape.h"
+#include "codegen/problem/problem.h"
 #include "tuner/measure/measure.h"
 #include "tuner/report/plot.h"
 
 namespace marlin {
 
 // The layer's name in a report: "KxN" where it has none of its own.
-std::string layer_name(const std::string& layer, const Shape& shape);
+std::string layer_name(const std::string& layer, const Problem& problem);
 
 // One layer at one M.
 struct BenchCell {
   std::string layer;      // layer_name()
-  Shape shape;            // as asked
+  Problem problem;        // as asked
   std::int64_t rung = 0;  // the m its kernel is written for
   std::string config;
   Timing ours;

@@ -32,7 +32,7 @@ CompareMeans means_of(std::int64_t m, const std::vector<const ComparedCell*>& ce
 
 nlohmann::ordered_json to_json(const ComparedCell& cell) {
   nlohmann::ordered_json json{{"layer", cell.layer},
-                              {"shape", marlin::to_json(cell.shape)},
+                              {"shape", marlin::to_json(cell.problem)},
                               {"rung", cell.rung},
                               {"floor_us", cell.floor.median_us},
                               {"choices", nlohmann::ordered_json::array()}};
@@ -73,9 +73,9 @@ std::string cells_text(const CompareReport& report) {
   head.push_back(report.choosers.front() + " config");
   head.emplace_back("from");
   for (const ComparedCell& cell : report.cells) {
-    std::vector<std::string> row{cell.layer, std::to_string(cell.shape.k),
-                                 std::to_string(cell.shape.n), std::to_string(cell.shape.m),
-                                 fixed(cell.floor.median_us, 2)};
+    std::vector<std::string> row{
+        cell.layer, std::to_string(cell.problem.shape.k), std::to_string(cell.problem.shape.n),
+        std::to_string(cell.problem.shape.m), fixed(cell.floor.median_us, 2)};
     for (const ComparedChoice& choice : cell.choices) {
       row.push_back(fixed(choice.race.timing.median_us, 2));
     }
@@ -109,7 +109,7 @@ std::string worst_text(const CompareReport& report) {
   for (std::size_t i = 1; i < report.choosers.size(); ++i) {
     const ComparedCell& cell = report.worst_cell(i);
     text += fmt::format("largest {}: {:.3f}, {} {} [{}]\n", ratio_head(report, i), cell.ratio(i),
-                        cell.layer, to_string(cell.shape), cell.choices[i].config);
+                        cell.layer, to_string(cell.problem), cell.choices[i].config);
   }
   return text;
 }
@@ -128,7 +128,7 @@ std::vector<CompareMeans> CompareReport::means() const {
   std::map<std::int64_t, std::vector<const ComparedCell*>> by_m;
   std::vector<const ComparedCell*> all;
   for (const ComparedCell& cell : cells) {
-    by_m[cell.shape.m].push_back(&cell);
+    by_m[cell.problem.shape.m].push_back(&cell);
     all.push_back(&cell);
   }
   std::vector<CompareMeans> result;
@@ -172,7 +172,7 @@ nlohmann::ordered_json CompareReport::json() const {
     json["largest_ratios"].push_back({{"chooser", choosers[i]},
                                       {"ratio", cell.ratio(i)},
                                       {"layer", cell.layer},
-                                      {"shape", marlin::to_json(cell.shape)}});
+                                      {"shape", marlin::to_json(cell.problem)}});
   }
   return json;
 }

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "codegen/problem/shape.h"
+#include "codegen/problem/problem.h"
 #include "tuner/measure/measure.h"
 #include "tuner/report/plot.h"
 
@@ -26,7 +26,7 @@ struct ComparedChoice {
 // the one that the others are measured by.
 struct ComparedCell {
   std::string layer;      // layer_name()
-  Shape shape;            // as asked
+  Problem problem;        // as asked
   std::int64_t rung = 0;  // the m its kernels are written for
   Timing floor;
   std::vector<ComparedChoice> choices;

@@ -7,12 +7,13 @@ nlohmann::ordered_json json_result(std::string_view verb) {
   return {{"schema_version", kJsonSchema}, {"verb", verb}};
 }
 
-nlohmann::ordered_json to_json(const Shape& shape) {
-  return {{"m", shape.m},
-          {"n", shape.n},
-          {"k", shape.k},
-          {"group", shape.group},
-          {"exact_m", shape.exact_m}};
+nlohmann::ordered_json to_json(const Problem& problem) {
+  return {{"m", problem.shape.m},
+          {"n", problem.shape.n},
+          {"k", problem.shape.k},
+          {"group", problem.scheme.group},
+          {"exact_m", problem.shape.exact_m},
+          {"scheme", to_string(problem.scheme)}};
 }
 
 nlohmann::ordered_json to_json(const Target& target) {

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "codegen/problem/shape.h"
+#include "codegen/problem/problem.h"
 #include "codegen/problem/target.h"
 #include "tuner/measure/measure.h"
 
@@ -14,8 +14,8 @@ namespace marlin {
 // Begins every JSON result: {"schema_version": 1, "verb": verb}.
 inline constexpr int kJsonSchema = 1;
 nlohmann::ordered_json json_result(std::string_view verb);
-nlohmann::ordered_json to_json(const Shape& shape);    // m, n, k, group, exact_m
-nlohmann::ordered_json to_json(const Target& target);  // arch, sms
+nlohmann::ordered_json to_json(const Problem& problem);  // m, n, k, group, scheme, exact_m
+nlohmann::ordered_json to_json(const Target& target);    // arch, sms
 
 // median_us, min_us, max_us, launches, replays.
 nlohmann::ordered_json to_json(const Timing& timing);

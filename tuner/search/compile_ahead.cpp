@@ -10,8 +10,8 @@
 namespace marlin {
 namespace {
 
-std::string name_of(const Shape& shape, const Config& config) {
-  return to_string(shape) + " " + to_string(config);
+std::string name_of(const Problem& problem, const Config& config) {
+  return to_string(problem) + " " + to_string(config);
 }
 
 Settings settings_with_cache() {
@@ -31,7 +31,7 @@ CompileAhead::CompileAhead(Target target, std::vector<Job> jobs, unsigned thread
       caches_(settings_with_cache()),
       results_(jobs_.size()) {
   for (std::size_t i = 0; i < jobs_.size(); ++i) {
-    index_.emplace(name_of(jobs_[i].shape, jobs_[i].config), i);
+    index_.emplace(name_of(jobs_[i].problem, jobs_[i].config), i);
   }
   const auto wanted = std::min<std::size_t>(std::max(threads, 1U), jobs_.size());
   for (std::size_t t = 0; t < wanted; ++t) threads_.emplace_back([this] { work(); });
@@ -44,7 +44,7 @@ CompileAhead::~CompileAhead() {
 
 std::string CompileAhead::make(const Job& job) {
   try {
-    const KernelText text = write_kernel(job.shape, target_, job.config);
+    const KernelText text = write_kernel(job.problem, target_, job.config);
     if (caches_.find(text)) return "";
     caches_.build(text, compile_kernel);
     ++compiled_;
@@ -65,8 +65,8 @@ void CompileAhead::work() {
   }
 }
 
-std::string CompileAhead::wait(const Shape& shape, const Config& config) {
-  const auto found = index_.find(name_of(shape, config));
+std::string CompileAhead::wait(const Problem& problem, const Config& config) {
+  const auto found = index_.find(name_of(problem, config));
   if (found == index_.end()) return "";
   std::unique_lock lock(mutex_);
   ready_.wait(lock, [&] { return results_[found->second].has_value(); });

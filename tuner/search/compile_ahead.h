@@ -20,7 +20,7 @@ namespace marlin {
 class CompileAhead {
  public:
   struct Job {
-    Shape shape;
+    Problem problem;
     Config config;
   };
 
@@ -34,7 +34,7 @@ class CompileAhead {
 
   // Waits until this kernel is in the cache; why it is not, or empty. A job that was not given is
   // nobody's: empty at once. Safe to call from many threads.
-  std::string wait(const Shape& shape, const Config& config);
+  std::string wait(const Problem& problem, const Config& config);
 
   std::size_t compiled() const { return compiled_; }  // so far, not found in a cache
 

@@ -14,7 +14,7 @@ CompileResult compile(const CompileJob& job) {
   if (!job.keep) options.cache_dir = "";
   options.target = job.target;
   try {
-    return {.kernel = Compiled::get(job.shape, options), .error = ""};
+    return {.kernel = Compiled::get(job.problem, options), .error = ""};
   } catch (const std::exception& error) {
     return {.kernel = std::nullopt, .error = error.what()};
   }

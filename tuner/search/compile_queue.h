@@ -16,7 +16,7 @@
 namespace marlin {
 
 struct CompileJob {
-  Shape shape;                   // as Compiled::get takes it
+  Problem problem;               // as Compiled::get takes it
   std::string config;            // empty: the chosen one
   bool keep = true;              // false: the user's cache on disk is neither read nor written
   std::optional<Target> target;  // instead of the device's own

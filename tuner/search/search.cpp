@@ -21,11 +21,11 @@ constexpr double kLongUs = 3000;
 constexpr const char* kTrialProtocol = "trial/1";
 constexpr const char* kRaceProtocol = "race/1";
 
-TuningRecord record_of(const Shape& shape, const Config& config, TuningRecord::Kind kind,
+TuningRecord record_of(const Problem& problem, const Config& config, TuningRecord::Kind kind,
                        const char* protocol) {
   TuningRecord record;
   record.kind = kind;
-  record.shape = shape;
+  record.problem = problem;
   record.config = config;
   record.schema = schema_of(config.family());
   record.protocol = protocol;
@@ -38,9 +38,10 @@ void set_times(TuningRecord& record, const Timing& timing) {
   record.max_us = timing.max_us;
 }
 
-std::tuple<std::int64_t, int, int, std::string> complexity(const Shape& shape, const Target& target,
+std::tuple<std::int64_t, int, int, std::string> complexity(const Problem& problem,
+                                                           const Target& target,
                                                            const Config& config) {
-  const Plan plan = make_plan(shape, target, config);
+  const Plan plan = make_plan(problem, target, config);
   return {plan.workspace.bytes, plan.launch.shared_bytes, plan.launch.threads, to_string(config)};
 }
 
@@ -87,11 +88,11 @@ bool is_fresh(const TuningRecord& record, const TuningSubject& subject) {
 }
 
 // The choice that a run which resumes keeps.
-std::optional<TuningRecord> kept_choice(const Shape& shape, const TuningJournal& journal,
+std::optional<TuningRecord> kept_choice(const Problem& problem, const TuningJournal& journal,
                                         const SearchRules& rules) {
   if (!rules.resume) return std::nullopt;
   std::optional<TuningRecord> last;
-  for (const TuningRecord& record : journal.records(shape)) {
+  for (const TuningRecord& record : journal.records(problem)) {
     if (record.kind == TuningRecord::Kind::choice) last = record;
   }
   if (last && rules.retune_stale && !is_fresh(*last, journal.subject())) return std::nullopt;
@@ -100,13 +101,13 @@ std::optional<TuningRecord> kept_choice(const Shape& shape, const TuningJournal&
 
 // The candidates with what the journal knows of them: failures always, trials where an interrupted
 // run is to be gone on with.
-std::vector<Candidate> known_candidates(const Shape& shape, const TuningJournal& journal,
+std::vector<Candidate> known_candidates(const Problem& problem, const TuningJournal& journal,
                                         const SearchRules& rules) {
   std::vector<Candidate> candidates;
-  for (const Config& config : candidates_for(shape, journal.subject(), rules)) {
+  for (const Config& config : candidates_for(problem, journal.subject(), rules)) {
     candidates.push_back({.config = config});
   }
-  for (const TuningRecord& record : journal.records(shape)) {
+  for (const TuningRecord& record : journal.records(problem)) {
     if (record.protocol != kTrialProtocol || !is_fresh(record, journal.subject())) continue;
     for (Candidate& candidate : candidates) {
       if (candidate.config != record.config) continue;
@@ -120,9 +121,9 @@ std::vector<Candidate> known_candidates(const Shape& shape, const TuningJournal&
 // What is known and done about one cell.
 class CellSearch {
  public:
-  CellSearch(const Shape& shape, TuneDevice& device, TuningJournal& journal,
+  CellSearch(const Problem& problem, TuneDevice& device, TuningJournal& journal,
              const SearchRules& rules, const std::function<bool()>& stop)
-      : shape_(shape), device_(device), journal_(journal), rules_(rules), stop_(stop) {}
+      : shape_(problem), device_(device), journal_(journal), rules_(rules), stop_(stop) {}
 
   CellResult run();
 
@@ -132,7 +133,7 @@ class CellSearch {
   void race(std::vector<Config> configs, int rounds);
   void decide(const std::vector<Config>& configs, const std::vector<RaceTiming>& times);
 
-  const Shape& shape_;
+  const Problem& shape_;
   TuneDevice& device_;
   TuningJournal& journal_;
   const SearchRules& rules_;
@@ -243,10 +244,11 @@ CellResult CellSearch::run() {
 
 }  // namespace
 
-std::vector<Config> candidates_for(const Shape& shape, const TuningSubject& subject,
+std::vector<Config> candidates_for(const Problem& problem, const TuningSubject& subject,
                                    const SearchRules& rules) {
   const GpuModel board = gpu_model_of(subject.target, subject.gpu);
-  const std::vector<Estimate> ranked = rank_configs(shape, subject.target, board, subject.chained);
+  const std::vector<Estimate> ranked =
+      rank_configs(problem, subject.target, board, subject.chained);
   std::size_t most = rules.candidates == 0 ? ranked.size() : rules.candidates;
   if (rules.candidates != 0) {
     most = std::clamp<std::size_t>(static_cast<std::size_t>(kTrialsUs / ranked.front().us),
@@ -259,24 +261,24 @@ std::vector<Config> candidates_for(const Shape& shape, const TuningSubject& subj
   return configs;
 }
 
-std::vector<Config> configs_to_try(const Shape& shape, const TuningJournal& journal,
+std::vector<Config> configs_to_try(const Problem& problem, const TuningJournal& journal,
                                    const SearchRules& rules) {
   std::vector<Config> configs;
-  if (kept_choice(shape, journal, rules)) return configs;
-  for (const Candidate& candidate : known_candidates(shape, journal, rules)) {
+  if (kept_choice(problem, journal, rules)) return configs;
+  for (const Candidate& candidate : known_candidates(problem, journal, rules)) {
     if (candidate.us <= 0 && !candidate.failed) configs.push_back(candidate.config);
   }
   return configs;
 }
 
-std::size_t pick_winner(const Shape& shape, const Target& target,
+std::size_t pick_winner(const Problem& problem, const Target& target,
                         const std::vector<Config>& configs, const std::vector<RaceTiming>& race,
                         double tie) {
   const std::size_t fastest = fastest_of(race);
   std::size_t winner = fastest;
   for (std::size_t i = 0; i < configs.size(); ++i) {
     if (is_tie(race[i], race[fastest], tie) &&
-        complexity(shape, target, configs[i]) < complexity(shape, target, configs[winner])) {
+        complexity(problem, target, configs[i]) < complexity(problem, target, configs[winner])) {
       winner = i;
     }
   }
@@ -288,10 +290,10 @@ std::optional<double> CellResult::gain() const {
   return level ? 1.0 : std::max(1.0, choice.model_us / choice.us);
 }
 
-CellResult tune_cell(const Shape& shape, TuneDevice& device, TuningJournal& journal,
+CellResult tune_cell(const Problem& problem, TuneDevice& device, TuningJournal& journal,
                      const SearchRules& rules, const std::function<bool()>& stop) {
   try {
-    return CellSearch(shape, device, journal, rules, stop).run();
+    return CellSearch(problem, device, journal, rules, stop).run();
   } catch (const DeviceFailure& failure) {
     CellResult result;
     result.status = CellResult::Status::failed;

@@ -35,10 +35,10 @@ class TuneDevice {
 
   // Checks the config's results against the reference, then times it briefly. Throws
   // DeviceFailure.
-  virtual Trial try_out(const Shape& shape, const Config& config) = 0;
+  virtual Trial try_out(const Problem& problem, const Config& config) = 0;
   // Times the configs against each other (see Timer::race), each of which passed its trial. Nothing
   // when one of them brought the device down; it works again afterwards. Throws DeviceFailure.
-  virtual std::optional<std::vector<RaceTiming>> race(const Shape& shape,
+  virtual std::optional<std::vector<RaceTiming>> race(const Problem& problem,
                                                       const std::vector<Config>& configs,
                                                       int rounds) = 0;
 };
@@ -57,18 +57,18 @@ struct SearchRules {
 // The configs to try for this shape, in the order of the cost model, whose own choice comes first.
 // Where a launch takes milliseconds there are fewer, down to a third: the largest products would
 // else take all the time, and differ least.
-std::vector<Config> candidates_for(const Shape& shape, const TuningSubject& subject,
+std::vector<Config> candidates_for(const Problem& problem, const TuningSubject& subject,
                                    const SearchRules& rules);
 
 // Of those, the ones a run has to try: none where it keeps the journal's choice, and without what
 // the journal knows already.
-std::vector<Config> configs_to_try(const Shape& shape, const TuningJournal& journal,
+std::vector<Config> configs_to_try(const Problem& problem, const TuningJournal& journal,
                                    const SearchRules& rules);
 
 // Of raced configs, the one to use: the simplest of those within `tie` of the fastest, by their
 // medians and by the median over the rounds of the paired ratios. Simpler is less workspace, then
 // less shared memory, then fewer threads, then the order of the names. At least one config.
-std::size_t pick_winner(const Shape& shape, const Target& target,
+std::size_t pick_winner(const Problem& problem, const Target& target,
                         const std::vector<Config>& configs, const std::vector<RaceTiming>& race,
                         double tie);
 
@@ -90,7 +90,7 @@ struct CellResult {
 // Tunes one shape; every measurement is in the journal before the next begins. Stops between
 // measurements when `stop` says so. Configs the journal knows to fail are not tried again. Throws
 // Error{io} of the journal.
-CellResult tune_cell(const Shape& shape, TuneDevice& device, TuningJournal& journal,
+CellResult tune_cell(const Problem& problem, TuneDevice& device, TuningJournal& journal,
                      const SearchRules& rules, const std::function<bool()>& stop);
 
 }  // namespace marlin

@@ -9,18 +9,18 @@ namespace {
 
 constexpr double kTolerance = 1e-3;  // of the relative error
 
-Compiled kernel_for(const Shape& shape, const Config& config) {
+Compiled kernel_for(const Problem& problem, const Config& config) {
   Options options;
   options.config = to_string(config);
-  return Compiled::get(shape, options);
+  return Compiled::get(problem, options);
 }
 
 // All its rows, and the fewest its rung is chosen for, unless they fill tiles by the thousand.
-std::vector<std::int64_t> checked_rows(const Shape& shape) {
+std::vector<std::int64_t> checked_rows(const Problem& problem) {
   constexpr std::int64_t kManyRows = 4096;
-  const std::int64_t fewest = fewest_rows(shape);
-  if (shape.m > kManyRows || fewest == shape.m) return {shape.m};
-  return {shape.m, fewest};
+  const std::int64_t fewest = fewest_rows(problem);
+  if (problem.shape.m > kManyRows || fewest == problem.shape.m) return {problem.shape.m};
+  return {problem.shape.m, fewest};
 }
 
 }  // namespace
@@ -42,19 +42,19 @@ void TuneBench::guarded(const Work& work) {
   }
 }
 
-Problem& TuneBench::problem_for(const Shape& shape) {
-  if (!problem_ || problem_shape_ != shape) {
+CheckedProduct& TuneBench::problem_for(const Problem& problem) {
+  if (!problem_ || problem_shape_ != problem) {
     problem_.reset();
-    problem_ = std::make_unique<Problem>(checker_, shape, seed_, Problem::kFewRows);
-    problem_shape_ = shape;
+    problem_ = std::make_unique<CheckedProduct>(checker_, problem, seed_, CheckedProduct::kFewRows);
+    problem_shape_ = problem;
   }
   return *problem_;
 }
 
-LayerBench& TuneBench::bench_for(const Shape& shape) {
-  Shape layer = shape;
-  layer.m = 1;
-  layer.exact_m = false;
+LayerBench& TuneBench::bench_for(const Problem& problem) {
+  Problem layer = problem;
+  layer.shape.m = 1;
+  layer.shape.exact_m = false;
   if (!bench_ || bench_shape_ != layer) {
     bench_.reset();
     bench_ = std::make_unique<LayerBench>(tools_, layer, seed_);
@@ -63,40 +63,40 @@ LayerBench& TuneBench::bench_for(const Shape& shape) {
   return *bench_;
 }
 
-std::string TuneBench::findings(const Compiled& kernel, const Shape& shape) {
-  for (const std::int64_t m : checked_rows(shape)) {
-    const Check check = problem_for(shape).run(kernel, m, tools_.chained);
+std::string TuneBench::findings(const Compiled& kernel, const Problem& problem) {
+  for (const std::int64_t m : checked_rows(problem)) {
+    const Check check = problem_for(problem).run(kernel, m, tools_.chained);
     const std::string found = check.findings(kTolerance);
     if (!found.empty()) return fmt::format("m = {}: {}", m, found);
   }
   return "";
 }
 
-Trial TuneBench::try_out(const Shape& shape, const Config& config) {
+Trial TuneBench::try_out(const Problem& problem, const Config& config) {
   Trial trial;
   std::optional<Compiled> kernel;
   try {
-    kernel = kernel_for(shape, config);
+    kernel = kernel_for(problem, config);
   } catch (const Error& error) {
     trial.failure = error.what();
     return trial;
   }
   guarded([&] {
-    trial.failure = findings(*kernel, shape);
-    if (trial.failure.empty()) trial.timing = bench_for(shape).screen(*kernel, shape.m);
+    trial.failure = findings(*kernel, problem);
+    if (trial.failure.empty()) trial.timing = bench_for(problem).screen(*kernel, problem.shape.m);
   });
   return trial;
 }
 
-std::optional<std::vector<RaceTiming>> TuneBench::race(const Shape& shape,
+std::optional<std::vector<RaceTiming>> TuneBench::race(const Problem& problem,
                                                        const std::vector<Config>& configs,
                                                        int rounds) {
   std::vector<RaceTiming> times;
   guarded([&] {
     std::vector<Compiled> kernels;
     kernels.reserve(configs.size());
-    for (const Config& config : configs) kernels.push_back(kernel_for(shape, config));
-    times = bench_for(shape).race(kernels, shape.m, rounds);
+    for (const Config& config : configs) kernels.push_back(kernel_for(problem, config));
+    times = bench_for(problem).race(kernels, problem.shape.m, rounds);
   });
   return times;
 }

@@ -22,24 +22,24 @@ class TuneBench : public TuneDevice {
  public:
   TuneBench(const Gpu& gpu, std::uint64_t seed, bool chained = false);
 
-  Trial try_out(const Shape& shape, const Config& config) override;
-  std::optional<std::vector<RaceTiming>> race(const Shape& shape,
+  Trial try_out(const Problem& problem, const Config& config) override;
+  std::optional<std::vector<RaceTiming>> race(const Problem& problem,
                                               const std::vector<Config>& configs,
                                               int rounds) override;
 
  private:
   template <class Work>
   void guarded(const Work& work);
-  Problem& problem_for(const Shape& shape);
-  LayerBench& bench_for(const Shape& shape);
-  std::string findings(const Compiled& kernel, const Shape& shape);
+  CheckedProduct& problem_for(const Problem& problem);
+  LayerBench& bench_for(const Problem& problem);
+  std::string findings(const Compiled& kernel, const Problem& problem);
 
   std::uint64_t seed_;
   BenchTools tools_;
   Checker checker_;
   // Of the last shape and the last layer; a search works on one after the other.
-  Shape problem_shape_, bench_shape_;
-  std::unique_ptr<Problem> problem_;
+  Problem problem_shape_, bench_shape_;
+  std::unique_ptr<CheckedProduct> problem_;
   std::unique_ptr<LayerBench> bench_;
 };
 

@@ -53,17 +53,17 @@ class Work {
 
 }  // namespace
 
-std::vector<TuneCell> cells_of(const std::vector<NamedShape>& asked) {
+std::vector<TuneCell> cells_of(const std::vector<NamedProblem>& asked) {
   std::vector<TuneCell> cells;
-  for (NamedShape named : asked) {
-    named.shape = kernel_shape(named.shape);
+  for (NamedProblem named : asked) {
+    named.problem = kernel_problem(named.problem);
     const bool known = std::any_of(cells.begin(), cells.end(), [&](const TuneCell& cell) {
-      return cell.named.shape == named.shape;
+      return cell.named.problem == named.problem;
     });
     if (!known) cells.push_back({.named = named, .result = {}, .seconds = 0});
   }
   std::stable_sort(cells.begin(), cells.end(), [](const TuneCell& x, const TuneCell& y) {
-    return x.named.shape.m < y.named.shape.m;
+    return x.named.problem.shape.m < y.named.problem.shape.m;
   });
   return cells;
 }
@@ -86,7 +86,7 @@ void tune_all(std::vector<TuneCell>& cells, const std::vector<TuneDevice*>& devi
       while (TuneCell* cell = work.take()) {
         const double begin = now();
         cell->result =
-            tune_cell(cell->named.shape, device, journal, rules, [&] { return work.ended(); });
+            tune_cell(cell->named.problem, device, journal, rules, [&] { return work.ended(); });
         cell->seconds = now() - begin;
         work.finish(*cell, done);
       }

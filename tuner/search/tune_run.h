@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "tuner/search/named_shape.h"
+#include "tuner/search/named_problem.h"
 #include "tuner/search/search.h"
 
 namespace marlin {
 
 struct TuneCell {
-  NamedShape named;  // shape.m is a rung unless it is exact
+  NamedProblem named;  // shape.m is a rung unless it is exact
   CellResult result;
   double seconds = 0;
 };
@@ -26,7 +26,7 @@ struct TuneLimits {
 
 // The kernels to write for these shapes, each once, the smallest m first: decoding is what most
 // users tune for, and a run that is cut short has done that.
-std::vector<TuneCell> cells_of(const std::vector<NamedShape>& asked);
+std::vector<TuneCell> cells_of(const std::vector<NamedProblem>& asked);
 
 // Part i of n: cells i - 1, i - 1 + n, ... of the list.
 std::vector<TuneCell> shard_of(const std::vector<TuneCell>& cells, int i, int n);

@@ -25,8 +25,12 @@ namespace {
 
 using Json = nlohmann::json;
 
-Shape shape_from(const Json& json) {
-  return {json.at("m"), json.at("n"), json.at("k"), json.at("group"), json.at("exact_m")};
+Problem problem_from(const Json& json) {
+  return {.shape = {.m = json.at("m"),
+                    .n = json.at("n"),
+                    .k = json.at("k"),
+                    .exact_m = json.at("exact_m")},
+          .scheme = parse_scheme(json.at("scheme").get<std::string>())};
 }
 
 Timing timing_from(const Json& json) {
@@ -35,14 +39,14 @@ Timing timing_from(const Json& json) {
 }
 
 Json answer(TuneDevice& device, const Json& request) {
-  const Shape shape = shape_from(request.at("shape"));
+  const Problem problem = problem_from(request.at("shape"));
   std::vector<Config> configs;
   for (const std::string text : request.at("configs")) configs.push_back(parse_config(text));
   if (request.at("ask") == "trial") {
-    const Trial trial = device.try_out(shape, configs.at(0));
+    const Trial trial = device.try_out(problem, configs.at(0));
     return {{"failure", trial.failure}, {"timing", to_json(trial.timing)}};
   }
-  const auto race = device.race(shape, configs, request.at("rounds"));
+  const auto race = device.race(problem, configs, request.at("rounds"));
   if (!race) throw DeviceLost("a config of the race brought the device down");
   Json lanes = Json::array();
   for (const RaceTiming& lane : *race) {
@@ -204,12 +208,12 @@ std::optional<Json> RemoteDevice::ask(const Json& request) {
   return std::nullopt;
 }
 
-Trial RemoteDevice::try_out(const Shape& shape, const Config& config) {
+Trial RemoteDevice::try_out(const Problem& problem, const Config& config) {
   Trial trial;
-  if (compiler_ != nullptr) trial.failure = compiler_->wait(shape, config);
+  if (compiler_ != nullptr) trial.failure = compiler_->wait(problem, config);
   if (!trial.failure.empty()) return trial;
   const auto answer =
-      ask({{"ask", "trial"}, {"shape", to_json(shape)}, {"configs", {to_string(config)}}});
+      ask({{"ask", "trial"}, {"shape", to_json(problem)}, {"configs", {to_string(config)}}});
   if (!answer) {
     trial.failure = "the worker " + died_;
     return trial;
@@ -219,13 +223,13 @@ Trial RemoteDevice::try_out(const Shape& shape, const Config& config) {
   return trial;
 }
 
-std::optional<std::vector<RaceTiming>> RemoteDevice::race(const Shape& shape,
+std::optional<std::vector<RaceTiming>> RemoteDevice::race(const Problem& problem,
                                                           const std::vector<Config>& configs,
                                                           int rounds) {
   Json texts = Json::array();
   for (const Config& config : configs) texts.push_back(to_string(config));
   const auto answer =
-      ask({{"ask", "race"}, {"shape", to_json(shape)}, {"configs", texts}, {"rounds", rounds}});
+      ask({{"ask", "race"}, {"shape", to_json(problem)}, {"configs", texts}, {"rounds", rounds}});
   if (!answer) return std::nullopt;
   std::vector<RaceTiming> race;
   for (const Json& lane : answer->at("race")) {

@@ -43,8 +43,8 @@ class RemoteDevice : public TuneDevice {
   // Kernels are waited for here before the worker is asked to run them. Null: it makes its own.
   void set_compiler(CompileAhead* compiler) { compiler_ = compiler; }
 
-  Trial try_out(const Shape& shape, const Config& config) override;
-  std::optional<std::vector<RaceTiming>> race(const Shape& shape,
+  Trial try_out(const Problem& problem, const Config& config) override;
+  std::optional<std::vector<RaceTiming>> race(const Problem& problem,
                                               const std::vector<Config>& configs,
                                               int rounds) override;
 

@@ -22,9 +22,10 @@ using Kind = TuningRecord::Kind;
 
 // By machine, then weights, then tokens, then isolated or chained launches.
 auto place_of(const TuningRecord& record) {
-  const Shape& shape = record.shape;
-  return std::make_tuple(record.target.arch, record.target.sms, record.gpu, shape.n, shape.k,
-                         shape.group, shape.m, shape.exact_m, record.chained);
+  const Problem& problem = record.problem;
+  return std::make_tuple(record.target.arch, record.target.sms, record.gpu, problem.shape.n,
+                         problem.shape.k, problem.scheme.group, problem.shape.m,
+                         problem.shape.exact_m, record.chained);
 }
 using Place = decltype(place_of(TuningRecord()));
 

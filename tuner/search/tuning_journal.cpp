@@ -77,13 +77,13 @@ void TuningJournal::load(std::string_view text) {
     const TuningRecord& record = *line.record;
     if (record.gpu != subject_.gpu || record.target != subject_.target) continue;
     if (record.chained != subject_.chained) continue;
-    if (current_schema(record)) records_[to_string(record.shape)].push_back(record);
+    if (current_schema(record)) records_[to_string(record.problem)].push_back(record);
   }
 }
 
-std::vector<TuningRecord> TuningJournal::records(const Shape& shape) const {
+std::vector<TuningRecord> TuningJournal::records(const Problem& problem) const {
   const std::lock_guard lock(mutex_);
-  const auto found = records_.find(to_string(shape));
+  const auto found = records_.find(to_string(problem));
   return found == records_.end() ? std::vector<TuningRecord>() : found->second;
 }
 
@@ -107,7 +107,7 @@ TuningRecord TuningJournal::append(TuningRecord record) {
   }
   if (fsync(fd_.get()) != 0) fail(path_, "a record cannot be synced", errno);
   record = *parse_line(std::string_view(line).substr(0, line.size() - 1)).record;
-  return records_[to_string(record.shape)].emplace_back(std::move(record));
+  return records_[to_string(record.problem)].emplace_back(std::move(record));
 }
 
 }  // namespace marlin

@@ -34,7 +34,7 @@ class TuningJournal {
 
   // The records of this shape on the subject, of the current schema, in the order of the file. A
   // damaged line is passed over.
-  std::vector<TuningRecord> records(const Shape& shape) const;
+  std::vector<TuningRecord> records(const Problem& problem) const;
 
   // Fills in what the subject says and writes the record; gives it as it will be read back, its
   // times rounded. Throws Error{io} and leaves no part of a line when it cannot be written whole.

@@ -45,23 +45,23 @@ Rule tile_rule(const Config& config) {
   return std::nullopt;
 }
 
-Rule shape_rule(const Shape& shape, const Config& config) {
-  if (config.tile_m < shape.m || config.tile_m >= shape.m + 8) {
-    return fmt::format("tile_m = {} is not m = {} rounded up to 8", config.tile_m, shape.m);
+Rule shape_rule(const Problem& problem, const Config& config) {
+  if (config.tile_m < problem.shape.m || config.tile_m >= problem.shape.m + 8) {
+    return fmt::format("tile_m = {} is not m = {} rounded up to 8", config.tile_m, problem.shape.m);
   }
-  if (shape.n % config.tile_n != 0) {
-    return fmt::format("n = {} is not a multiple of tile_n = {}", shape.n, config.tile_n);
+  if (problem.shape.n % config.tile_n != 0) {
+    return fmt::format("n = {} is not a multiple of tile_n = {}", problem.shape.n, config.tile_n);
   }
-  if (shape.n / config.tile_n > 65535) {
-    return fmt::format("{} tiles exceed the 65535 of a grid", shape.n / config.tile_n);
+  if (problem.shape.n / config.tile_n > 65535) {
+    return fmt::format("{} tiles exceed the 65535 of a grid", problem.shape.n / config.tile_n);
   }
-  if (shape.k % config.warp_k != 0) {
-    return fmt::format("k = {} is not a multiple of warp_k = {}", shape.k, config.warp_k);
+  if (problem.shape.k % config.warp_k != 0) {
+    return fmt::format("k = {} is not a multiple of warp_k = {}", problem.shape.k, config.warp_k);
   }
   return std::nullopt;
 }
 
-Rule cluster_rule(const Shape& shape, const Config& config) {
+Rule cluster_rule(const Problem& problem, const Config& config) {
   const auto [kind, count] = config.partition;
   if (kind != Partition::Kind::cluster || count < 1 || count > kMostCluster) {
     return fmt::format("decode kernels split over a cluster of 1..{} blocks", kMostCluster);
@@ -70,7 +70,8 @@ Rule cluster_rule(const Shape& shape, const Config& config) {
   if (count > fragments) {
     return fmt::format("cluster{} exceeds the {} fragments of a warp", count, fragments);
   }
-  const std::int64_t units = shape.k / config.warp_k / (std::int64_t{count} * config.warps_k);
+  const std::int64_t units =
+      problem.shape.k / config.warp_k / (std::int64_t{count} * config.warps_k);
   if (units < config.stages) {
     return fmt::format("{} stages exceed the {} units of a part of k", config.stages, units);
   }
@@ -79,16 +80,16 @@ Rule cluster_rule(const Shape& shape, const Config& config) {
 
 }  // namespace
 
-std::optional<std::string> decode_rule(const Shape& shape, const Target& target,
+std::optional<std::string> decode_rule(const Problem& problem, const Target& target,
                                        const Config& config) {
   if (limits_of(target).compute_capability < 90) {
     return fmt::format("{} has no thread block clusters; the decode family begins with sm_90",
                        target.arch);
   }
   if (Rule rule = tile_rule(config)) return rule;
-  if (Rule rule = shape_rule(shape, config)) return rule;
-  if (Rule rule = cluster_rule(shape, config)) return rule;
-  const Plan plan = decode_plan(shape, target, config);
+  if (Rule rule = shape_rule(problem, config)) return rule;
+  if (Rule rule = cluster_rule(problem, config)) return rule;
+  const Plan plan = decode_plan(problem, target, config);
   return resource_rule(plan, plan.decode().warp);
 }
 
@@ -113,13 +114,13 @@ const std::vector<Tiling>& tilings() {
 
 }  // namespace
 
-std::vector<Config> decode_configs(const Shape& shape, const Target& target) {
+std::vector<Config> decode_configs(const Problem& problem, const Target& target) {
   std::vector<Config> configs;
-  if (shape.m > kMostTokens) return configs;
+  if (problem.shape.m > kMostTokens) return configs;
   Config config;
   config.options = DecodeOptions{};
   config.scale_on = ScaleOn::accumulators;
-  config.tile_m = static_cast<int>((shape.m + 7) / 8 * 8);
+  config.tile_m = static_cast<int>((problem.shape.m + 7) / 8 * 8);
   for (const Tiling& tiling : tilings()) {
     config.tile_n = tiling.tile_n;
     config.warps_n = tiling.warps_n;
@@ -127,13 +128,13 @@ std::vector<Config> decode_configs(const Shape& shape, const Target& target) {
     config.warp_k = tiling.warp_k;
     for (int cluster : {1, 2, 3, 4}) {
       config.partition = {Partition::Kind::cluster, cluster};
-      const double load = double(shape.n) / tiling.tile_n * cluster / target.sms;
+      const double load = double(problem.shape.n) / tiling.tile_n * cluster / target.sms;
       if (load < 0.6 && cluster < 4) continue;
       for (int stages : tiling.stages) {
         config.stages = stages;
         for (bool early : {false, true}) {
           config.decode().early_weights = early;
-          if (!decode_rule(shape, target, config)) configs.push_back(config);
+          if (!decode_rule(problem, target, config)) configs.push_back(config);
         }
       }
     }

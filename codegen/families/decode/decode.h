@@ -17,10 +17,10 @@ namespace marlin {
 SharedMap decode_shared_map(const Plan& plan);
 
 // As KernelFamily's members of the same names.
-std::vector<Config> decode_configs(const Shape& shape, const Target& target);
-std::optional<std::string> decode_rule(const Shape& shape, const Target& target,
+std::vector<Config> decode_configs(const Problem& problem, const Target& target);
+std::optional<std::string> decode_rule(const Problem& problem, const Target& target,
                                        const Config& config);
-Plan decode_plan(const Shape& shape, const Target& target, const Config& config);
+Plan decode_plan(const Problem& problem, const Target& target, const Config& config);
 std::string decode_source(const Plan& plan);
 Cost decode_cost(const Plan& plan, const GpuModel& gpu, bool chained);
 

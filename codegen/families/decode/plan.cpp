@@ -15,8 +15,8 @@ namespace marlin {
 namespace {
 
 void set_splits(Plan& plan) {
-  const auto& [shape, config] = std::tie(plan.shape, plan.config);
-  const int units = static_cast<int>(shape.k / config.warp_k);
+  const auto& [problem, config] = std::tie(plan.problem, plan.config);
+  const int units = static_cast<int>(problem.shape.k / config.warp_k);
   Launch& launch = plan.launch;
   launch.cluster = config.partition.count;
   launch.grid_x = launch.cluster;
@@ -79,8 +79,8 @@ void set_shared_memory(Plan& plan) {
 
 }  // namespace
 
-Plan decode_plan(const Shape& shape, const Target& target, const Config& config) {
-  Plan plan = start_plan(shape, target, config);
+Plan decode_plan(const Problem& problem, const Target& target, const Config& config) {
+  Plan plan = start_plan(problem, target, config);
   DecodePlan& own = plan.own.emplace<DecodePlan>();
   own.private_rings = config.warps_n == 1;
   own.warp = warp_tile(plan);

@@ -46,33 +46,35 @@ Rule tile_rule(const Config& config) {
   return std::nullopt;
 }
 
-Rule shape_rule(const Shape& shape, const Config& config) {
-  if (shape.n % config.tile_n != 0) {
-    return fmt::format("n = {} is not a multiple of tile_n = {}", shape.n, config.tile_n);
+Rule shape_rule(const Problem& problem, const Config& config) {
+  if (problem.shape.n % config.tile_n != 0) {
+    return fmt::format("n = {} is not a multiple of tile_n = {}", problem.shape.n, config.tile_n);
   }
-  if (shape.k % config.tile_k() != 0) {
-    return fmt::format("k = {} is not a multiple of warps_k x warp_k = {}", shape.k,
+  if (problem.shape.k % config.tile_k() != 0) {
+    return fmt::format("k = {} is not a multiple of warps_k x warp_k = {}", problem.shape.k,
                        config.tile_k());
   }
-  if (!one_group(shape) && config.tile_k() % shape.group != 0) {
+  if (!one_group(problem) && config.tile_k() % problem.scheme.group != 0) {
     return fmt::format("warps_k x warp_k = {} is not a multiple of the group, {}", config.tile_k(),
-                       shape.group);
+                       problem.scheme.group);
   }
-  if (!one_group(shape) && config.warp_k > shape.group) {
-    return fmt::format("warp_k = {} exceeds the group, {}", config.warp_k, shape.group);
+  if (!one_group(problem) && config.warp_k > problem.scheme.group) {
+    return fmt::format("warp_k = {} exceeds the group, {}", config.warp_k, problem.scheme.group);
   }
-  if (config.tile_m > 8 && config.tile_m >= shape.m + 8) {
-    return fmt::format("tile_m = {} has a whole MMA tile beyond m = {}", config.tile_m, shape.m);
+  if (config.tile_m > 8 && config.tile_m >= problem.shape.m + 8) {
+    return fmt::format("tile_m = {} has a whole MMA tile beyond m = {}", config.tile_m,
+                       problem.shape.m);
   }
-  if (one_group(shape) && config.scale_on != ScaleOn::accumulators) {
+  if (one_group(problem) && config.scale_on != ScaleOn::accumulators) {
     return "one scale for the whole k goes on accumulators, not on weights";
   }
   return std::nullopt;
 }
 
-Rule partition_rule(const Shape& shape, const Target& target, const Config& config) {
-  const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
-  const std::int64_t n_tiles = shape.n / config.tile_n, k_tiles = shape.k / config.tile_k();
+Rule partition_rule(const Problem& problem, const Target& target, const Config& config) {
+  const std::int64_t m_tiles = (problem.shape.m + config.tile_m - 1) / config.tile_m;
+  const std::int64_t n_tiles = problem.shape.n / config.tile_n,
+                     k_tiles = problem.shape.k / config.tile_k();
   const auto [kind, count] = config.partition;
   if (kind == Partition::Kind::cluster) return "clusters are for the families of sm_90";
   if (kind == Partition::Kind::split && (k_tiles % count != 0 || count > 16)) {
@@ -123,12 +125,12 @@ Rule workspace_rule(const Plan& plan) {
 
 }  // namespace
 
-std::optional<std::string> stripe_rule(const Shape& shape, const Target& target,
+std::optional<std::string> stripe_rule(const Problem& problem, const Target& target,
                                        const Config& config) {
   if (Rule rule = tile_rule(config)) return rule;
-  if (Rule rule = shape_rule(shape, config)) return rule;
-  if (Rule rule = partition_rule(shape, target, config)) return rule;
-  const Plan plan = stripe_plan(shape, target, config);
+  if (Rule rule = shape_rule(problem, config)) return rule;
+  if (Rule rule = partition_rule(problem, target, config)) return rule;
+  const Plan plan = stripe_plan(problem, target, config);
   if (Rule rule = threads_rule(plan)) return rule;
   if (Rule rule = workspace_rule(plan)) return rule;
   return resource_rule(plan, plan.stripe().warp);
@@ -155,25 +157,26 @@ const std::vector<Tiling>& tilings() {
 }
 
 // Every MMA tile up to 64 tokens; above, 64, or 48 where that pads less.
-std::vector<int> tile_ms(const Shape& shape) {
-  const auto padded = [&](std::int64_t tile) { return (shape.m + tile - 1) / tile * tile; };
-  if (shape.m <= 64) return {static_cast<int>(padded(8))};
+std::vector<int> tile_ms(const Problem& problem) {
+  const auto padded = [&](std::int64_t tile) { return (problem.shape.m + tile - 1) / tile * tile; };
+  if (problem.shape.m <= 64) return {static_cast<int>(padded(8))};
   if (padded(48) < padded(64)) return {64, 48};
   return {64};
 }
 
-std::vector<ScaleOn> scale_places(const Shape& shape, int tile_m) {
-  if (one_group(shape) || tile_m <= 16) return {ScaleOn::accumulators};
+std::vector<ScaleOn> scale_places(const Problem& problem, int tile_m) {
+  if (one_group(problem) || tile_m <= 16) return {ScaleOn::accumulators};
   if (tile_m <= 32) return {ScaleOn::accumulators, ScaleOn::weights};
   return {ScaleOn::weights};
 }
 
 // Splits and spans that give between three quarters of a wave and some waves of blocks, and one
 // stripe for each place that one or two blocks an SM have.
-std::vector<Partition> partitions(const Shape& shape, const Target& target, const Config& config) {
+std::vector<Partition> partitions(const Problem& problem, const Target& target,
+                                  const Config& config) {
   using Kind = Partition::Kind;
-  const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
-  const std::int64_t n_tiles = shape.n / config.tile_n, tiles = m_tiles * n_tiles;
+  const std::int64_t m_tiles = (problem.shape.m + config.tile_m - 1) / config.tile_m;
+  const std::int64_t n_tiles = problem.shape.n / config.tile_n, tiles = m_tiles * n_tiles;
   const std::int64_t resident_blocks = std::int64_t{target.sms} * config.blocks_per_sm;
   if (config.blocks_per_sm > 1) return {{Kind::stripes, static_cast<int>(resident_blocks)}};
   std::vector<Partition> found = {{Kind::split, 1}};
@@ -191,31 +194,31 @@ std::vector<Partition> partitions(const Shape& shape, const Target& target, cons
   return found;
 }
 
-void add_legal(const Shape& shape, const Target& target, Config config,
+void add_legal(const Problem& problem, const Target& target, Config config,
                std::vector<Config>& configs) {
   for (int blocks : {1, 2}) {
     config.blocks_per_sm = blocks;
-    for (const Partition& partition : partitions(shape, target, config)) {
+    for (const Partition& partition : partitions(problem, target, config)) {
       config.partition = partition;
-      if (!stripe_rule(shape, target, config)) configs.push_back(config);
+      if (!stripe_rule(problem, target, config)) configs.push_back(config);
     }
   }
 }
 
-void add_tiling(const Shape& shape, const Target& target, const Tiling& tiling,
+void add_tiling(const Problem& problem, const Target& target, const Tiling& tiling,
                 std::vector<Config>& configs) {
   Config config;
   config.tile_n = tiling.tile_n;
   config.warps_n = tiling.warps_n;
   config.warps_k = tiling.warps_k;
   config.warp_k = tiling.warp_k;
-  for (int tile_m : tile_ms(shape)) {
+  for (int tile_m : tile_ms(problem)) {
     config.tile_m = tile_m;
-    for (ScaleOn scale_on : scale_places(shape, tile_m)) {
+    for (ScaleOn scale_on : scale_places(problem, tile_m)) {
       config.scale_on = scale_on;
       for (int stages : tiling.stages) {
         config.stages = stages;
-        add_legal(shape, target, config, configs);
+        add_legal(problem, target, config, configs);
       }
     }
   }
@@ -223,12 +226,12 @@ void add_tiling(const Shape& shape, const Target& target, const Tiling& tiling,
 
 }  // namespace
 
-std::vector<Config> stripe_configs(const Shape& shape, const Target& target) {
+std::vector<Config> stripe_configs(const Problem& problem, const Target& target) {
   std::vector<Config> configs;
   for (const Tiling& tiling : tilings()) {
     // The smallest tiling is for shapes that no other fits.
     if (&tiling == &tilings().back() && !configs.empty()) break;
-    add_tiling(shape, target, tiling, configs);
+    add_tiling(problem, target, tiling, configs);
   }
   return configs;
 }

@@ -47,7 +47,7 @@ void activation_addresses(const Plan& plan, Text& text) {
 }
 
 void scale_addresses(const Plan& plan, Text& text) {
-  const int units = plan.shape.group / plan.config.warp_k;  // that share a row
+  const int units = plan.problem.scheme.group / plan.config.warp_k;  // that share a row
   const std::string group = units == 1 ? "warp_k" : fmt::format("(warp_k / {})", units);
   Sum from("scales");
   from.far(n_tile_name(plan), plan.global.scales.n_tile)

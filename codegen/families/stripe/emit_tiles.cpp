@@ -50,7 +50,7 @@ std::string first_k_tile_name(const Plan& plan) {
 }
 
 std::string rows_of(const Plan& plan, std::string_view m_tile) {
-  std::string m = plan.tiles.dynamic_m ? "m" : std::to_string(plan.shape.m);
+  std::string m = plan.tiles.dynamic_m ? "m" : std::to_string(plan.problem.shape.m);
   if (plan.tiles.m_tiles == 1) return m;
   return fmt::format("min({} - static_cast<int>({}) * {}, {})", m, m_tile, plan.config.tile_m,
                      plan.tiles.rows);

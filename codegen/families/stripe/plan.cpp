@@ -113,8 +113,8 @@ void set_workspace(Plan& plan) {
 
 }  // namespace
 
-Plan stripe_plan(const Shape& shape, const Target& target, const Config& config) {
-  Plan plan = start_plan(shape, target, config);
+Plan stripe_plan(const Problem& problem, const Target& target, const Config& config) {
+  Plan plan = start_plan(problem, target, config);
   StripePlan& own = plan.own.emplace<StripePlan>();
   own.private_rings = config.warps_n == 1;
   own.warp = warp_tile(plan);

@@ -15,10 +15,10 @@ namespace marlin {
 SharedMap stripe_shared_map(const Plan& plan);
 
 // As KernelFamily's members of the same names.
-std::vector<Config> stripe_configs(const Shape& shape, const Target& target);
-std::optional<std::string> stripe_rule(const Shape& shape, const Target& target,
+std::vector<Config> stripe_configs(const Problem& problem, const Target& target);
+std::optional<std::string> stripe_rule(const Problem& problem, const Target& target,
                                        const Config& config);
-Plan stripe_plan(const Shape& shape, const Target& target, const Config& config);
+Plan stripe_plan(const Problem& problem, const Target& target, const Config& config);
 std::string stripe_source(const Plan& plan);
 Cost stripe_cost(const Plan& plan, const GpuModel& gpu, bool chained);
 

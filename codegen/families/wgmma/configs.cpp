@@ -60,29 +60,30 @@ Rule tile_rule(const Config& config) {
   return std::nullopt;
 }
 
-Rule shape_rule(const Shape& shape, const Config& config) {
-  if (config.tile_m >= shape.m + 8) {
-    return fmt::format("tile_m = {} has eight tokens beyond m = {}", config.tile_m, shape.m);
+Rule shape_rule(const Problem& problem, const Config& config) {
+  if (config.tile_m >= problem.shape.m + 8) {
+    return fmt::format("tile_m = {} has eight tokens beyond m = {}", config.tile_m,
+                       problem.shape.m);
   }
-  if (config.tile_n >= shape.n + 64) {
-    return fmt::format("tile_n = {} has 64 columns beyond n = {}", config.tile_n, shape.n);
+  if (config.tile_n >= problem.shape.n + 64) {
+    return fmt::format("tile_n = {} has 64 columns beyond n = {}", config.tile_n, problem.shape.n);
   }
-  if ((shape.n + config.tile_n - 1) / config.tile_n % config.wgmma().multicast != 0) {
+  if ((problem.shape.n + config.tile_n - 1) / config.tile_n % config.wgmma().multicast != 0) {
     return fmt::format("multicast = {} does not pair the tiles of {} columns",
                        config.wgmma().multicast, config.tile_n);
   }
-  if (shape.k % config.warp_k != 0) {
-    return fmt::format("k = {} is not a multiple of warp_k = {}", shape.k, config.warp_k);
+  if (problem.shape.k % config.warp_k != 0) {
+    return fmt::format("k = {} is not a multiple of warp_k = {}", problem.shape.k, config.warp_k);
   }
-  if (one_group(shape) && config.scale_on != ScaleOn::accumulators) {
+  if (one_group(problem) && config.scale_on != ScaleOn::accumulators) {
     return "one scale for the whole k goes on accumulators, not on weights";
   }
-  if (!one_group(shape) && config.scale_on == ScaleOn::accumulators &&
-      config.wgmma().k_steps_per_commit * 16 > shape.group) {
+  if (!one_group(problem) && config.scale_on == ScaleOn::accumulators &&
+      config.wgmma().k_steps_per_commit * 16 > problem.scheme.group) {
     return fmt::format("burst = {} exceeds the group, {}", config.wgmma().k_steps_per_commit,
-                       shape.group);
+                       problem.scheme.group);
   }
-  const std::int64_t m_tiles = (shape.m + config.tile_m - 1) / config.tile_m;
+  const std::int64_t m_tiles = (problem.shape.m + config.tile_m - 1) / config.tile_m;
   if (config.wgmma().raster < 1 || config.wgmma().raster > m_tiles) {
     return fmt::format("raster = {} is not in 1..{}, the rows of tiles", config.wgmma().raster,
                        m_tiles);
@@ -158,14 +159,14 @@ Rule register_rule(const Plan& plan) {
 
 }  // namespace
 
-std::optional<std::string> wgmma_rule(const Shape& shape, const Target& target,
+std::optional<std::string> wgmma_rule(const Problem& problem, const Target& target,
                                       const Config& config) {
   if (target.arch != "sm_90a") {
     return fmt::format("{} has no warpgroup products; the wgmma family is for sm_90a", target.arch);
   }
   if (Rule rule = tile_rule(config)) return rule;
-  if (Rule rule = shape_rule(shape, config)) return rule;
-  const Plan plan = wgmma_plan(shape, target, config);
+  if (Rule rule = shape_rule(problem, config)) return rule;
+  const Plan plan = wgmma_plan(problem, target, config);
   if (Rule rule = partition_rule(plan)) return rule;
   if (Rule rule = register_rule(plan)) return rule;
   return shared_memory_rule(plan);
@@ -183,14 +184,14 @@ constexpr Tiling kTilings[] = {{256, 8, 128},  {256, 16, 128}, {128, 8, 128}, {1
                                {192, 12, 128}, {192, 12, 64}};
 
 // All rows at once where one tile can hold them, or half of them; else the sizes that lose little.
-std::vector<int> tile_ms(const Shape& shape) {
+std::vector<int> tile_ms(const Problem& problem) {
   const auto n8_rows = [](std::int64_t m) { return static_cast<int>((m + 7) / 8 * 8); };
-  if (shape.m <= 64) return {n8_rows(shape.m)};
-  if (shape.m <= 256) {
+  if (problem.shape.m <= 64) return {n8_rows(problem.shape.m)};
+  if (problem.shape.m <= 256) {
     std::vector<int> all = {64, 128};
-    if (shape.m <= 128) all = {n8_rows((shape.m + 1) / 2), 64};
-    if (shape.m == 192) all.push_back(96);
-    all.push_back(n8_rows(shape.m));
+    if (problem.shape.m <= 128) all = {n8_rows((problem.shape.m + 1) / 2), 64};
+    if (problem.shape.m == 192) all.push_back(96);
+    all.push_back(n8_rows(problem.shape.m));
     std::sort(all.begin(), all.end());
     all.erase(std::unique(all.begin(), all.end()), all.end());
     return all;
@@ -199,69 +200,69 @@ std::vector<int> tile_ms(const Shape& shape) {
 }
 
 // With as many stages as fit.
-void add_deepest(const Shape& shape, const Target& target, Config config,
+void add_deepest(const Problem& problem, const Target& target, Config config,
                  std::vector<Config>& configs) {
   for (int stages : {8, 6, 5, 4, 3, 2}) {
     config.stages = stages;
-    if (wgmma_rule(shape, target, config)) continue;
+    if (wgmma_rule(problem, target, config)) continue;
     configs.push_back(config);
     return;
   }
 }
 
-void add_partitions(const Shape& shape, const Target& target, Config config,
+void add_partitions(const Problem& problem, const Target& target, Config config,
                     std::vector<Config>& configs) {
   constexpr double kFewBusy = 0.4;  // of the places for blocks
   const int resident_blocks = target.sms * config.blocks_per_sm;
-  const double load = std::ceil(double(shape.m) / config.tile_m) *
-                      std::ceil(double(shape.n) / config.tile_n) / resident_blocks;
+  const double load = std::ceil(double(problem.shape.m) / config.tile_m) *
+                      std::ceil(double(problem.shape.n) / config.tile_n) / resident_blocks;
   config.partition = {Partition::Kind::split, 1};
-  if (load > kFewBusy) add_deepest(shape, target, config, configs);
+  if (load > kFewBusy) add_deepest(problem, target, config, configs);
   for (int count : {2, 3, 4, 5, 6, 8}) {
     const bool most = count == 8;
     if (load * count > 1 || (load * count <= kFewBusy && !most)) continue;
     for (auto kind : {Partition::Kind::cluster, Partition::Kind::split}) {
       config.partition = {kind, count};
-      add_deepest(shape, target, config, configs);
+      add_deepest(problem, target, config, configs);
     }
   }
   config.partition = {Partition::Kind::stripes, resident_blocks};
-  add_deepest(shape, target, config, configs);
+  add_deepest(problem, target, config, configs);
 }
 
 // Two blocks on an SM hide more of each other's waits, where the registers suffice; pairs of blocks
 // share activations where these are many.
-void add_blocks(const Shape& shape, const Target& target, Config config,
+void add_blocks(const Problem& problem, const Target& target, Config config,
                 std::vector<Config>& configs) {
   constexpr int kFewTokens = 64, kFewest = 24;  // for two blocks, for three
   config.wgmma().multicast = 1;
   for (int blocks : {1, 2, 3}) {
     config.blocks_per_sm = blocks;
     if (blocks == 1 || config.tile_m <= (blocks == 2 ? kFewTokens : kFewest)) {
-      add_partitions(shape, target, config, configs);
+      add_partitions(problem, target, config, configs);
     }
   }
   config.blocks_per_sm = 1;
   config.wgmma().multicast = 2;
-  if (config.tile_m >= kFewTokens) add_partitions(shape, target, config, configs);
+  if (config.tile_m >= kFewTokens) add_partitions(problem, target, config, configs);
 }
 
 }  // namespace
 
-std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
+std::vector<Config> wgmma_configs(const Problem& problem, const Target& target) {
   constexpr int kFewest = 17;  // tokens; below, the decode family is faster
   constexpr int kRaster = 8;   // rows of tiles
   std::vector<Config> configs;
-  if (shape.m < kFewest || target.arch != "sm_90a") return configs;
+  if (problem.shape.m < kFewest || target.arch != "sm_90a") return configs;
   Config config;
   config.options = WgmmaOptions{};
   config.warps_k = 1;
-  for (int tile_m : tile_ms(shape)) {
+  for (int tile_m : tile_ms(problem)) {
     config.tile_m = tile_m;
     config.wgmma().raster =
-        static_cast<int>(std::min<std::int64_t>((shape.m + tile_m - 1) / tile_m, kRaster));
+        static_cast<int>(std::min<std::int64_t>((problem.shape.m + tile_m - 1) / tile_m, kRaster));
     for (const Tiling& tiling : kTilings) {
-      if (tiling.tile_n == 192 && shape.n % 192 != 0) continue;
+      if (tiling.tile_n == 192 && problem.shape.n % 192 != 0) continue;
       config.tile_n = tiling.tile_n;
       config.warps_n = tiling.warps_n;
       config.warp_k = tiling.warp_k;
@@ -269,7 +270,7 @@ std::vector<Config> wgmma_configs(const Shape& shape, const Target& target) {
         config.wgmma().k_steps_per_commit = burst;
         for (ScaleOn scale_on : {ScaleOn::weights, ScaleOn::accumulators}) {
           config.scale_on = scale_on;
-          add_blocks(shape, target, config, configs);
+          add_blocks(problem, target, config, configs);
         }
       }
     }

@@ -132,7 +132,7 @@ void channel_scales(const Plan& plan, Text& text) {
       const std::string of = fmt::format("channel_scale_of(scales, {})", plus(at, more));
       return plan.wgmma().tail.columns == 0
                  ? of
-                 : fmt::format("column < {} ? {} : 0.f", plan.shape.n - m * 16 - more, of);
+                 : fmt::format("column < {} ? {} : 0.f", plan.problem.shape.n - m * 16 - more, of);
     };
     text.line("scale_sums({}[{}], {}, {});", sums, m, scale(0), scale(8));
   }

@@ -62,12 +62,12 @@ void set_stripes(Plan& plan) {
 
 // Tiles may reach beyond n: copies bring zeros there or are shorter, and C is clipped.
 void set_work(Plan& plan) {
-  const auto& [shape, config] = std::tie(plan.shape, plan.config);
+  const auto& [problem, config] = std::tie(plan.problem, plan.config);
   WgmmaPlan& own = plan.wgmma();
   const int multicast = config.wgmma().multicast;
-  plan.tiles.n_tiles = ceil_div(shape.n, config.tile_n);
-  plan.tiles.k_tiles = static_cast<int>(shape.k / config.warp_k);
-  own.tail.columns = static_cast<int>(shape.n % config.tile_n);
+  plan.tiles.n_tiles = ceil_div(problem.shape.n, config.tile_n);
+  plan.tiles.k_tiles = static_cast<int>(problem.shape.k / config.warp_k);
+  own.tail.columns = static_cast<int>(problem.shape.n % config.tile_n);
   own.work.tiles = own.work.whole_tiles = plan.tiles.m_tiles * (plan.tiles.n_tiles / multicast);
   own.stage.activation_box = config.tile_m / multicast;
   if (splits_k(config)) {
@@ -192,17 +192,23 @@ void set_workspace(Plan& plan) {
 }
 
 void set_tensor_maps(Plan& plan) {
-  const auto& [shape, config] = std::tie(plan.shape, plan.config);
+  const auto& [problem, config] = std::tie(plan.problem, plan.config);
   const WgmmaPlan& own = plan.wgmma();
   const GlobalMemory& global = plan.global;
   const int stored_rows = own.splits.count > 1 ? 8 : own.staging.rows;
-  using Of = TensorBox::Of;
-  plan.launch.tensor_maps = {{Of::activations, kHalfBytes, shape.k, 0, global.activations.row,
-                              kLineK, own.stage.activation_box, true},
-                             {Of::packed, kPackedStepBytes, shape.n, shape.k / kPackTileK,
-                              global.packed.row, config.tile_n, plan.tiles.k_steps, false},
-                             {Of::output, kHalfBytes, shape.n, 0, global.output.row,
-                              kLineBytes / kHalfBytes, stored_rows, true}};
+  using Element = TensorBox::Element;
+  plan.launch.tensor_maps = {
+      {Operand::a, Element::f16, problem.shape.k, 0, global.activations.row, kLineK,
+       own.stage.activation_box, true},
+      {Operand::b, Element::packed, problem.shape.n, problem.shape.k / kPackTileK,
+       global.packed.row, config.tile_n, plan.tiles.k_steps, false},
+      {Operand::c, Element::f16, problem.shape.n, 0, global.output.row, kLineBytes / kHalfBytes,
+       stored_rows, true}};
+  plan.launch.parameters = {{Operand::a, true},
+                            {Operand::b, true},
+                            {Operand::c, true},
+                            {Operand::scales},
+                            {Operand::workspace}};
 }
 
 }  // namespace
@@ -212,8 +218,8 @@ bool splits_k(const Config& config) {
          (config.partition.kind == Partition::Kind::split && config.partition.count > 1);
 }
 
-Plan wgmma_plan(const Shape& shape, const Target& target, const Config& config) {
-  Plan plan = start_plan(shape, target, config);
+Plan wgmma_plan(const Problem& problem, const Target& target, const Config& config) {
+  Plan plan = start_plan(problem, target, config);
   plan.own.emplace<WgmmaPlan>();
   plan.launch.dependent = true;
   set_work(plan);

@@ -20,10 +20,10 @@ bool splits_k(const Config& config);
 SharedMap wgmma_shared_map(const Plan& plan);
 
 // As KernelFamily's members of the same names.
-std::vector<Config> wgmma_configs(const Shape& shape, const Target& target);
-std::optional<std::string> wgmma_rule(const Shape& shape, const Target& target,
+std::vector<Config> wgmma_configs(const Problem& problem, const Target& target);
+std::optional<std::string> wgmma_rule(const Problem& problem, const Target& target,
                                       const Config& config);
-Plan wgmma_plan(const Shape& shape, const Target& target, const Config& config);
+Plan wgmma_plan(const Problem& problem, const Target& target, const Config& config);
 std::string wgmma_source(const Plan& plan);
 Cost wgmma_cost(const Plan& plan, const GpuModel& gpu, bool chained);
 

@@ -7,7 +7,7 @@
 
 #include "marlin/compiled.h"
 #include "marlin/error.h"
-#include "marlin/shape.h"
+#include "marlin/problem.h"
 
 struct CUstream_st;
 
@@ -18,7 +18,7 @@ namespace marlin {
 struct DeviceWeights {
   std::int64_t n = 0;
   std::int64_t k = 0;
-  int group = 128;               // weights along k for each scale; -1: one for the whole k
+  Scheme scheme = {};            // how they are held
   const void* b = nullptr;       // packed codes, packed_bytes() of them
   const void* scales = nullptr;  // FP16, permuted, scales_bytes() of them
 };

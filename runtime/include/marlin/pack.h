@@ -1,7 +1,7 @@
 // Weight packing: logical codes and scales, or FP16 weights, to the published Marlin format
 // (codegen/formats/marlin_4bit.h says how it lies in memory) and back, on the CPU and on the GPU.
 //
-// Logical forms, all row-major; k, n and group are the shape's, its m plays no part:
+// Logical forms, all row-major; k, n and group are the problem's, its m plays no part:
 //   weights        FP16  [k, n]          raw bits in uint16_t
 //   codes          uint8 [k, n]          0..15; a weight is (code - 8) * its scale
 //   scales         FP16  [k / group, n]  ([1, n] for group -1)
@@ -22,35 +22,35 @@
 #include <vector>
 
 #include "marlin/error.h"
-#include "marlin/shape.h"
+#include "marlin/problem.h"
 
 struct CUstream_st;
 
 namespace marlin {
 
-// The packing rule that the shape breaks, or nothing. Wider than broken_rule: weights can be packed
-// for groups that no kernel serves yet.
-std::optional<std::string> broken_packing_rule(const Shape& shape);
+// The packing rule that the problem breaks, or nothing. Wider than broken_rule: weights can be
+// packed for groups that no kernel serves yet.
+std::optional<std::string> broken_packing_rule(const Problem& problem);
 
 // Throws Error{invalid_shape} with the broken rule.
-void require_packable(const Shape& shape);
+void require_packable(const Problem& problem);
 
 // Bytes of the packed codes and of the packed scales. Throw Error{invalid_shape}.
-std::size_t packed_bytes(const Shape& shape);
-std::size_t scales_bytes(const Shape& shape);
+std::size_t packed_bytes(const Problem& problem);
+std::size_t scales_bytes(const Problem& problem);
 
 // ---- On the CPU --------------------------------------------------------------------------------
 // Each checks everything before it writes anything and spreads the work over the machine's cores.
 // Throw Error{invalid_shape} with the broken rule, or Error{invalid_argument} for a span of another
-// size than the shape asks for.
+// size than the problem asks for.
 
 // Also throws Error{invalid_argument} for a code above 15 or a scale that is not finite.
-void pack_codes(const Shape& shape, std::span<const std::uint8_t> codes,
+void pack_codes(const Problem& problem, std::span<const std::uint8_t> codes,
                 std::span<const std::uint16_t> scales, std::span<std::uint32_t> packed,
                 std::span<std::uint16_t> packed_scales);
 
 // The inverse of pack_codes, bit for bit.
-void unpack_codes(const Shape& shape, std::span<const std::uint32_t> packed,
+void unpack_codes(const Problem& problem, std::span<const std::uint32_t> packed,
                   std::span<const std::uint16_t> packed_scales, std::span<std::uint8_t> codes,
                   std::span<std::uint16_t> scales);
 
@@ -62,14 +62,14 @@ void unpack_codes(const Shape& shape, std::span<const std::uint32_t> packed,
 // scale rounds to zero gets the codes 8. A group with max |w| above 61400 can hold code 0, whose
 // value -8 * scale is then infinite in FP16. Also throws Error{invalid_argument} for a weight that
 // is not finite.
-void quantize_rtn(const Shape& shape, std::span<const std::uint16_t> weights,
+void quantize_rtn(const Problem& problem, std::span<const std::uint16_t> weights,
                   std::span<std::uint8_t> codes, std::span<std::uint16_t> scales);
 
 // (code - 8) * scale: exact in FP32, rounded to nearest even in FP16. Also throws
 // Error{invalid_argument} for a code above 15.
-void dequantize(const Shape& shape, std::span<const std::uint8_t> codes,
+void dequantize(const Problem& problem, std::span<const std::uint8_t> codes,
                 std::span<const std::uint16_t> scales, std::span<std::uint16_t> weights);
-void dequantize(const Shape& shape, std::span<const std::uint8_t> codes,
+void dequantize(const Problem& problem, std::span<const std::uint8_t> codes,
                 std::span<const std::uint16_t> scales, std::span<float> weights);
 
 struct PackedWeights {
@@ -78,9 +78,9 @@ struct PackedWeights {
 };
 
 // The same into new memory: packs given codes and scales, or quantises FP16 weights and packs.
-PackedWeights pack_codes(const Shape& shape, std::span<const std::uint8_t> codes,
+PackedWeights pack_codes(const Problem& problem, std::span<const std::uint8_t> codes,
                          std::span<const std::uint16_t> scales);
-PackedWeights pack_rtn(const Shape& shape, std::span<const std::uint16_t> weights);
+PackedWeights pack_rtn(const Problem& problem, std::span<const std::uint16_t> weights);
 
 // ---- On the GPU --------------------------------------------------------------------------------
 // The same with device pointers of the current context, 16-byte aligned, bit-equal to the CPU; the
@@ -97,11 +97,12 @@ PackedWeights pack_rtn(const Shape& shape, std::span<const std::uint16_t> weight
 inline constexpr std::uint32_t kStatusBadCode = 1;    // a code above 15
 inline constexpr std::uint32_t kStatusNotFinite = 2;  // a scale or a weight that is not finite
 
-void pack_codes_gpu(CUstream_st* stream, const Shape& shape, const void* codes, const void* scales,
-                    void* packed, void* packed_scales, std::uint32_t* status = nullptr);
-void unpack_codes_gpu(CUstream_st* stream, const Shape& shape, const void* packed,
+void pack_codes_gpu(CUstream_st* stream, const Problem& problem, const void* codes,
+                    const void* scales, void* packed, void* packed_scales,
+                    std::uint32_t* status = nullptr);
+void unpack_codes_gpu(CUstream_st* stream, const Problem& problem, const void* packed,
                       const void* packed_scales, void* codes, void* scales);
-void quantize_rtn_gpu(CUstream_st* stream, const Shape& shape, const void* weights, void* codes,
+void quantize_rtn_gpu(CUstream_st* stream, const Problem& problem, const void* weights, void* codes,
                       void* scales, std::uint32_t* status = nullptr);
 
 }  // namespace marlin

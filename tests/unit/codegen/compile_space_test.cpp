@@ -17,6 +17,7 @@
 #include "codegen/generator.h"
 #include "codegen/plan/resources.h"
 #include "runtime/compile/nvrtc.h"
+#include "tests/unit/problems.h"
 
 namespace marlin {
 namespace {
@@ -27,11 +28,11 @@ const WarpTile& warp_of(const Plan& plan) {
 }
 
 struct Space {
-  Shape shape;
+  Problem problem;
   int every;  // compile one text in so many
 
   friend std::ostream& operator<<(std::ostream& out, const Space& space) {
-    return out << to_string(space.shape);
+    return out << to_string(space.problem);
   }
 };
 
@@ -74,15 +75,15 @@ std::string without_arch(const std::string& source) {
 
 // All texts that kernels of this shape have, each with the plans it is written by, one for each
 // architecture. Few enough SMs for a small shape to have splits, spans and stripes.
-std::vector<std::vector<Plan>> plans_by_text(const Shape& shape) {
+std::vector<std::vector<Plan>> plans_by_text(const Problem& problem) {
   constexpr int kSms = 4;
   std::vector<std::vector<Plan>> found;
   std::map<std::string, std::size_t> places;
   for (const ArchLimits& arch : known_archs()) {
     const Target target{std::string(arch.name), kSms};
     if (!compiler_knows(target.arch)) continue;
-    for (const Config& config : legal_configs(shape, target)) {
-      const Plan plan = make_plan(shape, target, config);
+    for (const Config& config : legal_configs(problem, target)) {
+      const Plan plan = make_plan(problem, target, config);
       const auto [at, is_new] = places.emplace(without_arch(emit_source(plan)), found.size());
       if (is_new) found.emplace_back();
       found[at->second].push_back(plan);
@@ -93,7 +94,7 @@ std::vector<std::vector<Plan>> plans_by_text(const Shape& shape) {
 
 // One plan of each text, of the architecture that has had the fewest so far.
 std::vector<Plan> plans_to_compile(const Space& space) {
-  const std::vector<std::vector<Plan>> texts = plans_by_text(space.shape);
+  const std::vector<std::vector<Plan>> texts = plans_by_text(space.problem);
   std::map<std::string, int> chosen;
   std::vector<Plan> plans;
   for (std::size_t i = 0; i < texts.size(); i += static_cast<std::size_t>(space.every)) {
@@ -132,22 +133,23 @@ TEST_P(CompileSpace, HasNoSpills) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Small, CompileSpace,
-                         testing::Values(Space{{16, 512, 1024, 128, false}, 1},
-                                         Space{{16, 512, 1024, -1, true}, 3},
-                                         Space{{32, 512, 1024, 128, true}, 11},
-                                         Space{{64, 512, 1024, -1, false}, 5},
-                                         Space{{200, 512, 1024, 128, false}, 5}));
+                         testing::Values(Space{problem_of(16, 512, 1024, 128, false), 1},
+                                         Space{problem_of(16, 512, 1024, -1, true), 3},
+                                         Space{problem_of(32, 512, 1024, 128, true), 11},
+                                         Space{problem_of(64, 512, 1024, -1, false), 5},
+                                         Space{problem_of(200, 512, 1024, 128, false), 5}));
 
 // A kernel held to the registers of the estimate, by a bound of more blocks for each SM, needs no
 // more: what legality lets pass on the strength of the estimate does not spill.
 TEST(RegisterEstimate, IsEnough) {
   const Target target{"sm_80", 4};
   if (!compiler_knows(target.arch)) GTEST_SKIP() << "no NVRTC for " << target.arch;
-  for (const Shape& shape : {Shape{16, 512, 1024, 128, false}, Shape{40, 512, 1024, -1, true},
-                             Shape{24, 512, 1024, 128, false}, Shape{64, 512, 1024, 128, true}}) {
-    const std::vector<Config> configs = legal_configs(shape, target);
+  for (const Problem& problem :
+       {problem_of(16, 512, 1024, 128, false), problem_of(40, 512, 1024, -1, true),
+        problem_of(24, 512, 1024, 128, false), problem_of(64, 512, 1024, 128, true)}) {
+    const std::vector<Config> configs = legal_configs(problem, target);
     for (std::size_t i = 0; i < configs.size(); i += 11) {
-      const Plan plan = make_plan(shape, target, configs[i]);
+      const Plan plan = make_plan(problem, target, configs[i]);
       const int estimate = (register_estimate(plan, warp_of(plan)) + 7) / 8 * 8;
       const int blocks = std::max(1, 65536 / (plan.launch.threads * estimate));
       std::string source = emit_source(plan);

@@ -57,11 +57,11 @@ TEST(ConfigText, OfTheWgmmaFamilySaysItsBurstAndRaster) {
 TEST(ConfigText, RoundTrips) {
   RandomCases cases(1);
   for (int i = 0; i < 2000; ++i) {
-    const Config config = cases.config(cases.shape());
+    const Config config = cases.config(cases.problem());
     ASSERT_EQ(parse_config(to_string(config)), config) << to_string(config);
-    const Config decode = cases.decode_config(cases.shape());
+    const Config decode = cases.decode_config(cases.problem());
     ASSERT_EQ(parse_config(to_string(decode)), decode) << to_string(decode);
-    const Config wgmma = cases.wgmma_config(cases.shape());
+    const Config wgmma = cases.wgmma_config(cases.problem());
     ASSERT_EQ(parse_config(to_string(wgmma)), wgmma) << to_string(wgmma);
   }
 }

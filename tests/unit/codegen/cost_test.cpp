@@ -8,6 +8,7 @@
 #include "codegen/base/error.h"
 #include "codegen/families/family.h"
 #include "codegen/generator.h"
+#include "tests/unit/problems.h"
 
 namespace marlin {
 namespace {
@@ -65,17 +66,18 @@ TEST(Families, StandInTheOrderOfTheirNames) {
 TEST(Ranking, HoldsEveryLegalConfigOnceTheFastestFirst) {
   for (const GpuModel& board : known_gpu_models()) {
     const Target target{std::string(board.arch), board.sms};
-    for (const Shape& shape : {Shape{1, 4096, 14336, 128}, Shape{64, 28672, 4096, 128},
-                               Shape{48, 6144, 4096, -1}, Shape{2048, 4096, 4096, 128}}) {
-      const std::vector<Estimate> ranked = rank_configs(shape, target, board);
+    for (const Problem& problem :
+         {problem_of(1, 4096, 14336, 128), problem_of(64, 28672, 4096, 128),
+          problem_of(48, 6144, 4096, -1), problem_of(2048, 4096, 4096, 128)}) {
+      const std::vector<Estimate> ranked = rank_configs(problem, target, board);
       EXPECT_TRUE(std::is_sorted(ranked.begin(), ranked.end(),
                                  [](const Estimate& x, const Estimate& y) { return x.us < y.us; }));
-      std::vector<Config> legal = legal_configs(shape, target);
+      std::vector<Config> legal = legal_configs(problem, target);
       EXPECT_EQ(ranked.size(), legal.size());
       for (const Estimate& estimate : ranked) {
         EXPECT_EQ(std::count(legal.begin(), legal.end(), estimate.config), 1);
         EXPECT_GT(estimate.us, 0);
-        EXPECT_EQ(estimate.us, estimate_us(shape, target, board, estimate.config));
+        EXPECT_EQ(estimate.us, estimate_us(problem, target, board, estimate.config));
       }
     }
   }
@@ -87,9 +89,10 @@ TEST(Ranking, TimesFollowTheBoard) {
   GpuModel slow_memory = board, slow_tensor = board;
   slow_memory.memory_gb_s /= 4;
   slow_tensor.tensor_rate /= 4;
-  const Shape decode{1, 28672, 4096, 128}, prefill{1024, 28672, 4096, 128};
-  const auto best = [&](const Shape& shape, const GpuModel& on) {
-    return rank_configs(shape, target, on).front().us;
+  const Problem decode = problem_of(1, 28672, 4096, 128),
+                prefill = problem_of(1024, 28672, 4096, 128);
+  const auto best = [&](const Problem& problem, const GpuModel& on) {
+    return rank_configs(problem, target, on).front().us;
   };
   EXPECT_GT(best(decode, slow_memory), 2 * best(decode, board));
   EXPECT_LT(best(decode, slow_tensor), 1.6 * best(decode, board));
@@ -99,8 +102,9 @@ TEST(Ranking, TimesFollowTheBoard) {
 
 TEST(Ranking, RefusesWhatBreaksARule) {
   const Target target{"sm_90a", 132};
-  EXPECT_THROW(rank_configs({16, 100, 128, 128}, target, gpu_model_of(target)), Error);
-  EXPECT_THROW(rank_configs({16, 128, 128, 128}, {"sm_90a", 0}, gpu_model_of(target)), Error);
+  EXPECT_THROW(rank_configs(problem_of(16, 100, 128, 128), target, gpu_model_of(target)), Error);
+  EXPECT_THROW(rank_configs(problem_of(16, 128, 128, 128), {"sm_90a", 0}, gpu_model_of(target)),
+               Error);
 }
 
 }  // namespace

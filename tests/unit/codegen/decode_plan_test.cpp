@@ -12,6 +12,7 @@
 #include "codegen/formats/marlin_4bit.h"
 #include "codegen/generator.h"
 #include "tests/unit/codegen/legal_cases.h"
+#include "tests/unit/problems.h"
 
 namespace marlin {
 namespace {
@@ -19,7 +20,7 @@ namespace {
 // 9 units of 128 for four parts: two each and one more for the first.
 TEST(DecodePlan, WorkedByHand) {
   const Plan plan =
-      make_plan({12, 512, 1152, 64, false}, {"sm_90a", 132},
+      make_plan(problem_of(12, 512, 1152, 64, false), {"sm_90a", 132},
                 parse_config("decode m16 n128 w2x2 k128 s2 accumulators cluster2 b1"));
   EXPECT_EQ(plan.launch.entry, "marlin_decode_12x512x1152_g64");
   const std::map<std::string, std::int64_t> expected = {
@@ -83,7 +84,7 @@ TEST(DecodePlan, WorkedByHand) {
 
 TEST(DecodePlan, OnlyLanesThatHoldARowSend) {
   for (const auto& [m, lanes] : {std::pair{1, 1}, {2, 1}, {3, 2}, {5, 3}, {7, 4}, {8, 4}}) {
-    const Plan plan = make_plan({m, 64, 256, -1, true}, {"sm_90a", 132},
+    const Plan plan = make_plan(problem_of(m, 64, 256, -1, true), {"sm_90a", 132},
                                 parse_config("decode m8 n64 w1x2 k64 s2 accumulators cluster1 b1"));
     EXPECT_EQ(plan.decode().reduction.row_lanes, lanes) << m;
     EXPECT_EQ(plan.tiles.rows, m);
@@ -96,14 +97,14 @@ class RandomDecodePlans : public testing::Test {
     static const std::vector<Plan> all = [] {
       std::vector<Plan> found;
       for (const LegalCase& c : RandomCases(2025, {32, 16, 80, 144}).take(400, Family::decode)) {
-        found.push_back(make_plan(c.shape, c.target, c.config));
+        found.push_back(make_plan(c.problem, c.target, c.config));
       }
       return found;
     }();
     return all;
   }
   static std::string name(const Plan& plan) {
-    return to_string(plan.shape) + " | " + to_string(plan.config);
+    return to_string(plan.problem) + " | " + to_string(plan.config);
   }
 };
 
@@ -118,13 +119,14 @@ TEST_F(RandomDecodePlans, PartsTakeEveryUnitOfKOnce) {
         EXPECT_TRUE(taken.insert(split + i * plan.decode().splits.count).second) << name(plan);
       }
     }
-    EXPECT_EQ(static_cast<std::int64_t>(taken.size()) * plan.config.warp_k, plan.shape.k)
+    EXPECT_EQ(static_cast<std::int64_t>(taken.size()) * plan.config.warp_k, plan.problem.shape.k)
         << name(plan);
     EXPECT_EQ(*taken.rbegin() + 1, static_cast<int>(taken.size())) << name(plan);
     EXPECT_EQ(plan.decode().splits.count, plan.launch.cluster * plan.config.warps_k) << name(plan);
     EXPECT_EQ(plan.launch.cluster, plan.config.partition.count) << name(plan);
     EXPECT_EQ(plan.launch.grid_x, plan.launch.cluster) << name(plan);
-    EXPECT_EQ(std::int64_t{plan.launch.grid_y} * plan.config.tile_n, plan.shape.n) << name(plan);
+    EXPECT_EQ(std::int64_t{plan.launch.grid_y} * plan.config.tile_n, plan.problem.shape.n)
+        << name(plan);
     EXPECT_EQ(plan.launch.grid_z, 1) << name(plan);
     EXPECT_EQ(plan.workspace.bytes, 0) << name(plan);
     EXPECT_TRUE(plan.launch.dependent) << name(plan);
@@ -248,12 +250,12 @@ TEST_F(RandomDecodePlans, EightTokensOfAnyChunkLieInDifferentBanks) {
 TEST_F(RandomDecodePlans, AUnitHasWholeGroupsOrLiesInsideOne) {
   for (const Plan& plan : plans()) {
     EXPECT_EQ(plan.scales.grouped,
-              scale_order(plan.shape.k, plan.shape.group) == ScaleOrder::grouped)
+              scale_order(plan.problem.shape.k, plan.problem.scheme.group) == ScaleOrder::grouped)
         << name(plan);
     if (!plan.scales.grouped) continue;
     EXPECT_EQ(plan.scales.steps * plan.scales.rows, plan.tiles.k_steps) << name(plan);
-    EXPECT_TRUE(plan.shape.group % plan.config.warp_k == 0 ||
-                plan.shape.group * plan.scales.rows == plan.config.warp_k)
+    EXPECT_TRUE(plan.problem.scheme.group % plan.config.warp_k == 0 ||
+                plan.problem.scheme.group * plan.scales.rows == plan.config.warp_k)
         << name(plan);
   }
 }
@@ -266,15 +268,15 @@ TEST(DecodeConfigs, AllHavePlansAndTexts) {
     for (const int n : {64, 128, 192, 3584}) {
       for (const int k : {256, 512, 3584, 18944}) {
         for (const int group : {128, 64, 32, -1}) {
-          const Shape shape{m, n, k, group, m == 5 || m == 17};
+          const Problem problem = problem_of(m, n, k, group, m == 5 || m == 17);
           std::size_t decode = 0;
-          for (const Config& config : legal_configs(shape, target)) {
+          for (const Config& config : legal_configs(problem, target)) {
             if (config.family() != Family::decode) continue;
             ++decode;
-            const std::string text = emit_source(make_plan(shape, target, config));
+            const std::string text = emit_source(make_plan(problem, target, config));
             EXPECT_EQ(text.find("${"), std::string::npos) << to_string(config);
           }
-          EXPECT_GE(decode, k > 512 ? 1u : 0u) << to_string(shape);
+          EXPECT_GE(decode, k > 512 ? 1u : 0u) << to_string(problem);
           texts += decode;
         }
       }
@@ -284,17 +286,17 @@ TEST(DecodeConfigs, AllHavePlansAndTexts) {
 }
 
 TEST(DecodeConfigs, BeginWithHopperAndEndWithManyTokens) {
-  const auto decode = [](const Shape& shape, const char* arch) {
-    const std::vector<Config> configs = legal_configs(shape, {arch, 132});
+  const auto decode = [](const Problem& problem, const char* arch) {
+    const std::vector<Config> configs = legal_configs(problem, {arch, 132});
     return std::count_if(configs.begin(), configs.end(),
                          [](const Config& config) { return config.family() == Family::decode; });
   };
-  const Shape shape{8, 4096, 4096, 128, false};
-  for (const char* arch : {"sm_80", "sm_86", "sm_87", "sm_89"}) EXPECT_EQ(decode(shape, arch), 0);
+  const Problem problem = problem_of(8, 4096, 4096, 128, false);
+  for (const char* arch : {"sm_80", "sm_86", "sm_87", "sm_89"}) EXPECT_EQ(decode(problem, arch), 0);
   for (const char* arch : {"sm_90", "sm_90a", "sm_100", "sm_120"}) {
-    EXPECT_GT(decode(shape, arch), 0) << arch;
+    EXPECT_GT(decode(problem, arch), 0) << arch;
   }
-  EXPECT_EQ(decode({48, 4096, 4096, 128, false}, "sm_90a"), 0);
+  EXPECT_EQ(decode(problem_of(48, 4096, 4096, 128, false), "sm_90a"), 0);
 }
 
 }  // namespace

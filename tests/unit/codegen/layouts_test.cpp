@@ -6,12 +6,13 @@
 #include <vector>
 
 #include "codegen/generator.h"
+#include "tests/unit/problems.h"
 
 namespace marlin {
 namespace {
 
-Plan plan_of(const Shape& shape, const char* config) {
-  return make_plan(shape, {"sm_90a", 132}, parse_config(config));
+Plan plan_of(const Problem& problem, const char* config) {
+  return make_plan(problem, {"sm_90a", 132}, parse_config(config));
 }
 
 // Whether the offsets are the multiples of `step` from 0 on, each once.
@@ -30,7 +31,8 @@ TEST(Layouts, PackedWeightsOfAUnitAreTilesOf512Bytes) {
   const PackedUnit unit{.row = 1024, .unit = 4096};
   EXPECT_EQ(unit.at(0, 1), 512);
   EXPECT_EQ(unit.at(3, 1), 3 * 1024 + 512);
-  const Plan plan = plan_of({16, 512, 1024, 128}, "m16 n256 w2x4 k32 s3 accumulators split1 b1");
+  const Plan plan =
+      plan_of(problem_of(16, 512, 1024, 128), "m16 n256 w2x4 k32 s3 accumulators split1 b1");
   EXPECT_EQ(plan.global.packed.at(0, 1), 512);
   EXPECT_EQ(plan.global.packed.at(2, 1), 2 * 8 * 512 + 512);  // rows of all n columns
   EXPECT_EQ(plan.global.packed.unit, 2 * 8 * 512);            // two k16 steps
@@ -71,7 +73,8 @@ TEST(Layouts, FragmentsGoByRowsThenColumns) {
 }
 
 TEST(Layouts, AStripeKernelReducesInPassesOverRows) {
-  const Plan plan = plan_of({40, 512, 1024, 128}, "m40 n128 w2x4 k32 s2 weights split2 b1");
+  const Plan plan =
+      plan_of(problem_of(40, 512, 1024, 128), "m40 n128 w2x4 k32 s2 weights split2 b1");
   const StripePlan::Reduction& reduction = plan.stripe().reduction;
   EXPECT_EQ(reduction.pitch, 4 * 132);
   EXPECT_EQ(reduction.at(0, 1, 0), 256);
@@ -87,8 +90,8 @@ TEST(Layouts, AStripeKernelReducesInPassesOverRows) {
 }
 
 TEST(Layouts, ADecodeKernelsUnitsAndSumsFollowOneAnother) {
-  const Plan plan =
-      plan_of({16, 512, 2048, 64}, "decode m16 n256 w2x2 k128 s2 accumulators cluster2 b1");
+  const Plan plan = plan_of(problem_of(16, 512, 2048, 64),
+                            "decode m16 n256 w2x2 k128 s2 accumulators cluster2 b1");
   const DecodePlan& own = plan.decode();
   EXPECT_EQ(own.splits.count, 4);
   EXPECT_EQ(own.step.packed, 4 * 8 * 8 * 512);  // four units of eight k16 steps of n columns
@@ -108,8 +111,8 @@ TEST(Layouts, ADecodeKernelsUnitsAndSumsFollowOneAnother) {
 }
 
 TEST(Layouts, AWgmmaStageIsLinesStepsAndRowsOfScales) {
-  const Plan plan =
-      plan_of({64, 4096, 4096, 64}, "wgmma m64 n128 w8x1 k128 s4 weights split1 b1 burst2");
+  const Plan plan = plan_of(problem_of(64, 4096, 4096, 64),
+                            "wgmma m64 n128 w8x1 k128 s4 weights split1 b1 burst2");
   const WgmmaPlan::Stage& stage = plan.wgmma().stage;
   EXPECT_EQ(stage.line_at(1), 64 * 128);
   EXPECT_EQ(stage.packed_at(3), 3 * 8 * 128);
@@ -125,7 +128,7 @@ TEST(Layouts, AWgmmaStageIsLinesStepsAndRowsOfScales) {
 TEST(Layouts, AWgmmaKernelsPartialSumsHaveAPlaceEach) {
   for (const char* config : {"wgmma m40 n256 w8x1 k128 s3 weights cluster3 b1",
                              "wgmma m40 n256 w8x1 k128 s3 weights split2 b1"}) {
-    const Plan plan = plan_of({40, 4096, 4096, 128}, config);
+    const Plan plan = plan_of(problem_of(40, 4096, 4096, 128), config);
     const WgmmaPlan& own = plan.wgmma();
     EXPECT_EQ(own.reduction.float4_bytes, 16 * 256);
     std::multiset<std::int64_t> places;
@@ -152,7 +155,7 @@ TEST(Layouts, AWgmmaKernelsPartialSumsHaveAPlaceEach) {
 
 TEST(Layouts, AWgmmaStripesSumsComeInChunksOfAStage) {
   const Plan plan =
-      plan_of({64, 4096, 4096, 128}, "wgmma m64 n256 w8x1 k64 s4 weights stripes132 b1");
+      plan_of(problem_of(64, 4096, 4096, 128), "wgmma m64 n256 w8x1 k64 s4 weights stripes132 b1");
   const WgmmaPlan::Fixup& fixup = plan.wgmma().fixup;
   EXPECT_LE(fixup.chunk_bytes, plan.wgmma().stage.packed);
   EXPECT_EQ((fixup.chunks - 1) * fixup.chunk_bytes + fixup.last_chunk_bytes,

@@ -17,12 +17,12 @@
 namespace marlin {
 
 struct LegalCase {
-  Shape shape;
+  Problem problem;
   Target target;
   Config config;
 
   friend std::ostream& operator<<(std::ostream& out, const LegalCase& c) {
-    return out << to_string(c.shape) << " | " << to_string(c.target) << " | "
+    return out << to_string(c.problem) << " | " << to_string(c.target) << " | "
                << to_string(c.config);
   }
 };
@@ -38,8 +38,8 @@ inline std::string partition_of(const LegalCase& c) {
 class ChosenOptions {
  public:
   explicit ChosenOptions(const LegalCase& c) {
-    const auto& [shape, target, config] = c;
-    values_ = {{"group", shape.group}, {"exact_m", shape.exact_m}};
+    const auto& [problem, target, config] = c;
+    values_ = {{"group", problem.scheme.group}, {"exact_m", problem.shape.exact_m}};
     const auto [kind, count] = config.partition;
     const bool bounded = kind == Partition::Kind::cluster || config.family() == Family::wgmma;
     most_count_ = kind == Partition::Kind::stripes ? 2 : bounded ? 8 : kMany;
@@ -85,16 +85,16 @@ class RandomCases {
  public:
   explicit RandomCases(unsigned seed, CaseLimits limits = {}) : random_(seed), limits_(limits) {}
 
-  Shape shape() {
-    Shape shape;
-    shape.m = upto(2) == 1 ? upto(limits_.m) : upto(std::min<std::int64_t>(limits_.m, 64));
-    shape.n = 64 * upto(limits_.n64);
-    shape.k = 64 * upto(limits_.k64);
-    shape.group = shape.k % 128 == 0 && upto(3) > 1 ? 128
-                  : upto(2) == 1                    ? -1
-                                                    : 32 * static_cast<int>(upto(2));
-    shape.exact_m = upto(2) == 1;
-    return shape;
+  Problem problem() {
+    Problem problem;
+    problem.shape.m = upto(2) == 1 ? upto(limits_.m) : upto(std::min<std::int64_t>(limits_.m, 64));
+    problem.shape.n = 64 * upto(limits_.n64);
+    problem.shape.k = 64 * upto(limits_.k64);
+    problem.scheme.group = problem.shape.k % 128 == 0 && upto(3) > 1 ? 128
+                           : upto(2) == 1                            ? -1
+                                          : 32 * static_cast<int>(upto(2));
+    problem.shape.exact_m = upto(2) == 1;
+    return problem;
   }
 
   Target target() {
@@ -104,9 +104,10 @@ class RandomCases {
   }
 
   // Any config of the stripe family whose fields make sense one by one.
-  Config config(const Shape& shape) {
+  Config config(const Problem& problem) {
     Config config;
-    config.tile_m = static_cast<int>(8 * upto(std::min<std::int64_t>(8, (shape.m + 7) / 8)));
+    config.tile_m =
+        static_cast<int>(8 * upto(std::min<std::int64_t>(8, (problem.shape.m + 7) / 8)));
     config.tile_n = 64 << (upto(3) - 1);
     config.warps_n = 1 << (upto(3) - 1);
     config.warps_k = 1 << (upto(5) - 1);
@@ -122,10 +123,10 @@ class RandomCases {
   }
 
   // The same of the decode family.
-  Config decode_config(const Shape& shape) {
+  Config decode_config(const Problem& problem) {
     Config config;
     config.options = DecodeOptions{};
-    config.tile_m = static_cast<int>((shape.m + 7) / 8 * 8);
+    config.tile_m = static_cast<int>((problem.shape.m + 7) / 8 * 8);
     config.warps_n = 1 << (upto(3) - 1);
     config.tile_n = config.warps_n << (5 + upto(2));
     config.warps_k = 1 << (upto(5) - 1);
@@ -139,10 +140,11 @@ class RandomCases {
   }
 
   // The same of the wgmma family.
-  Config wgmma_config(const Shape& shape) {
+  Config wgmma_config(const Problem& problem) {
     Config config;
     config.options = WgmmaOptions{};
-    config.tile_m = static_cast<int>(8 * upto(std::min<std::int64_t>(32, (shape.m + 7) / 8)));
+    config.tile_m =
+        static_cast<int>(8 * upto(std::min<std::int64_t>(32, (problem.shape.m + 7) / 8)));
     config.warps_n = static_cast<int>(4 * upto(4));
     config.warps_k = 1;
     config.tile_n = config.warps_n << (3 + upto(3));
@@ -167,13 +169,13 @@ class RandomCases {
       const LegalCase wish = draw(family);
       for (int i = 0; i < kTries; ++i) {
         LegalCase c = draw(family);
-        c.shape.m = wish.shape.m;
+        c.problem.shape.m = wish.problem.shape.m;
         c.config.tile_m = wish.config.tile_m;
         c.config.tile_n = wish.config.tile_n;
         c.config.warps_n = wish.config.warps_n;
         c.config.warps_k = wish.config.warps_k;
         c.config.partition = wish.config.partition;
-        if (!why_illegal(c.shape, c.target, c.config)) return c;
+        if (!why_illegal(c.problem, c.target, c.config)) return c;
       }
     }
   }
@@ -210,11 +212,11 @@ class RandomCases {
  private:
   LegalCase draw(Family family) {
     LegalCase c;
-    c.shape = shape();
+    c.problem = problem();
     c.target = target();
-    c.config = family == Family::decode  ? decode_config(c.shape)
-               : family == Family::wgmma ? wgmma_config(c.shape)
-                                         : config(c.shape);
+    c.config = family == Family::decode  ? decode_config(c.problem)
+               : family == Family::wgmma ? wgmma_config(c.problem)
+                                         : config(c.problem);
     return c;
   }
 

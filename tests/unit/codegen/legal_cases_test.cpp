@@ -19,7 +19,7 @@ using Options = std::map<std::string, std::set<int>>;
 Options options_in(const std::vector<LegalCase>& cases) {
   Options found;
   for (const LegalCase& c : cases) {
-    EXPECT_EQ(why_illegal(c.shape, c.target, c.config), std::nullopt) << c;
+    EXPECT_EQ(why_illegal(c.problem, c.target, c.config), std::nullopt) << c;
     for (const auto& [name, value] : options_of(c)) found[name].insert(value);
   }
   return found;

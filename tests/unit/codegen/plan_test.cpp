@@ -17,6 +17,7 @@
 #include "codegen/plan/resources.h"
 #include "codegen/plan/stripes.h"
 #include "tests/unit/codegen/legal_cases.h"
+#include "tests/unit/problems.h"
 
 namespace marlin {
 namespace {
@@ -49,7 +50,7 @@ void expect_values(const Plan& plan, const Values& expected) {
 
 // Four warps side by side share the activations of a stage; two blocks share each tile.
 TEST(Plan, WorkedByHandWithSharedTokens) {
-  const Plan plan = make_plan({16, 512, 1024, 128, false}, {"sm_90a", 8},
+  const Plan plan = make_plan(problem_of(16, 512, 1024, 128, false), {"sm_90a", 8},
                               parse_config("m16 n256 w4x2 k64 s3 accumulators split2 b1"));
   EXPECT_EQ(plan.launch.entry, "marlin_stripe_16x512x1024_g128");
   expect_values(plan, {{"workspace.partial_row", 1024},
@@ -130,7 +131,7 @@ TEST(Plan, WorkedByHandWithSharedTokens) {
 
 // Two warps with rings of their own; 45 tiles cut into stripes of 23 and 22, which share tile 4.
 TEST(Plan, WorkedByHandWithPrivateRingsAndStripes) {
-  const Plan plan = make_plan({100, 192, 320, -1, true}, {"sm_86", 3},
+  const Plan plan = make_plan(problem_of(100, 192, 320, -1, true), {"sm_86", 3},
                               parse_config("m48 n64 w1x2 k32 s4 accumulators stripes2 b1"));
   EXPECT_EQ(plan.launch.entry, "marlin_stripe_100x192x320_gall");
   expect_values(plan, {{"workspace.partial_row", 256},
@@ -230,7 +231,7 @@ TEST(Plan, RowsAreGuardedOnlyWhereATileMayBeShort) {
   for (const Case& c : cases) {
     Config config = parse_config("m16 n256 w4x2 k64 s2 accumulators split1 b1");
     config.tile_m = c.m < 9 ? 8 : 16;
-    const Plan plan = make_plan({c.m, 256, 256, 128, c.exact}, {"sm_80", 8}, config);
+    const Plan plan = make_plan(problem_of(c.m, 256, 256, 128, c.exact), {"sm_80", 8}, config);
     EXPECT_EQ(plan.tiles.rows, c.rows) << c.m;
     EXPECT_EQ(plan.tiles.m_tiles, c.m_tiles) << c.m;
     EXPECT_EQ(plan.tiles.dynamic_m, c.dynamic_m) << c.m;
@@ -245,14 +246,14 @@ class RandomPlans : public testing::Test {
     static const std::vector<Plan> all = [] {
       std::vector<Plan> found;
       for (const LegalCase& c : RandomCases(2024).take(400)) {
-        found.push_back(make_plan(c.shape, c.target, c.config));
+        found.push_back(make_plan(c.problem, c.target, c.config));
       }
       return found;
     }();
     return all;
   }
   static std::string name(const Plan& plan) {
-    return to_string(plan.shape) + " | " + to_string(plan.config);
+    return to_string(plan.problem) + " | " + to_string(plan.config);
   }
 };
 
@@ -262,11 +263,14 @@ TEST_F(RandomPlans, BlocksTimesTheirTilesAreAllTiles) {
         std::int64_t{plan.tiles.m_tiles} * plan.tiles.n_tiles * plan.tiles.k_tiles;
     const std::int64_t blocks =
         std::int64_t{plan.launch.grid_x} * plan.launch.grid_y * plan.launch.grid_z;
-    EXPECT_GE(std::int64_t{plan.tiles.m_tiles} * plan.config.tile_m, plan.shape.m) << name(plan);
-    EXPECT_LT((std::int64_t{plan.tiles.m_tiles} - 1) * plan.config.tile_m, plan.shape.m)
+    EXPECT_GE(std::int64_t{plan.tiles.m_tiles} * plan.config.tile_m, plan.problem.shape.m)
         << name(plan);
-    EXPECT_EQ(std::int64_t{plan.tiles.n_tiles} * plan.config.tile_n, plan.shape.n) << name(plan);
-    EXPECT_EQ(std::int64_t{plan.tiles.k_tiles} * plan.config.tile_k(), plan.shape.k) << name(plan);
+    EXPECT_LT((std::int64_t{plan.tiles.m_tiles} - 1) * plan.config.tile_m, plan.problem.shape.m)
+        << name(plan);
+    EXPECT_EQ(std::int64_t{plan.tiles.n_tiles} * plan.config.tile_n, plan.problem.shape.n)
+        << name(plan);
+    EXPECT_EQ(std::int64_t{plan.tiles.k_tiles} * plan.config.tile_k(), plan.problem.shape.k)
+        << name(plan);
     std::int64_t done = blocks * plan.stripe().work.k_tiles;
     if (plan.stripe().work.striped) {
       EXPECT_EQ(plan.config.partition.count, blocks) << name(plan);
@@ -295,11 +299,12 @@ TEST_F(RandomPlans, WeightStridesFollowThePackedFormat) {
         EXPECT_EQ(tile * plan.global.packed.n_tile + k_tile * plan.global.packed.k_tile +
                       (warp_k * plan.tiles.k_steps + step) * plan.global.packed.row +
                       warp_n * plan.stripe().packed.row + block * 512 + lane * 16,
-                  4 * word_index(k, n, plan.shape.n))
+                  4 * word_index(k, n, plan.problem.shape.n))
             << name(plan);
       }
     }
-    EXPECT_EQ(plan.global.packed.column, 4 * packed_words(plan.shape.k, plan.shape.n))
+    EXPECT_EQ(plan.global.packed.column,
+              4 * packed_words(plan.problem.shape.k, plan.problem.shape.n))
         << name(plan);
     EXPECT_EQ(plan.global.packed.column, plan.tiles.k_tiles * plan.global.packed.k_tile)
         << name(plan);
@@ -311,7 +316,7 @@ TEST_F(RandomPlans, WeightStridesFollowThePackedFormat) {
 
 TEST_F(RandomPlans, TokenAndOutputStridesAreRowMajor) {
   for (const Plan& plan : plans()) {
-    const auto& [m, n, k, group, exact] = plan.shape;
+    const auto& [m, n, k, exact, a_stride, c_stride] = plan.problem.shape;
     EXPECT_EQ(plan.global.activations.row, 2 * k) << name(plan);
     EXPECT_EQ(plan.global.activations.m_tile, 2 * k * plan.config.tile_m) << name(plan);
     EXPECT_EQ(plan.global.activations.k_tile * plan.tiles.k_tiles, plan.global.activations.column)
@@ -325,7 +330,8 @@ TEST_F(RandomPlans, TokenAndOutputStridesAreRowMajor) {
 
 TEST_F(RandomPlans, ScaleStridesFollowThePackedFormat) {
   for (const Plan& plan : plans()) {
-    const auto& [m, n, k, group, exact] = plan.shape;
+    const auto& [m, n, k, exact, a_stride, c_stride] = plan.problem.shape;
+    const int group = plan.problem.scheme.group;
     const ScaleOrder order = scale_order(k, group);
     EXPECT_EQ(plan.scales.grouped, order == ScaleOrder::grouped) << name(plan);
     EXPECT_EQ(plan.global.scales.n_tile, 2 * scale_index(order, 0, plan.config.tile_n % n, n) +
@@ -537,7 +543,7 @@ TEST_F(RandomPlans, WorkspaceHoldsACounterForEachSharedSliceAndATileForEachOwner
 TEST_F(RandomPlans, LayOutGivesTheSameNumbers) {
   for (const Plan& plan : plans()) {
     EXPECT_EQ(
-        named_values(info(plan.config.family()).lay_out(plan.shape, plan.target, plan.config)),
+        named_values(info(plan.config.family()).lay_out(plan.problem, plan.target, plan.config)),
         named_values(plan))
         << name(plan);
   }

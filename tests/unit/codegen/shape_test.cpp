@@ -1,6 +1,4 @@
 // Shapes -> the rule each one breaks; the ladder of M.
-#include "codegen/problem/shape.h"
-
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -9,6 +7,8 @@
 #include <string>
 
 #include "codegen/base/error.h"
+#include "codegen/problem/problem.h"
+#include "tests/unit/problems.h"
 
 namespace marlin {
 namespace {
@@ -16,53 +16,56 @@ namespace {
 constexpr std::int64_t kHuge = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kLow = std::numeric_limits<std::int64_t>::min();
 
-TEST(Shape, ValidOnesBreakNoRule) {
-  const Shape valid[] = {
-      {1, 64, 64, -1, false},           {1, 64, 128, 128, false}, {16, 28672, 4096, 128, false},
-      {65536, 64, 64, -1, true},        {7, 192, 192, -1, true},  {100, kMaxN, 128, 128, false},
-      {65536, kMaxN, kMaxK, 128, true},
+TEST(Problem, ValidOnesBreakNoRule) {
+  const Problem valid[] = {
+      problem_of(1, 64, 64, -1, false),           problem_of(1, 64, 128, 128, false),
+      problem_of(16, 28672, 4096, 128, false),    problem_of(65536, 64, 64, -1, true),
+      problem_of(7, 192, 192, -1, true),          problem_of(100, kMaxN, 128, 128, false),
+      problem_of(65536, kMaxN, kMaxK, 128, true),
   };
-  for (const Shape& shape : valid) {
-    EXPECT_EQ(broken_rule(shape), std::nullopt) << to_string(shape);
-    EXPECT_NO_THROW(require_valid(shape));
+  for (const Problem& problem : valid) {
+    EXPECT_EQ(broken_rule(problem), std::nullopt) << to_string(problem);
+    EXPECT_NO_THROW(require_valid(problem));
   }
 }
 
-TEST(Shape, RefusedOnesNameTheRule) {
+TEST(Problem, RefusedOnesNameTheRule) {
   struct Case {
-    Shape shape;
+    Problem problem;
     const char* rule;
   };
   const Case cases[] = {
-      {{0, 64, 64, -1}, "m = 0 is not in 1..65536"},
-      {{-1, 64, 64, -1}, "m = -1 is not in 1..65536"},
-      {{65537, 64, 64, -1}, "m = 65537 is not in 1..65536"},
-      {{kHuge, 64, 64, -1}, "m = 9223372036854775807 is not in 1..65536"},
-      {{1, 0, 64, -1}, "n = 0 is not in 64..1048576"},
-      {{1, -64, 64, -1}, "n = -64 is not in 64..1048576"},
-      {{1, 63, 64, -1}, "n = 63 is not in 64..1048576"},
-      {{1, kHuge, 64, -1}, "n = 9223372036854775807 is not in 64..1048576"},
-      {{1, kHuge - 63, 64, -1}, "n = 9223372036854775744 is not in 64..1048576"},
-      {{1, kMaxN + 64, 64, -1}, "n = 1048640 is not in 64..1048576"},
-      {{1, 64, 0, -1}, "k = 0 is not in 64..1048576"},
-      {{1, 64, kLow, -1}, "k = -9223372036854775808 is not in 64..1048576"},
-      {{1, 64, kHuge, 128}, "k = 9223372036854775807 is not in 64..1048576"},
-      {{1, 64, kMaxK + 64, -1}, "k = 1048640 is not in 64..1048576"},
-      {{16, 4100, 4096, 128}, "n = 4100 is not a multiple of 64"},
-      {{16, 96, 4096, 128}, "n = 96 is not a multiple of 64"},
-      {{16, 4096, 4100, 128}, "k = 4100 is not a multiple of 64"},
-      {{16, 4096, 96, -1}, "k = 96 is not a multiple of 64"},
-      {{16, 4096, 4096, 48}, "group = 48 is none of 32, 64, 128, -1 (one scale for the whole k)"},
-      {{16, 4096, 4096, 0}, "group = 0 is none of 32, 64, 128, -1 (one scale for the whole k)"},
-      {{16, 4096, 4096, -128},
+      {problem_of(0, 64, 64, -1), "m = 0 is not in 1..65536"},
+      {problem_of(-1, 64, 64, -1), "m = -1 is not in 1..65536"},
+      {problem_of(65537, 64, 64, -1), "m = 65537 is not in 1..65536"},
+      {problem_of(kHuge, 64, 64, -1), "m = 9223372036854775807 is not in 1..65536"},
+      {problem_of(1, 0, 64, -1), "n = 0 is not in 64..1048576"},
+      {problem_of(1, -64, 64, -1), "n = -64 is not in 64..1048576"},
+      {problem_of(1, 63, 64, -1), "n = 63 is not in 64..1048576"},
+      {problem_of(1, kHuge, 64, -1), "n = 9223372036854775807 is not in 64..1048576"},
+      {problem_of(1, kHuge - 63, 64, -1), "n = 9223372036854775744 is not in 64..1048576"},
+      {problem_of(1, kMaxN + 64, 64, -1), "n = 1048640 is not in 64..1048576"},
+      {problem_of(1, 64, 0, -1), "k = 0 is not in 64..1048576"},
+      {problem_of(1, 64, kLow, -1), "k = -9223372036854775808 is not in 64..1048576"},
+      {problem_of(1, 64, kHuge, 128), "k = 9223372036854775807 is not in 64..1048576"},
+      {problem_of(1, 64, kMaxK + 64, -1), "k = 1048640 is not in 64..1048576"},
+      {problem_of(16, 4100, 4096, 128), "n = 4100 is not a multiple of 64"},
+      {problem_of(16, 96, 4096, 128), "n = 96 is not a multiple of 64"},
+      {problem_of(16, 4096, 4100, 128), "k = 4100 is not a multiple of 64"},
+      {problem_of(16, 4096, 96, -1), "k = 96 is not a multiple of 64"},
+      {problem_of(16, 4096, 4096, 48),
+       "group = 48 is none of 32, 64, 128, -1 (one scale for the whole k)"},
+      {problem_of(16, 4096, 4096, 0),
+       "group = 0 is none of 32, 64, 128, -1 (one scale for the whole k)"},
+      {problem_of(16, 4096, 4096, -128),
        "group = -128 is none of 32, 64, 128, -1 (one scale for the whole k)"},
-      {{16, 4096, 192, 128}, "k = 192 is not a multiple of the group, 128"},
-      {{16, 4096, 64, 128}, "k = 64 is not a multiple of the group, 128"},
+      {problem_of(16, 4096, 192, 128), "k = 192 is not a multiple of the group, 128"},
+      {problem_of(16, 4096, 64, 128), "k = 64 is not a multiple of the group, 128"},
   };
-  for (const auto& [shape, rule] : cases) {
-    EXPECT_EQ(broken_rule(shape).value_or("none"), rule);
+  for (const auto& [problem, rule] : cases) {
+    EXPECT_EQ(broken_rule(problem).value_or("none"), rule);
     try {
-      require_valid(shape);
+      require_valid(problem);
       FAIL() << rule;
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::invalid_shape);
@@ -71,10 +74,10 @@ TEST(Shape, RefusedOnesNameTheRule) {
   }
 }
 
-TEST(Shape, OneGroupIsTheWholeKOrAKOfOneGroup) {
-  EXPECT_TRUE(one_group({1, 64, 4096, -1}));
-  EXPECT_TRUE(one_group({1, 64, 128, 128}));
-  EXPECT_FALSE(one_group({1, 64, 256, 128}));
+TEST(Problem, OneGroupIsTheWholeKOrAKOfOneGroup) {
+  EXPECT_TRUE(one_group(problem_of(1, 64, 4096, -1)));
+  EXPECT_TRUE(one_group(problem_of(1, 64, 128, 128)));
+  EXPECT_FALSE(one_group(problem_of(1, 64, 256, 128)));
 }
 
 TEST(Ladder, RungsWorkedByHand) {
@@ -121,9 +124,9 @@ TEST(Ladder, RefusesWhatNoShapeMayHave) {
   }
 }
 
-TEST(Shape, Text) {
-  EXPECT_EQ(to_string(Shape{16, 28672, 4096, 128}), "16x28672x4096 g128");
-  EXPECT_EQ(to_string(Shape{7, 64, 128, -1, true}), "7x64x128 g-1 exact");
+TEST(Problem, Text) {
+  EXPECT_EQ(to_string(problem_of(16, 28672, 4096, 128)), "16x28672x4096 g128");
+  EXPECT_EQ(to_string(problem_of(7, 64, 128, -1, true)), "7x64x128 g-1 exact");
 }
 
 }  // namespace

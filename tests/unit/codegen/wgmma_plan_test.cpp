@@ -11,6 +11,7 @@
 
 #include "codegen/generator.h"
 #include "tests/unit/codegen/legal_cases.h"
+#include "tests/unit/problems.h"
 
 namespace marlin {
 namespace {
@@ -29,7 +30,7 @@ void expect_values(const Plan& plan, const Values& expected) {
 // 12 tiles on 5 SMs: two are left after two waves, so that seven are cut into stripes.
 TEST(WgmmaPlan, StripesWorkedByHand) {
   const Plan plan =
-      make_plan({300, 960, 512, 128, false}, {"sm_90a", 5},
+      make_plan(problem_of(300, 960, 512, 128, false), {"sm_90a", 5},
                 parse_config("wgmma m128 n256 w8x1 k128 s3 weights stripes5 b1 burst2 raster2"));
   EXPECT_EQ(plan.launch.entry, "marlin_wgmma_300x960x512_g128");
   expect_values(plan, {{"launch.threads", 384},
@@ -79,7 +80,7 @@ TEST(WgmmaPlan, StripesWorkedByHand) {
 // Six tiles of pairs of tiles for two clusters of two, whose blocks copy 64 tokens each for both.
 TEST(WgmmaPlan, MulticastWorkedByHand) {
   const Plan plan =
-      make_plan({300, 960, 512, 128, false}, {"sm_90a", 5},
+      make_plan(problem_of(300, 960, 512, 128, false), {"sm_90a", 5},
                 parse_config("wgmma m128 n256 w8x1 k128 s3 weights split1 b1 multicast2"));
   expect_values(plan, {{"launch.grid_x", 4},
                        {"wgmma.work.workers", 2},
@@ -94,7 +95,7 @@ TEST(WgmmaPlan, MulticastWorkedByHand) {
 
 // Five k tiles for three blocks, which own the 24 tokens eight by eight.
 TEST(WgmmaPlan, ClusterWorkedByHand) {
-  const Plan plan = make_plan({24, 512, 640, -1, true}, {"sm_90a", 132},
+  const Plan plan = make_plan(problem_of(24, 512, 640, -1, true), {"sm_90a", 132},
                               parse_config("wgmma m24 n128 w4x1 k128 s2 accumulators cluster3 b1"));
   expect_values(plan, {{"launch.threads", 256},
                        {"launch.grid_x", 12},
@@ -118,7 +119,7 @@ TEST(WgmmaPlan, ClusterWorkedByHand) {
 
 // Four boxes of 64 columns in each of three n8 tiles for five blocks, launched together.
 TEST(WgmmaPlan, SplitWorkedByHand) {
-  const Plan plan = make_plan({24, 512, 640, 128, true}, {"sm_90a", 12},
+  const Plan plan = make_plan(problem_of(24, 512, 640, 128, true), {"sm_90a", 12},
                               parse_config("wgmma m24 n256 w8x1 k128 s2 weights split5 b1"));
   expect_values(plan, {{"launch.cooperative", 1},
                        {"wgmma.reduction.exchanges", 1},
@@ -139,7 +140,7 @@ TEST(WgmmaPlan, SplitWorkedByHand) {
 // 32 tiles x 2 rows of tiles x 2 parts of K leave four of 132 SMs without work.
 TEST(WgmmaPlan, TilesOf192ColumnsWorkedByHand) {
   const Plan plan =
-      make_plan({256, 6144, 4096, 128, false}, {"sm_90a", 132},
+      make_plan(problem_of(256, 6144, 4096, 128, false), {"sm_90a", 132},
                 parse_config("wgmma m128 n192 w12x1 k128 s4 weights split2 b1 burst4 raster2"));
   expect_values(plan, {{"launch.threads", 512},
                        {"launch.grid_x", 128},
@@ -169,10 +170,10 @@ std::vector<LegalCase> random_cases() {
 
 TEST(RandomWgmmaPlans, PiecesCoverEveryTileOnce) {
   for (const LegalCase& c : random_cases()) {
-    const Plan plan = make_plan(c.shape, c.target, c.config);
+    const Plan plan = make_plan(c.problem, c.target, c.config);
     EXPECT_GE(std::int64_t{plan.wgmma().work.tiles} * c.config.wgmma().multicast * c.config.tile_m *
                   c.config.tile_n,
-              c.shape.m * c.shape.n)
+              c.problem.shape.m * c.problem.shape.n)
         << c;
     EXPECT_EQ(plan.launch.grid_x, plan.wgmma().work.workers *
                                       std::max(1, plan.wgmma().splits.count) *
@@ -201,7 +202,7 @@ TEST(RandomWgmmaPlans, PiecesCoverEveryTileOnce) {
 
 TEST(RandomWgmmaPlans, AreasOfSharedMemoryLieApartAndFit) {
   for (const LegalCase& c : random_cases()) {
-    const Plan plan = make_plan(c.shape, c.target, c.config);
+    const Plan plan = make_plan(c.problem, c.target, c.config);
     const int stages = c.config.stages;
     const std::pair<int, int> areas[] = {
         {0, stages * plan.wgmma().stage.activations},
@@ -232,7 +233,7 @@ TEST(RandomWgmmaPlans, AreasOfSharedMemoryLieApartAndFit) {
 
 TEST(RandomWgmmaPlans, AStageIsWhatItsCopiesBring) {
   for (const LegalCase& c : random_cases()) {
-    const Plan plan = make_plan(c.shape, c.target, c.config);
+    const Plan plan = make_plan(c.problem, c.target, c.config);
     const int k = c.config.warp_k, groups = plan.scales.grouped ? plan.scales.rows : 0;
     const auto bytes = [&](int scaled) {
       return c.config.tile_m * k * 2 + c.config.tile_n * k / 2 + scaled * groups * 2;
@@ -246,7 +247,7 @@ TEST(RandomWgmmaPlans, AStageIsWhatItsCopiesBring) {
 
 TEST(RandomWgmmaPlans, PartialSumsComeInStagesThatHoldThem) {
   for (const LegalCase& c : random_cases()) {
-    const Plan plan = make_plan(c.shape, c.target, c.config);
+    const Plan plan = make_plan(c.problem, c.target, c.config);
     if (plan.wgmma().work.striped_k_tiles == 0) continue;
     const std::int64_t quads = 16 * std::int64_t{plan.wgmma().fixup.float4s} * c.config.threads();
     EXPECT_GE(plan.wgmma().fixup.float4s, 1) << c;
@@ -258,7 +259,7 @@ TEST(RandomWgmmaPlans, PartialSumsComeInStagesThatHoldThem) {
 
 TEST(RandomWgmmaPlans, RegistersOfAllWarpsFitTheSm) {
   for (const LegalCase& c : random_cases()) {
-    const Plan plan = make_plan(c.shape, c.target, c.config);
+    const Plan plan = make_plan(c.problem, c.target, c.config);
     const int block = 128 * (plan.wgmma().roles.consumers * plan.wgmma().roles.consumer_registers +
                              plan.wgmma().roles.producer_registers);
     EXPECT_LE(block * c.config.blocks_per_sm, 65536) << c;
@@ -271,7 +272,7 @@ TEST(RandomWgmmaPlans, RegistersOfAllWarpsFitTheSm) {
 
 TEST(RandomWgmmaPlans, EveryEightOfTokensHasOneOwnerAndEveryChunkItsRoom) {
   for (const LegalCase& c : random_cases()) {
-    const Plan plan = make_plan(c.shape, c.target, c.config);
+    const Plan plan = make_plan(c.problem, c.target, c.config);
     if (plan.wgmma().reduction.exchanges) {
       EXPECT_EQ(plan.wgmma().reduction.boxes * 8 * 64, c.config.tile_m * c.config.tile_n) << c;
       EXPECT_GE(plan.wgmma().reduction.boxes, plan.wgmma().splits.count) << c;
@@ -297,32 +298,34 @@ TEST(RandomWgmmaPlans, EveryEightOfTokensHasOneOwnerAndEveryChunkItsRoom) {
 
 TEST(WgmmaConfigs, AllHavePlansAndTexts) {
   const Target target{"sm_90a", 132};
-  for (const Shape& shape : {Shape{17, 4096, 4096, 128}, Shape{64, 28672, 4096, 128},
-                             Shape{128, 4160, 4096, 64}, Shape{4096, 4096, 14336, -1}}) {
+  for (const Problem& problem :
+       {problem_of(17, 4096, 4096, 128), problem_of(64, 28672, 4096, 128),
+        problem_of(128, 4160, 4096, 64), problem_of(4096, 4096, 14336, -1)}) {
     std::set<std::string> texts;
-    for (const Config& config : legal_configs(shape, target)) {
+    for (const Config& config : legal_configs(problem, target)) {
       if (config.family() != Family::wgmma) continue;
-      EXPECT_EQ(why_illegal(shape, target, config), std::nullopt) << to_string(config);
+      EXPECT_EQ(why_illegal(problem, target, config), std::nullopt) << to_string(config);
       EXPECT_TRUE(texts.insert(to_string(config)).second) << to_string(config);
-      EXPECT_FALSE(emit_source(make_plan(shape, target, config)).empty());
+      EXPECT_FALSE(emit_source(make_plan(problem, target, config)).empty());
     }
-    EXPECT_GT(texts.size(), 10u) << to_string(shape);
+    EXPECT_GT(texts.size(), 10u) << to_string(problem);
   }
 }
 
 TEST(WgmmaConfigs, BeginWithSeventeenTokensOnHopperAlone) {
-  const auto count = [](const Shape& shape, const Target& target) {
+  const auto count = [](const Problem& problem, const Target& target) {
     int found = 0;
-    for (const Config& config : legal_configs(shape, target)) {
+    for (const Config& config : legal_configs(problem, target)) {
       found += config.family() == Family::wgmma ? 1 : 0;
     }
     return found;
   };
-  EXPECT_EQ(count({16, 4096, 4096, 128}, {"sm_90a", 132}), 0);
-  EXPECT_GT(count({17, 4096, 4096, 128}, {"sm_90a", 132}), 0);
+  EXPECT_EQ(count(problem_of(16, 4096, 4096, 128), {"sm_90a", 132}), 0);
+  EXPECT_GT(count(problem_of(17, 4096, 4096, 128), {"sm_90a", 132}), 0);
   for (const ArchLimits& arch : known_archs()) {
     if (arch.name == "sm_90a") continue;
-    EXPECT_EQ(count({64, 4096, 4096, 128}, {std::string(arch.name), 132}), 0) << arch.name;
+    EXPECT_EQ(count(problem_of(64, 4096, 4096, 128), {std::string(arch.name), 132}), 0)
+        << arch.name;
   }
 }
 

@@ -20,6 +20,7 @@
 #include "runtime/choose/select.h"
 #include "runtime/launch/kernel_store.h"
 #include "tests/stubs/fake_cuda.h"
+#include "tests/unit/problems.h"
 #include "tests/unit/runtime/cubin_cache_fixture.h"
 #include "tests/unit/runtime/stand_in_entry.h"
 #include "tests/unit/runtime/tuning_cases.h"
@@ -28,7 +29,7 @@
 namespace marlin {
 namespace {
 
-constexpr Shape kShape = {.m = 16, .n = 512, .k = 1024};
+constexpr Problem kShape = {.shape = {.m = 16, .n = 512, .k = 1024}};
 
 // Launches never look behind these.
 void* device_pointer(std::uintptr_t address) { return reinterpret_cast<void*>(address); }
@@ -106,16 +107,16 @@ TEST_F(CompiledTest, TheSecondGetIsTheFirstKernel) {
 }
 
 TEST_F(CompiledTest, ShapesOfOneRungShareAKernelAndExactOnesDoNot) {
-  Shape shape = kShape;
-  shape.m = 13;
-  const Kernel* rung = store_.get(shape, in_memory());
-  shape.m = 14;
-  EXPECT_EQ(store_.get(shape, in_memory()), rung);
-  EXPECT_EQ(rung->plan().shape.m, rung_for(14));
-  shape.exact_m = true;
-  const Kernel* exact = store_.get(shape, in_memory());
+  Problem problem = kShape;
+  problem.shape.m = 13;
+  const Kernel* rung = store_.get(problem, in_memory());
+  problem.shape.m = 14;
+  EXPECT_EQ(store_.get(problem, in_memory()), rung);
+  EXPECT_EQ(rung->plan().problem.shape.m, rung_for(14));
+  problem.shape.exact_m = true;
+  const Kernel* exact = store_.get(problem, in_memory());
   EXPECT_NE(exact, rung);
-  EXPECT_EQ(exact->plan().shape.m, 14);
+  EXPECT_EQ(exact->plan().problem.shape.m, 14);
 }
 
 TEST_F(CompiledTest, AConfigOrTargetAskedForIsAnotherKernel) {
@@ -183,11 +184,11 @@ TEST_F(CompiledTest, ADependentLaunchIsForKernelsThatCan) {
 
 // Blocks that wait for one another must be at work at once.
 TEST_F(CompiledTest, AKernelWhoseBlocksMeetIsLaunchedTogether) {
-  const Shape shape = {.m = 64, .n = 4096, .k = 4096};
+  const Problem problem = {.shape = {.m = 64, .n = 4096, .k = 4096}};
   Options options = in_memory();
   options.target = Target{"sm_90a", 132};
   options.config = "wgmma m64 n128 w4x1 k128 s6 accumulators split4 b1";
-  const Kernel* kernel = store_.get(shape, options);
+  const Kernel* kernel = store_.get(problem, options);
   LaunchArgs args = sound_args();
   args.dependent = true;
   kernel->launch(nullptr, args, 64);
@@ -214,9 +215,9 @@ TEST_F(CompiledTest, ManyThreadsCompileEachKernelOnce) {
   std::array<std::array<const Kernel*, kShapes>, kThreads> got = {};
   test::run_together(kThreads, [&](int t) {
     for (int i = 0; i < kShapes; ++i) {
-      Shape shape = kShape;
-      shape.n *= 1 + (i + t) % kShapes;
-      got[t][(i + t) % kShapes] = store_.get(shape, cached());
+      Problem problem = kShape;
+      problem.shape.n *= 1 + (i + t) % kShapes;
+      got[t][(i + t) % kShapes] = store_.get(problem, cached());
     }
   });
   EXPECT_EQ(compiles_, kShapes);
@@ -251,14 +252,14 @@ TEST_F(CompiledTest, ACompileFailureReachesEveryWaiterAndTheNextCallTriesAgain) 
 TEST_F(CompiledTest, WithoutJitAMissNamesTheCommandThatMendsIt) {
   Options options = cached();
   options.disable_jit = true;
-  Shape shape = kShape;
-  shape.m = 13;
-  const Error error = error_of([&] { store_.get(shape, options); });
+  Problem problem = kShape;
+  problem.shape.m = 13;
+  const Error error = error_of([&] { store_.get(problem, options); });
   EXPECT_EQ(error.code(), ErrorCode::jit_disabled);
   EXPECT_EQ(compiles_, 0);
   const std::string command =
       "marlin prebuild --arch sm_90a --sms 132 --shape 16x512x1024"
-      " --group 128 --out " +
+      " --scheme f16.u4b8.g128 --out " +
       scratch_ / "user";
   EXPECT_NE(std::string(error.what()).find(command), std::string::npos) << error.what();
 }
@@ -283,24 +284,23 @@ TEST_F(CompiledTest, BadShapesAreRefusedBeforeAnythingElse) {
   const int loads = fake_cuda()->loads;
   for (const bool exact : {false, true}) {
     for (const std::int64_t bad : {std::int64_t{0}, std::int64_t{-1}, kHuge, kLow, kMaxM + 1}) {
-      for (const Shape& shape : {Shape{bad, 512, 1024, 128, exact},
-                                 Shape{16, bad == kMaxM + 1 ? 65 : bad, 1024, 128, exact},
-                                 Shape{16, 512, bad == kMaxM + 1 ? 65 : bad, 128, exact},
-                                 Shape{bad, bad, bad, 128, exact}}) {
-        const Error error = error_of([&] { store_.get(shape, in_memory()); });
-        EXPECT_EQ(error.code(), ErrorCode::invalid_shape) << to_string(shape) << error.what();
-        EXPECT_EQ(std::string(error.what()), broken_rule(shape));
+      for (const Problem& problem : {problem_of(bad, 512, 1024, 128, exact),
+                                     problem_of(16, bad == kMaxM + 1 ? 65 : bad, 1024, 128, exact),
+                                     problem_of(16, 512, bad == kMaxM + 1 ? 65 : bad, 128, exact),
+                                     problem_of(bad, bad, bad, 128, exact)}) {
+        const Error error = error_of([&] { store_.get(problem, in_memory()); });
+        EXPECT_EQ(error.code(), ErrorCode::invalid_shape) << to_string(problem) << error.what();
+        EXPECT_EQ(std::string(error.what()), broken_rule(problem));
       }
     }
     for (const int group : {0, 1, 48, -128, std::numeric_limits<int>::min()}) {
-      const Error error = error_of([&] { store_.get({16, 512, 1024, group, exact}, in_memory()); });
+      const Error error =
+          error_of([&] { store_.get(problem_of(16, 512, 1024, group, exact), in_memory()); });
       EXPECT_EQ(error.code(), ErrorCode::invalid_shape) << group;
     }
   }
   // k is no multiple of the group.
-  EXPECT_EQ(error_of([&] {
-              store_.get({16, 512, 192, 128}, in_memory());
-            }).code(),
+  EXPECT_EQ(error_of([&] { store_.get(problem_of(16, 512, 192, 128), in_memory()); }).code(),
             ErrorCode::invalid_shape);
   EXPECT_EQ(compiles_, 0);
   EXPECT_EQ(fake_cuda()->loads, loads);
@@ -308,8 +308,8 @@ TEST_F(CompiledTest, BadShapesAreRefusedBeforeAnythingElse) {
 
 TEST_F(CompiledTest, DuringACaptureAHitWorksAndAMissIsRefused) {
   const Kernel* kernel = store_.get(kShape, cached());
-  Shape other = kShape;
-  other.n = 1024;
+  Problem other = kShape;
+  other.shape.n = 1024;
   const int unrelaxed = fake_cuda()->unrelaxed, loads = fake_cuda()->loads;
 
   fake_cuda()->blocking_capture = true;
@@ -373,16 +373,16 @@ TEST_F(CompiledTest, ALaunchPassesThePlanAndThePointers) {
 
 // Blocks whose token tile lies beyond the rows are not launched; stripes always all are.
 TEST_F(CompiledTest, ALaunchOfFewerRowsHasFewerTokenTiles) {
-  const Shape shape = {.m = 512, .n = 4096, .k = 4096};
+  const Problem problem = {.shape = {.m = 512, .n = 4096, .k = 4096}};
   std::set<Partition::Kind> kinds;
-  for (const Config& config : legal_configs(shape, {"sm_90a", 132})) {
-    if (config.family() != Family::stripe || config.tile_m >= shape.m) continue;
+  for (const Config& config : legal_configs(problem, {"sm_90a", 132})) {
+    if (config.family() != Family::stripe || config.tile_m >= problem.shape.m) continue;
     if (!kinds.insert(config.partition.kind).second) continue;
     Options options = in_memory();
     options.config = to_string(config);
-    const Kernel* kernel = store_.get(shape, options);
-    for (const std::int64_t rows :
-         {std::int64_t{1}, std::int64_t{config.tile_m}, std::int64_t{config.tile_m} + 1, shape.m}) {
+    const Kernel* kernel = store_.get(problem, options);
+    for (const std::int64_t rows : {std::int64_t{1}, std::int64_t{config.tile_m},
+                                    std::int64_t{config.tile_m} + 1, problem.shape.m}) {
       kernel->launch(nullptr, sound_args(), rows);
       const CUlaunchConfig& launched = fake_cuda()->last.config;
       const bool stripes = config.partition.kind == Partition::Kind::stripes;
@@ -398,10 +398,10 @@ TEST_F(CompiledTest, ALaunchOfFewerRowsHasFewerTokenTiles) {
 
 // Tokens, words and C go as tensor maps, the rest as it is.
 TEST_F(CompiledTest, AWgmmaLaunchTakesTensorMaps) {
-  const Shape shape = {.m = 512, .n = 4096, .k = 4096};
+  const Problem problem = {.shape = {.m = 512, .n = 4096, .k = 4096}};
   Options options = in_memory();
   options.config = "wgmma m128 n256 w8x1 k128 s3 weights stripes132 b1 raster4";
-  const Kernel* kernel = store_.get(shape, options);
+  const Kernel* kernel = store_.get(problem, options);
   const LaunchArgs args = sound_args();
   kernel->launch(nullptr, args, 300);
   const test::FakeLaunch& last = fake_cuda()->last;
@@ -454,10 +454,10 @@ TEST_F(CompiledTest, BadLaunchesAreRefusedWithTheRule) {
 }
 
 TEST_F(CompiledTest, AnExactKernelServesOnlyItsM) {
-  Shape shape = kShape;
-  shape.m = 13;
-  shape.exact_m = true;
-  const Kernel* kernel = store_.get(shape, in_memory());
+  Problem problem = kShape;
+  problem.shape.m = 13;
+  problem.shape.exact_m = true;
+  const Kernel* kernel = store_.get(problem, in_memory());
   LaunchArgs args = sound_args();
   args.m = 12;
   EXPECT_EQ(error_of([&] { kernel->launch(nullptr, args, 13); }).code(),
@@ -466,15 +466,15 @@ TEST_F(CompiledTest, AnExactKernelServesOnlyItsM) {
 }
 
 TEST_F(CompiledTest, AWorkspaceIsAskedForOnlyWhereOneIsUsed) {
-  const Shape shape = {.m = 16, .n = 4096, .k = 4096};
+  const Problem problem = {.shape = {.m = 16, .n = 4096, .k = 4096}};
   bool with = false, without = false;
-  for (const Config& config : legal_configs(shape, {"sm_90a", 132})) {
-    const bool uses = make_plan(shape, {"sm_90a", 132}, config).workspace.bytes > 0;
+  for (const Config& config : legal_configs(problem, {"sm_90a", 132})) {
+    const bool uses = make_plan(problem, {"sm_90a", 132}, config).workspace.bytes > 0;
     if (uses ? with : without) continue;
     (uses ? with : without) = true;
     Options options = in_memory();
     options.config = to_string(config);
-    const Kernel* kernel = store_.get(shape, options);
+    const Kernel* kernel = store_.get(problem, options);
     LaunchArgs args = sound_args();
     args.workspace = nullptr;
     const Error error = error_of([&] { kernel->launch(nullptr, args, 1); });
@@ -502,7 +502,7 @@ TEST_F(CompiledTest, GetCompilesWithNvrtcAndLaunchesTheRowsAskedFor) {
   ASSERT_TRUE(good) << good.error->what() << good.error->log();
   const Compiled& kernel = *good.kernel;
   EXPECT_EQ(kernel.origin(), Origin::compiled);
-  EXPECT_EQ(kernel.shape().m, 16);
+  EXPECT_EQ(kernel.problem().shape.m, 16);
   EXPECT_EQ(kernel.target(), (Target{"sm_90a", 132}));
   EXPECT_GT(kernel.resources().registers, 0);
   EXPECT_GT(kernel.resources().cubin_bytes, 0u);
@@ -510,7 +510,7 @@ TEST_F(CompiledTest, GetCompilesWithNvrtcAndLaunchesTheRowsAskedFor) {
   kernel.launch(nullptr, sound_args());
   EXPECT_EQ(fake_cuda()->last.m, 11);
 
-  const Kernel* again = new_store().get({.m = 11, .n = 256, .k = 256}, options);
+  const Kernel* again = new_store().get(problem_of(11, 256, 256), options);
   EXPECT_EQ(again->origin(), Origin::user_cache);
   EXPECT_EQ(again->resources().registers, kernel.resources().registers);
   EXPECT_EQ(compiles_, 0);

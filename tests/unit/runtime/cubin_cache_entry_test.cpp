@@ -172,7 +172,7 @@ TEST(EncodeEntry, RefusesWhatCouldNotBeRead) {
   expect_refused([](CacheEntry& e) { e.cubin.clear(); });
   expect_refused([](CacheEntry& e) { e.cubin = "not ELF"; });
   expect_refused([](CacheEntry& e) { e.cubin.resize(kMaxCubinBytes + 1); });
-  expect_refused([](CacheEntry& e) { e.meta.shape = "\xff"; });
+  expect_refused([](CacheEntry& e) { e.meta.problem = "\xff"; });
   expect_refused([](CacheEntry& e) { e.meta.compile_ms = std::nan(""); });
   expect_refused([](CacheEntry& e) { e.meta.threads = -1; });
   expect_refused([](CacheEntry& e) { e.meta.config.assign(kMaxMetaBytes, 'x'); });

@@ -13,15 +13,16 @@
 #include "runtime/base/sha256.h"
 #include "runtime/choose/select.h"
 #include "runtime/compile/nvrtc.h"
+#include "tests/unit/problems.h"
 #include "tests/unit/runtime/cubin_cache_fixture.h"
 
 namespace marlin {
 namespace {
 
-constexpr Shape kShape = {.m = 1, .n = 256, .k = 256};
+constexpr Problem kShape = {.shape = {.m = 1, .n = 256, .k = 256}};
 
-KernelText kernel_for(const Shape& shape, const Target& target) {
-  return write_kernel(shape, target, model_config(shape, target));
+KernelText kernel_for(const Problem& problem, const Target& target) {
+  return write_kernel(problem, target, model_config(problem, target));
 }
 
 TEST(KernelBuild, TheKeyTellsShapeTargetOptionsAndCompilerApart) {
@@ -32,7 +33,7 @@ TEST(KernelBuild, TheKeyTellsShapeTargetOptionsAndCompilerApart) {
       cache_key(key_fields(base, "13.0 aa")), cache_key(key_fields(base, "13.0 ab")),
       cache_key(key_fields(options, "13.0 aa")),
       cache_key(key_fields(kernel_for(kShape, {"sm_86", 108}), "13.0 aa")),
-      cache_key(key_fields(kernel_for({.m = 2, .n = 256, .k = 256}, {"sm_80", 108}), "13.0 aa"))};
+      cache_key(key_fields(kernel_for(problem_of(2, 256, 256), {"sm_80", 108}), "13.0 aa"))};
   EXPECT_EQ(keys.size(), 5u);
   EXPECT_EQ(cache_key(key_fields(kernel_for(kShape, {"sm_80", 108}), "13.0 aa")),
             cache_key(key_fields(base, "13.0 aa")));
@@ -67,9 +68,9 @@ TEST(KernelBuild, AnEntrySaysHowManyBlocksAClusterHas) {
   };
   for (const auto& [text, cluster] : cases) {
     const Config config = parse_config(text);
-    const Shape shape = {.m = config.tile_m, .n = 256, .k = 512};
-    ASSERT_EQ(why_illegal(shape, {"sm_90a", 132}, config), std::nullopt) << text;
-    const CacheEntry entry = compile_kernel(write_kernel(shape, {"sm_90a", 132}, config));
+    const Problem problem = {.shape = {.m = config.tile_m, .n = 256, .k = 512}};
+    ASSERT_EQ(why_illegal(problem, {"sm_90a", 132}, config), std::nullopt) << text;
+    const CacheEntry entry = compile_kernel(write_kernel(problem, {"sm_90a", 132}, config));
     EXPECT_EQ(entry.meta.cluster, cluster) << text;
   }
 }
@@ -120,14 +121,15 @@ TEST(KernelBuild, TheCompilersIdentityIsRemembered) {
 
 TEST(KernelBuild, ThePrebuildCommandIsOneForAShell) {
   const Target target = {"sm_90a", 132};
-  Shape shape = {.m = 13, .n = 256, .k = 256, .group = -1, .exact_m = true};
-  Plan plan = make_plan(shape, target, model_config(shape, target));
-  EXPECT_EQ(
-      prebuild_command(plan, "", ""),
-      "marlin prebuild --arch sm_90a --sms 132 --shape 13x256x256 --group -1 --exact --out DIR");
+  Problem problem = {.shape = {.m = 13, .n = 256, .k = 256, .exact_m = true},
+                     .scheme = {.group = -1}};
+  Plan plan = make_plan(problem, target, model_config(problem, target));
+  EXPECT_EQ(prebuild_command(plan, "", ""),
+            "marlin prebuild --arch sm_90a --sms 132 --shape 13x256x256 --scheme f16.u4b8.g-1 "
+            "--exact --out DIR");
   plan = make_plan(kShape, target, model_config(kShape, target));
   EXPECT_EQ(prebuild_command(plan, "m8 n256", "/it's here"),
-            "marlin prebuild --arch sm_90a --sms 132 --shape 1x256x256 --group 128 "
+            "marlin prebuild --arch sm_90a --sms 132 --shape 1x256x256 --scheme f16.u4b8.g128 "
             "--config 'm8 n256' --out '/it'\\''s here'");
 }
 

@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/unit/problems.h"
+
 namespace marlin {
 namespace {
 
@@ -20,8 +22,10 @@ const Kernel* kernel_number(std::uintptr_t number) {
 }
 
 TableKey key_number(int i) {
-  return {
-      i % 3, i % 2, {.m = 1 + i % 7, .n = 64 * (1 + i / 5), .k = 128 * (1 + i % 11), .group = 128}};
+  return {i % 3,
+          i % 2,
+          {.shape = {.m = 1 + i % 7, .n = 64 * (1 + i / 5), .k = 128 * (1 + i % 11)},
+           .scheme = {.group = 128}}};
 }
 
 TEST(KernelTable, FindsNothingWhereNothingWasPut) {
@@ -63,15 +67,16 @@ TEST(KernelTable, AnAssignedKernelTakesTheOldOnesPlaceThroughEveryGrowth) {
 }
 
 TEST(KernelTable, EveryFieldOfTheKeyTells) {
-  const TableKey base = {0, 0, {.m = 16, .n = 4096, .k = 4096, .group = 128, .exact_m = false}};
+  const TableKey base = {
+      0, 0, {.shape = {.m = 16, .n = 4096, .k = 4096, .exact_m = false}, .scheme = {.group = 128}}};
   std::vector<TableKey> others(7, base);
   others[0].device = 1;
   others[1].variant = 1;
-  others[2].shape.m = 32;
-  others[3].shape.n = 8192;
-  others[4].shape.k = 8192;
-  others[5].shape.group = -1;
-  others[6].shape.exact_m = true;
+  others[2].problem.shape.m = 32;
+  others[3].problem.shape.n = 8192;
+  others[4].problem.shape.k = 8192;
+  others[5].problem.scheme.group = -1;
+  others[6].problem.shape.exact_m = true;
   KernelTable table;
   table.insert(base, kernel_number(1));
   for (const TableKey& other : others) EXPECT_EQ(table.find(other), nullptr);
@@ -85,7 +90,7 @@ TEST(KernelTable, LowBitsOfTheHashSpreadRealShapes) {
   for (std::int64_t m = 1; m <= 64; m *= 2) {
     for (const std::int64_t n : {1024, 4096, 6144, 8192, 14336, 28672}) {
       for (const std::int64_t k : {1024, 4096, 8192, 14336, 28672}) {
-        slots.insert(TableKeyHash()({0, 0, {.m = m, .n = n, .k = k}}) & 511);
+        slots.insert(TableKeyHash()({0, 0, problem_of(m, n, k)}) & 511);
         ++keys;
       }
     }

@@ -23,6 +23,7 @@
 #include "runtime/launch/kernel.h"
 #include "runtime/launch/ladder.h"
 #include "tests/stubs/fake_cuda.h"
+#include "tests/unit/problems.h"
 #include "tests/unit/refusal.h"
 #include "tests/unit/runtime/cubin_cache_fixture.h"
 #include "tests/unit/runtime/stand_in_entry.h"
@@ -43,7 +44,7 @@ CUstream stream_number(std::uintptr_t number) {
 
 DeviceWeights weights_of(std::int64_t n, std::int64_t k) {
   return {
-      .n = n, .k = k, .group = 128, .b = device_pointer(0x2000), .scales = device_pointer(0x3000)};
+      .n = n, .k = k, .scheme = {}, .b = device_pointer(0x2000), .scales = device_pointer(0x3000)};
 }
 
 std::string refused_code(const std::function<void()>& call) {
@@ -77,12 +78,12 @@ class LinearTest : public testing::Test {
     const Target target{"sm_90a", 132};
     const auto shares = [&](const Config& config) {
       return std::all_of(rungs().begin(), rungs().begin() + kSharing, [&](std::int64_t m) {
-        const Shape shape = {.m = m, .n = weights.n, .k = weights.k};
-        return !why_illegal(shape, target, config) &&
-               make_plan(shape, target, config).workspace.bytes > 0;
+        const Problem problem = {.shape = {.m = m, .n = weights.n, .k = weights.k}};
+        return !why_illegal(problem, target, config) &&
+               make_plan(problem, target, config).workspace.bytes > 0;
       });
     };
-    const auto configs = legal_configs({.m = 8, .n = weights.n, .k = weights.k}, target);
+    const auto configs = legal_configs(problem_of(8, weights.n, weights.k), target);
     const auto config = std::find_if(configs.begin(), configs.end(), shares);
     EXPECT_NE(config, configs.end());
     Options options = in_memory();
@@ -237,8 +238,8 @@ TEST_F(LinearTest, AnErrorOfWarmUpComesAfterTheOthersWereMade) {
   const Ladder ladder = this->ladder();
   const Ladder* const one = &ladder;
   before_ = [](const Plan& plan) {
-    if (plan.shape.m != 4 && plan.shape.m != 16) return;
-    throw Error(ErrorCode::compile_failed, "not " + std::to_string(plan.shape.m));
+    if (plan.problem.shape.m != 4 && plan.problem.shape.m != 16) return;
+    throw Error(ErrorCode::compile_failed, "not " + std::to_string(plan.problem.shape.m));
   };
   for (const int threads : {1, 3}) {
     EXPECT_EQ(refusal([&] { Ladder::warm_up({&one, 1}, 32, threads); }), "compile_failed: not 4");

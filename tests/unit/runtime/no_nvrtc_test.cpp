@@ -15,8 +15,8 @@
 namespace marlin {
 namespace {
 
-constexpr Shape kPrebuilt = {.m = 16, .n = 512, .k = 1024};
-constexpr Shape kMissing = {.m = 16, .n = 1024, .k = 1024};
+constexpr Problem kPrebuilt = {.shape = {.m = 16, .n = 512, .k = 1024}};
+constexpr Problem kMissing = {.shape = {.m = 16, .n = 1024, .k = 1024}};
 const Target kTarget = {"sm_90a", 132};
 
 // A folder as `marlin prebuild` leaves it, of a kernel built by some NVRTC elsewhere.
@@ -24,7 +24,7 @@ void prebuild(const std::string& dir) {
   const KernelText kernel = write_kernel(kPrebuilt, kTarget, model_config(kPrebuilt, kTarget));
   CacheEntry entry;
   entry.meta.key = key_fields(kernel, "12.6 0123456789abcdef");
-  entry.meta.shape = to_string(kPrebuilt);
+  entry.meta.problem = to_string(kPrebuilt);
   entry.meta.config = to_string(kernel.plan.config);
   entry.meta.sms = kTarget.sms;
   entry.meta.threads = kernel.plan.launch.threads;
@@ -35,9 +35,9 @@ void prebuild(const std::string& dir) {
   cache.write_manifest();
 }
 
-Error error_of(KernelStore& store, const Shape& shape, const Options& options) {
+Error error_of(KernelStore& store, const Problem& problem, const Options& options) {
   try {
-    store.get(shape, options);
+    store.get(problem, options);
   } catch (const Error& error) {
     return error;
   }

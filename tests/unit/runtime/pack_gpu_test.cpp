@@ -20,29 +20,31 @@ namespace fs = std::filesystem;
 using test::refusal;
 
 TEST(PackGpuRefuses, ShapesAndPointersWithTheRule) {
-  const Shape shape{.n = 64, .k = 128, .group = 128};
+  const Problem problem{.shape = {.n = 64, .k = 128}, .scheme = {.group = 128}};
   const auto at = [](std::uintptr_t address) { return reinterpret_cast<void*>(address); };
   void* good = at(0x1000);
   EXPECT_EQ(refusal([&] {
-              pack_codes_gpu(nullptr, {.n = 65, .k = 128, .group = 128}, good, good, good, good);
+              pack_codes_gpu(nullptr, {.shape = {.n = 65, .k = 128}, .scheme = {.group = 128}},
+                             good, good, good, good);
             }),
             "invalid_shape: n = 65 is not a multiple of 64");
   EXPECT_EQ(refusal([&] {
-              quantize_rtn_gpu(nullptr, {.n = 64, .k = 64, .group = 128}, good, good, good);
+              quantize_rtn_gpu(nullptr, {.shape = {.n = 64, .k = 64}, .scheme = {.group = 128}},
+                               good, good, good);
             }),
             "invalid_shape: k = 64 is not a multiple of the group, 128");
   EXPECT_EQ(refusal([&] { unpack_codes_gpu(nullptr, {}, good, good, good, good); }).substr(0, 14),
             "invalid_shape:");
-  EXPECT_EQ(refusal([&] { pack_codes_gpu(nullptr, shape, nullptr, good, good, good); }),
+  EXPECT_EQ(refusal([&] { pack_codes_gpu(nullptr, problem, nullptr, good, good, good); }),
             "invalid_argument: codes is null");
-  EXPECT_EQ(refusal([&] { pack_codes_gpu(nullptr, shape, good, good, good, at(0x1008)); }),
+  EXPECT_EQ(refusal([&] { pack_codes_gpu(nullptr, problem, good, good, good, at(0x1008)); }),
             "invalid_argument: packed_scales = 0x1008 is not 16-byte aligned");
-  EXPECT_EQ(refusal([&] { unpack_codes_gpu(nullptr, shape, at(0x1004), good, good, good); }),
+  EXPECT_EQ(refusal([&] { unpack_codes_gpu(nullptr, problem, at(0x1004), good, good, good); }),
             "invalid_argument: packed = 0x1004 is not 16-byte aligned");
-  EXPECT_EQ(refusal([&] { quantize_rtn_gpu(nullptr, shape, good, good, nullptr); }),
+  EXPECT_EQ(refusal([&] { quantize_rtn_gpu(nullptr, problem, good, good, nullptr); }),
             "invalid_argument: scales is null");
   EXPECT_EQ(refusal([&] {
-              quantize_rtn_gpu(nullptr, shape, good, good, good,
+              quantize_rtn_gpu(nullptr, problem, good, good, good,
                                static_cast<std::uint32_t*>(at(0x1002)));
             }),
             "invalid_argument: status = 0x1002 is not 4-byte aligned");
@@ -104,10 +106,10 @@ TEST_F(PackKernelCache, KeepsTheCubinAndServesItWithoutJit) {
 
 // On a make-believe GPU: what is loaded, when it is refused, and what is launched.
 TEST_F(PackKernelCache, LoadsOnceAndNotDuringACapture) {
-  const Shape shape{.n = 192, .k = 256, .group = 64};
+  const Problem problem{.shape = {.n = 192, .k = 256}, .scheme = {.group = 64}};
   void* memory = reinterpret_cast<void*>(std::uintptr_t{0x1000});
   const auto stream = reinterpret_cast<CUstream>(std::uintptr_t{0x77});
-  const auto quantize = [&] { quantize_rtn_gpu(stream, shape, memory, memory, memory); };
+  const auto quantize = [&] { quantize_rtn_gpu(stream, problem, memory, memory, memory); };
   const std::string capturing =
       "capturing: the first GPU packing call on a device loads its kernels, which cannot be done "
       "while a stream is being captured: make one call before the capture";

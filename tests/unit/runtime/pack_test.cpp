@@ -16,39 +16,41 @@ namespace {
 
 using test::refusal;
 
-Shape shape_of(const reference::Weights& w) {
-  return {.m = 1, .n = w.n, .k = w.k, .group = static_cast<int>(w.group)};
+Problem shape_of(const reference::Weights& w) {
+  return {.shape = {.m = 1, .n = w.n, .k = w.k}, .scheme = {.group = static_cast<int>(w.group)}};
 }
 
 // Random shapes that keep the rules, every group among them.
-std::vector<Shape> random_shapes(unsigned seed, int count) {
+std::vector<Problem> random_shapes(unsigned seed, int count) {
   std::mt19937 random(seed);
   const int groups[] = {128, -1, 64, 32};
-  std::vector<Shape> shapes = {{.n = 64, .k = 64, .group = -1}, {.n = 64, .k = 128, .group = 128}};
+  std::vector<Problem> shapes = {{.shape = {.n = 64, .k = 64}, .scheme = {.group = -1}},
+                                 {.shape = {.n = 64, .k = 128}, .scheme = {.group = 128}}};
   for (int i = 0; i < count; ++i) {
     const int group = groups[i % 4];
     const std::int64_t step = group == 128 ? 128 : 64;
     const std::int64_t n = 64 * (1 + random() % 9), k = step * (1 + random() % 7);
-    shapes.push_back({.n = n, .k = k, .group = group});
+    shapes.push_back({.shape = {.n = n, .k = k}, .scheme = {.group = group}});
   }
   return shapes;
 }
 
 TEST(Pack, EqualsTheIndependentModelAndComesBack) {
   unsigned seed = 100;
-  for (const Shape& shape : random_shapes(1, 40)) {
-    const auto w = reference::random_weights(shape.k, shape.n, shape.group, ++seed);
-    const PackedWeights packed = pack_codes(shape, w.codes, w.scales);
-    ASSERT_EQ(packed.packed, reference::pack_codes(w)) << to_string(shape);
-    ASSERT_EQ(packed.packed_scales, reference::permute_scales(w)) << to_string(shape);
-    ASSERT_EQ(packed_bytes(shape), packed.packed.size() * 4);
-    ASSERT_EQ(scales_bytes(shape), packed.packed_scales.size() * 2);
+  for (const Problem& problem : random_shapes(1, 40)) {
+    const auto w =
+        reference::random_weights(problem.shape.k, problem.shape.n, problem.scheme.group, ++seed);
+    const PackedWeights packed = pack_codes(problem, w.codes, w.scales);
+    ASSERT_EQ(packed.packed, reference::pack_codes(w)) << to_string(problem);
+    ASSERT_EQ(packed.packed_scales, reference::permute_scales(w)) << to_string(problem);
+    ASSERT_EQ(packed_bytes(problem), packed.packed.size() * 4);
+    ASSERT_EQ(scales_bytes(problem), packed.packed_scales.size() * 2);
 
     std::vector<std::uint8_t> codes(w.codes.size(), 0xee);
     std::vector<std::uint16_t> scales(w.scales.size(), 0xeeee);
-    unpack_codes(shape, packed.packed, packed.packed_scales, codes, scales);
-    ASSERT_EQ(codes, w.codes) << to_string(shape);
-    ASSERT_EQ(scales, w.scales) << to_string(shape);
+    unpack_codes(problem, packed.packed, packed.packed_scales, codes, scales);
+    ASSERT_EQ(codes, w.codes) << to_string(problem);
+    ASSERT_EQ(scales, w.scales) << to_string(problem);
   }
 }
 
@@ -61,20 +63,22 @@ TEST(Pack, ManyThreadsGiveTheSame) {
 
 TEST(Rtn, EqualsTheIndependentModel) {
   unsigned seed = 300;
-  std::vector<Shape> shapes = random_shapes(2, 16);
-  shapes.push_back({.n = 2112, .k = 256, .group = 128});  // many columns, some left over
-  shapes.push_back({.n = 2112, .k = 256, .group = -1});
-  for (const Shape& shape : shapes) {
-    const auto matrix = reference::random_halves(shape.k * shape.n, ++seed);
-    const auto w = reference::quantize(shape.k, shape.n, shape.group, matrix);
+  std::vector<Problem> shapes = random_shapes(2, 16);
+  shapes.push_back(
+      {.shape = {.n = 2112, .k = 256}, .scheme = {.group = 128}});  // many columns, some left over
+  shapes.push_back({.shape = {.n = 2112, .k = 256}, .scheme = {.group = -1}});
+  for (const Problem& problem : shapes) {
+    const auto matrix = reference::random_halves(problem.shape.k * problem.shape.n, ++seed);
+    const auto w =
+        reference::quantize(problem.shape.k, problem.shape.n, problem.scheme.group, matrix);
     std::vector<std::uint8_t> codes(w.codes.size());
     std::vector<std::uint16_t> scales(w.scales.size());
-    quantize_rtn(shape, matrix, codes, scales);
-    ASSERT_EQ(scales, w.scales) << to_string(shape);
-    ASSERT_EQ(codes, w.codes) << to_string(shape);
-    const PackedWeights packed = pack_rtn(shape, matrix);
-    ASSERT_EQ(packed.packed, reference::pack_codes(w)) << to_string(shape);
-    ASSERT_EQ(packed.packed_scales, reference::permute_scales(w)) << to_string(shape);
+    quantize_rtn(problem, matrix, codes, scales);
+    ASSERT_EQ(scales, w.scales) << to_string(problem);
+    ASSERT_EQ(codes, w.codes) << to_string(problem);
+    const PackedWeights packed = pack_rtn(problem, matrix);
+    ASSERT_EQ(packed.packed, reference::pack_codes(w)) << to_string(problem);
+    ASSERT_EQ(packed.packed_scales, reference::permute_scales(w)) << to_string(problem);
   }
 }
 
@@ -86,41 +90,43 @@ TEST(Rtn, EqualsTheModelOnEveryFiniteValueAndErrsByHalfAStepAtMost) {
     matrix.push_back(half_is_finite(half) ? half : 0);
   }
   // 32 rows of 2048 columns: a column's group spans values of many magnitudes.
-  const Shape shape{.n = 2048, .k = 32 * 2, .group = 32};
-  matrix.resize(shape.k * shape.n);
+  const Problem problem{.shape = {.n = 2048, .k = 32 * 2}, .scheme = {.group = 32}};
+  matrix.resize(problem.shape.k * problem.shape.n);
   std::mt19937 random(11);
-  for (std::int64_t i = 65536; i < shape.k * shape.n; ++i) matrix[i] = random() % 0x0040;
-  const auto w = reference::quantize(shape.k, shape.n, shape.group, matrix);
+  for (std::int64_t i = 65536; i < problem.shape.k * problem.shape.n; ++i)
+    matrix[i] = random() % 0x0040;
+  const auto w =
+      reference::quantize(problem.shape.k, problem.shape.n, problem.scheme.group, matrix);
   std::vector<std::uint8_t> codes(w.codes.size());
   std::vector<std::uint16_t> scales(w.scales.size());
-  quantize_rtn(shape, matrix, codes, scales);
+  quantize_rtn(problem, matrix, codes, scales);
   ASSERT_EQ(scales, w.scales);
   ASSERT_EQ(codes, w.codes);
 
   std::vector<float> values(matrix.size());
-  dequantize(shape, codes, scales, std::span<float>(values));
+  dequantize(problem, codes, scales, std::span<float>(values));
   int inside = 0;
-  for (std::int64_t k = 0; k < shape.k; ++k) {
-    for (std::int64_t n = 0; n < shape.n; ++n) {
-      const double weight = reference::half_value(matrix[k * shape.n + n]);
-      const double scale = reference::half_value(scales[k / 32 * shape.n + n]);
+  for (std::int64_t k = 0; k < problem.shape.k; ++k) {
+    for (std::int64_t n = 0; n < problem.shape.n; ++n) {
+      const double weight = reference::half_value(matrix[k * problem.shape.n + n]);
+      const double scale = reference::half_value(scales[k / 32 * problem.shape.n + n]);
       if (weight > 7.5 * scale || weight < -8.5 * scale) continue;
       ++inside;
-      ASSERT_LE(std::fabs(values[k * shape.n + n] - weight), scale / 2) << k << ' ' << n;
+      ASSERT_LE(std::fabs(values[k * problem.shape.n + n] - weight), scale / 2) << k << ' ' << n;
     }
   }
-  EXPECT_GT(inside, shape.k * shape.n / 2);
+  EXPECT_GT(inside, problem.shape.k * problem.shape.n / 2);
 }
 
 TEST(Rtn, LargestWeightsReachTheEndsAndZerosStayZero) {
-  const Shape shape{.n = 64, .k = 128, .group = 128};
-  std::vector<std::uint16_t> matrix(shape.k * shape.n, 0);
+  const Problem problem{.shape = {.n = 64, .k = 128}, .scheme = {.group = 128}};
+  std::vector<std::uint16_t> matrix(problem.shape.k * problem.shape.n, 0);
   matrix[0] = float_to_half(7.5f);            // column 0: scale 1 and nothing else
   matrix[1 * 64 + 1] = float_to_half(-7.5f);  // column 1: rounds to even, -8
   matrix[2 * 64 + 2] = 3;                     // column 2: 3 * 2^-24, its scale rounds to zero
   std::vector<std::uint8_t> codes(matrix.size());
   std::vector<std::uint16_t> scales(64);
-  quantize_rtn(shape, matrix, codes, scales);
+  quantize_rtn(problem, matrix, codes, scales);
   EXPECT_EQ(scales[0], float_to_half(1.0f));
   EXPECT_EQ(scales[2], 0);
   std::vector<std::uint8_t> expected(matrix.size(), 8);
@@ -147,24 +153,27 @@ TEST(Dequantize, EqualsTheModelInBothPrecisions) {
 }
 
 TEST(PackRefuses, ShapesWithTheRule) {
-  const auto rule = [](Shape shape) { return broken_packing_rule(shape).value_or("none"); };
-  EXPECT_EQ(rule({.m = 0, .n = 64, .k = 64, .group = -1}), "none");
-  EXPECT_EQ(rule({.n = 100, .k = 64, .group = -1}), "n = 100 is not a multiple of 64");
-  EXPECT_EQ(rule({.n = 64, .k = 96, .group = 32}), "k = 96 is not a multiple of 64");
-  EXPECT_EQ(rule({.n = 64, .k = 192, .group = 128}), "k = 192 is not a multiple of the group, 128");
-  EXPECT_EQ(rule({.n = 64, .k = 192, .group = 0}),
+  const auto rule = [](Problem problem) { return broken_packing_rule(problem).value_or("none"); };
+  EXPECT_EQ(rule({.shape = {.m = 0, .n = 64, .k = 64}, .scheme = {.group = -1}}), "none");
+  EXPECT_EQ(rule({.shape = {.n = 100, .k = 64}, .scheme = {.group = -1}}),
+            "n = 100 is not a multiple of 64");
+  EXPECT_EQ(rule({.shape = {.n = 64, .k = 96}, .scheme = {.group = 32}}),
+            "k = 96 is not a multiple of 64");
+  EXPECT_EQ(rule({.shape = {.n = 64, .k = 192}, .scheme = {.group = 128}}),
+            "k = 192 is not a multiple of the group, 128");
+  EXPECT_EQ(rule({.shape = {.n = 64, .k = 192}, .scheme = {.group = 0}}),
             "group = 0 is none of 32, 64, 128, -1 (one scale for the whole k)");
-  EXPECT_NE(rule({.n = INT64_MAX, .k = 64, .group = -1}), "none");
-  EXPECT_NE(rule({.n = 64, .k = -64, .group = -1}), "none");
-  EXPECT_EQ(refusal([] { packed_bytes({.n = 65, .k = 64, .group = -1}); }),
+  EXPECT_NE(rule({.shape = {.n = INT64_MAX, .k = 64}, .scheme = {.group = -1}}), "none");
+  EXPECT_NE(rule({.shape = {.n = 64, .k = -64}, .scheme = {.group = -1}}), "none");
+  EXPECT_EQ(refusal([] { packed_bytes({.shape = {.n = 65, .k = 64}, .scheme = {.group = -1}}); }),
             "invalid_shape: n = 65 is not a multiple of 64");
-  EXPECT_EQ(refusal([] { scales_bytes({.n = 64, .k = 64, .group = 128}); }),
+  EXPECT_EQ(refusal([] { scales_bytes({.shape = {.n = 64, .k = 64}, .scheme = {.group = 128}}); }),
             "invalid_shape: k = 64 is not a multiple of the group, 128");
 }
 
 class PackRefusesData : public testing::Test {
  protected:
-  const Shape shape_{.n = 128, .k = 256, .group = 128};
+  const Problem shape_{.shape = {.n = 128, .k = 256}, .scheme = {.group = 128}};
   reference::Weights w_ = reference::random_weights(256, 128, 128, 31);
 };
 
@@ -183,8 +192,9 @@ TEST_F(PackRefusesData, Sizes) {
             "invalid_argument: packed has 4095 elements, the shape asks for 4096");
   EXPECT_EQ(refusal([&] { pack_rtn(shape_, scales); }),
             "invalid_argument: weights has 257 elements, the shape asks for 32768");
-  EXPECT_EQ(refusal([&] { pack_rtn({.n = 128, .k = 100, .group = -1}, scales); }),
-            "invalid_shape: k = 100 is not a multiple of 64");
+  EXPECT_EQ(
+      refusal([&] { pack_rtn({.shape = {.n = 128, .k = 100}, .scheme = {.group = -1}}, scales); }),
+      "invalid_shape: k = 100 is not a multiple of 64");
 }
 
 TEST_F(PackRefusesData, ACodeAbove15AndWritesNothing) {

@@ -11,6 +11,7 @@
 #include "marlin/compiled.h"
 #include "runtime/compile/nvrtc.h"
 #include "tests/stubs/fake_cuda.h"
+#include "tests/unit/problems.h"
 #include "tests/unit/runtime/cubin_cache_fixture.h"
 #include "tests/unit/runtime/tuning_cases.h"
 #include "tuner/cli/verbs.h"
@@ -20,10 +21,10 @@ namespace {
 
 constexpr const char* kFakeGpu = "Fake GPU";
 
-Shape shape_of(std::int64_t m, std::int64_t n) { return {m, n, 512, 128, false}; }
+Problem shape_of(std::int64_t m, std::int64_t n) { return problem_of(m, n, 512, 128, false); }
 
-TuningRecord record_for(const Shape& shape, const Config& config, const char* gpu = kFakeGpu) {
-  TuningRecord record = choice_for(shape, config);
+TuningRecord record_for(const Problem& problem, const Config& config, const char* gpu = kFakeGpu) {
+  TuningRecord record = choice_for(problem, config);
   record.gpu = gpu;
   return record;
 }
@@ -34,8 +35,8 @@ std::vector<TuningRecord> records_of_deployment() {
                                        record_for(shape_of(8, 256), plain_config(3)),
                                        record_for(shape_of(16, 256), plain_config(2)),
                                        record_for(shape_of(16, 512), plain_config(4))};
-  Shape exact = shape_of(13, 512);
-  exact.exact_m = true;
+  Problem exact = shape_of(13, 512);
+  exact.shape.exact_m = true;
   records.push_back(record_for(exact, plain_config(3)));
   return records;
 }
@@ -112,7 +113,7 @@ TEST_F(PrebuiltChoices, EveryRecordIsServedWithItsConfigAndNothingElse) {
     }
     CHILD_EXPECT(!opened);
     for (const TuningRecord& record : records) {
-      const Compiled kernel = Compiled::get(record.shape);
+      const Compiled kernel = Compiled::get(record.problem);
       CHILD_EXPECT(kernel.config() == to_string(record.config));
       CHILD_EXPECT(kernel.chosen_by() == ChosenBy::tuned);
       CHILD_EXPECT(kernel.origin() == Origin::system_cache);
@@ -128,7 +129,7 @@ TEST_F(PrebuiltChoices, EveryRecordIsServedWithItsConfigAndNothingElse) {
 // The GPU that kernels are built for is not known where they are built, nor need the databases
 // there and here be the same.
 TEST_F(PrebuiltChoices, OtherChoicesHereFindWhatWasBuiltThere) {
-  const Shape tuned = shape_of(16, 256), modelled = shape_of(16, 512);
+  const Problem tuned = shape_of(16, 256), modelled = shape_of(16, 512);
   write_db(db_, {record_for(tuned, plain_config(2), "Some other GPU")});
   setenv("MARLIN_TUNING_DB", db_.c_str(), 1);
   ASSERT_EQ(prebuilt_with({"--shape", "16x256x512,16x512x512", "--arch", "sm_90a", "--sms", "132",

@@ -10,29 +10,30 @@
 #include "codegen/base/error.h"
 #include "codegen/generator.h"
 #include "codegen/plan/plan.h"
+#include "tests/unit/problems.h"
 #include "tests/unit/runtime/tuning_cases.h"
 
 namespace marlin {
 namespace {
 
-void expect_configs(const Shape& shape, const Target& target) {
-  const std::vector<Config> configs = legal_configs(shape, target);
-  ASSERT_FALSE(configs.empty()) << to_string(shape) << ", " << to_string(target);
+void expect_configs(const Problem& problem, const Target& target) {
+  const std::vector<Config> configs = legal_configs(problem, target);
+  ASSERT_FALSE(configs.empty()) << to_string(problem) << ", " << to_string(target);
   for (const Config& config : configs) {
-    ASSERT_EQ(why_illegal(shape, target, config), std::nullopt) << to_string(config);
+    ASSERT_EQ(why_illegal(problem, target, config), std::nullopt) << to_string(config);
   }
-  const Config chosen = model_config(shape, target);
+  const Config chosen = model_config(problem, target);
   EXPECT_NE(std::find(configs.begin(), configs.end(), chosen), configs.end())
-      << to_string(shape) << ", " << to_string(target) << ": " << to_string(chosen);
-  EXPECT_EQ(model_config(shape, target), chosen);
+      << to_string(problem) << ", " << to_string(target) << ": " << to_string(chosen);
+  EXPECT_EQ(model_config(problem, target), chosen);
 }
 
 TEST(Select, EveryShapeHasAConfigOnEveryArchitecture) {
   RandomCases cases(7, {4096, 1 << 8, 1 << 8, 200});
   for (int i = 0; i < 40; ++i) {
-    const Shape shape = cases.shape();
+    const Problem problem = cases.problem();
     for (const ArchLimits& arch : known_archs()) {
-      expect_configs(shape, {std::string(arch.name), cases.target().sms});
+      expect_configs(problem, {std::string(arch.name), cases.target().sms});
     }
   }
 }
@@ -42,10 +43,10 @@ TEST(Select, TheExtremesHaveConfigsToo) {
     for (const std::int64_t n : {std::int64_t{64}, std::int64_t{192}, kMaxN}) {
       for (const std::int64_t k : {std::int64_t{64}, std::int64_t{128}, std::int64_t{192}, kMaxK}) {
         for (const int group : {128, -1}) {
-          const Shape shape{m, n, k, group, false};
-          if (broken_rule(shape)) continue;
-          expect_configs(shape, {"sm_86", 1});
-          expect_configs(shape, {"sm_90a", 1024});
+          const Problem problem = problem_of(m, n, k, group, false);
+          if (broken_rule(problem)) continue;
+          expect_configs(problem, {"sm_86", 1});
+          expect_configs(problem, {"sm_90a", 1024});
         }
       }
     }
@@ -53,9 +54,9 @@ TEST(Select, TheExtremesHaveConfigsToo) {
 }
 
 TEST(Select, RefusesWhatIsNoShapeOrTarget) {
-  EXPECT_THROW(model_config({16, 100, 128, 128}, {"sm_80", 108}), Error);
-  EXPECT_THROW(model_config({16, 128, 128, 128}, {"sm_70", 80}), Error);
-  EXPECT_THROW(model_config({16, 128, 128, 128}, {"sm_80", 0}), Error);
+  EXPECT_THROW(model_config(problem_of(16, 100, 128, 128), {"sm_80", 108}), Error);
+  EXPECT_THROW(model_config(problem_of(16, 128, 128, 128), {"sm_70", 80}), Error);
+  EXPECT_THROW(model_config(problem_of(16, 128, 128, 128), {"sm_80", 0}), Error);
 }
 
 TuningLayers layers_of(const std::vector<TuningRecord>& records) {
@@ -65,20 +66,20 @@ TuningLayers layers_of(const std::vector<TuningRecord>& records) {
 }
 
 TEST(Select, ARecordComesBeforeTheModel) {
-  const Shape shape{16, 4096, 4096, 128, false};
-  const Config model = model_config(shape, test::kH200);
+  const Problem problem = problem_of(16, 4096, 4096, 128, false);
+  const Config model = model_config(problem, test::kH200);
   Config other = test::plain_config();
   if (other == model) other = test::plain_config(3);
-  const TuningLayers tuning = layers_of({test::choice_for(shape, other)});
+  const TuningLayers tuning = layers_of({test::choice_for(problem, other)});
 
-  Choice choice = choose_config(shape, test::kH200, "NVIDIA H200", tuning);
+  Choice choice = choose_config(problem, test::kH200, "NVIDIA H200", tuning);
   EXPECT_EQ(choice.config, other);
   EXPECT_EQ(choice.by, ChosenBy::tuned);
   EXPECT_EQ(choice.layer, "db");
-  EXPECT_EQ(to_line(choice.record.value()), to_line(test::choice_for(shape, other)));
+  EXPECT_EQ(to_line(choice.record.value()), to_line(test::choice_for(problem, other)));
   for (const TuningLayers& none : {layers_of({}), tuning}) {
-    choice = choose_config({64, 4096, 4096, 128, false}, test::kH200, "", none);
-    EXPECT_EQ(choice.config, model_config({64, 4096, 4096, 128, false}, test::kH200));
+    choice = choose_config(problem_of(64, 4096, 4096, 128, false), test::kH200, "", none);
+    EXPECT_EQ(choice.config, model_config(problem_of(64, 4096, 4096, 128, false), test::kH200));
     EXPECT_EQ(choice.by, ChosenBy::model);
     EXPECT_EQ(choice.layer, "");
     EXPECT_FALSE(choice.record);
@@ -87,15 +88,16 @@ TEST(Select, ARecordComesBeforeTheModel) {
 
 constexpr const char* kH200Name = "NVIDIA H200";
 
-Shape shape_of(std::int64_t m) { return {m, 4096, 4096, 128, false}; }
+Problem shape_of(std::int64_t m) { return problem_of(m, 4096, 4096, 128, false); }
 
-Choice chosen(const Shape& shape, const std::vector<TuningRecord>& records, bool chained = false) {
-  return choose_config(shape, test::kH200, kH200Name, layers_of(records), chained);
+Choice chosen(const Problem& problem, const std::vector<TuningRecord>& records,
+              bool chained = false) {
+  return choose_config(problem, test::kH200, kH200Name, layers_of(records), chained);
 }
 
-void expect_model(const Choice& choice, const Shape& shape, bool chained = false) {
-  EXPECT_EQ(choice.by, ChosenBy::model) << to_string(shape) << ": " << to_string(choice.config);
-  EXPECT_EQ(choice.config, model_config(shape, test::kH200, kH200Name, chained));
+void expect_model(const Choice& choice, const Problem& problem, bool chained = false) {
+  EXPECT_EQ(choice.by, ChosenBy::model) << to_string(problem) << ": " << to_string(choice.config);
+  EXPECT_EQ(choice.config, model_config(problem, test::kH200, kH200Name, chained));
   EXPECT_FALSE(choice.record);
 }
 
@@ -108,10 +110,10 @@ void expect_nearest(const Choice& choice, const TuningRecord& record) {
 }
 
 // The model's estimate for the config over that for its own first choice.
-double behind(const Shape& shape, const Config& config, std::string_view gpu = kH200Name) {
+double behind(const Problem& problem, const Config& config, std::string_view gpu = kH200Name) {
   const GpuModel board = gpu_model_of(test::kH200, gpu);
-  return estimate_us(shape, test::kH200, board, config) /
-         estimate_us(shape, test::kH200, board, model_config(shape, test::kH200, gpu));
+  return estimate_us(problem, test::kH200, board, config) /
+         estimate_us(problem, test::kH200, board, model_config(problem, test::kH200, gpu));
 }
 
 // Where eight tokens make one tile they cost the same, and a config that was the best for some of
@@ -123,12 +125,13 @@ TEST(Select, ANeighbourServesThatTheModelHasNoFartherBehindThanWhereItWasMeasure
   expect_nearest(chosen(shape_of(4), {below}), below);
   expect_nearest(chosen(shape_of(4), {above}), above);
   expect_nearest(chosen(shape_of(4), {below, above}), above);
-  expect_nearest(chosen({3, 4096, 4096, 128, true}, {below, above}), below);
-  expect_nearest(chosen({8, 4096, 4096, 128, true}, {below, above}), above);
+  expect_nearest(chosen(problem_of(3, 4096, 4096, 128, true), {below, above}), below);
+  expect_nearest(chosen(problem_of(8, 4096, 4096, 128, true), {below, above}), above);
 }
 
 TEST(Select, ANeighbourServesThatTheModelHasHardlyBehindItsOwnChoice) {
-  const Shape small{1024, 6144, 4096, 128, false}, large{1536, 6144, 4096, 128, false};
+  const Problem small = problem_of(1024, 6144, 4096, 128, false),
+                large = problem_of(1536, 6144, 4096, 128, false);
   const TuningRecord record = test::choice_for(small, model_config(small, test::kH200, kH200Name));
   ASSERT_NE(record.config, model_config(large, test::kH200, kH200Name));
   ASSERT_LT(behind(large, record.config), 1.03) << "the test needs other shapes";
@@ -149,7 +152,7 @@ TEST(Select, ANeighbourThatTheModelSetsBackDoesNotServe) {
 
 // The next candidate is asked then.
 TEST(Select, ANeighbourThatServesComesAfterOneThatDoesNot) {
-  const Shape here = shape_of(1536);
+  const Problem here = shape_of(1536);
   const TuningRecord nearer =
       test::choice_for(shape_of(1024), model_config(shape_of(1024), test::kH200, kH200Name));
   const TuningRecord farther =
@@ -162,8 +165,8 @@ TEST(Select, ANeighbourWhoseTileDoesNotCoverTheRowsDoesNotServe) {
   for (const char* text : {"m16 n256 w4x2 k64 s3 accumulators split1 b1",
                            "wgmma m24 n128 w4x1 k64 s4 weights split2 b1"}) {
     const Config config = parse_config(text);
-    const Shape there = shape_of(config.tile_m);
-    const Shape here = shape_of(config.tile_m == 24 ? 48 : 32);
+    const Problem there = shape_of(config.tile_m);
+    const Problem here = shape_of(config.tile_m == 24 ? 48 : 32);
     ASSERT_FALSE(why_illegal(here, test::kH200, config));
     ASSERT_LE(behind(here, config), behind(there, config)) << "the model would let it serve";
     expect_model(chosen(here, {test::choice_for(there, config)}), here);
@@ -187,8 +190,8 @@ TEST(Select, ANeighbourMayReadWeightsAgainWhereNoTileCoversTheRows) {
 TEST(Select, TheIdealProductReadsItsWeightsOnce) {
   const TuningLayers shipped = TuningLayers::open({});
   for (const std::int64_t m : {16, 24, 32, 48, 64}) {
-    const Shape shape{m, 33792, 135168, 128, false};
-    const Choice choice = choose_config(shape, test::kH200, kH200Name, shipped);
+    const Problem problem = problem_of(m, 33792, 135168, 128, false);
+    const Choice choice = choose_config(problem, test::kH200, kH200Name, shipped);
     EXPECT_GE(choice.config.tile_m, m) << to_string(choice.config);
     EXPECT_EQ(choice.by, m == 16 ? ChosenBy::tuned : ChosenBy::model);
   }
@@ -197,28 +200,28 @@ TEST(Select, TheIdealProductReadsItsWeightsOnce) {
 // The same architecture with other memory: what pays there may not pay here.
 TEST(Select, ARecordOfAnotherGpuIsJudgedToo) {
   const std::string other = "NVIDIA H100 80GB HBM3";
-  const Shape shape = shape_of(16);
+  const Problem problem = shape_of(16);
   const auto record_of = [&](const Config& config) {
-    TuningRecord record = test::choice_for(shape, config);
+    TuningRecord record = test::choice_for(problem, config);
     record.gpu = other;
     return record;
   };
   Config worst = test::plain_config();
   const auto set_back = [&](const Config& config) {
-    return behind(shape, config) / behind(shape, config, other);
+    return behind(problem, config) / behind(problem, config, other);
   };
-  for (const Config& config : legal_configs(shape, test::kH200)) {
+  for (const Config& config : legal_configs(problem, test::kH200)) {
     if (set_back(config) > set_back(worst)) worst = config;
   }
   ASSERT_GT(set_back(worst), 1.05) << "the test needs another shape";
-  expect_model(chosen(shape, {record_of(worst)}), shape);
-  EXPECT_EQ(choose_config(shape, test::kH200, other, layers_of({record_of(worst)})).by,
+  expect_model(chosen(problem, {record_of(worst)}), problem);
+  EXPECT_EQ(choose_config(problem, test::kH200, other, layers_of({record_of(worst)})).by,
             ChosenBy::tuned);
 
-  Config alike = model_config(shape, test::kH200, kH200Name);
+  Config alike = model_config(problem, test::kH200, kH200Name);
   alike.stages += alike.stages > 2 ? -1 : 1;
   ASSERT_LT(set_back(alike), 1.02) << "the test needs another config";
-  expect_nearest(chosen(shape, {record_of(alike)}), record_of(alike));
+  expect_nearest(chosen(problem, {record_of(alike)}), record_of(alike));
 }
 
 // Chained neighbours are judged first; an isolated record of this very shape needs no judging.
@@ -236,44 +239,44 @@ TEST(Select, AChainedNeighbourIsJudgedBeforeTheIsolatedRecord) {
 }
 
 TEST(Select, ATextComesBeforeBoth) {
-  const Shape shape{16, 4096, 4096, 128, false};
-  Config tuned = model_config(shape, test::kH200);
+  const Problem problem = problem_of(16, 4096, 4096, 128, false);
+  Config tuned = model_config(problem, test::kH200);
   tuned.stages += tuned.stages > 2 ? -1 : 1;
-  const TuningLayers tuning = layers_of({test::choice_for(shape, tuned)});
-  EXPECT_EQ(choose_config("", shape, test::kH200, "", tuning).config, tuned);
-  Choice choice = choose_config("model", shape, test::kH200, "", tuning);
-  EXPECT_EQ(choice.config, model_config(shape, test::kH200));
+  const TuningLayers tuning = layers_of({test::choice_for(problem, tuned)});
+  EXPECT_EQ(choose_config("", problem, test::kH200, "", tuning).config, tuned);
+  Choice choice = choose_config("model", problem, test::kH200, "", tuning);
+  EXPECT_EQ(choice.config, model_config(problem, test::kH200));
   EXPECT_EQ(choice.by, ChosenBy::model);
-  choice = choose_config(to_string(test::plain_config(2)), shape, test::kH200, "", tuning);
+  choice = choose_config(to_string(test::plain_config(2)), problem, test::kH200, "", tuning);
   EXPECT_EQ(choice.config, test::plain_config(2));
   EXPECT_EQ(choice.by, ChosenBy::given);
-  EXPECT_THROW(choose_config("modell", shape, test::kH200, "", tuning), Error);
+  EXPECT_THROW(choose_config("modell", problem, test::kH200, "", tuning), Error);
 }
 
 TEST(Select, ChainedRecordsThenIsolatedOnesThenTheModel) {
-  const Shape shape{16, 4096, 4096, 128, false};
-  const TuningRecord alone = test::choice_for(shape, test::plain_config(2));
-  const TuningRecord in_chain = test::chained(test::choice_for(shape, test::plain_config(3)));
+  const Problem problem = problem_of(16, 4096, 4096, 128, false);
+  const TuningRecord alone = test::choice_for(problem, test::plain_config(2));
+  const TuningRecord in_chain = test::chained(test::choice_for(problem, test::plain_config(3)));
   const auto chosen = [&](const std::vector<TuningRecord>& records, bool chained) {
-    return choose_config("", shape, test::kH200, "NVIDIA H200", layers_of(records), chained);
+    return choose_config("", problem, test::kH200, "NVIDIA H200", layers_of(records), chained);
   };
   EXPECT_EQ(chosen({in_chain, alone}, true).config, in_chain.config);
   EXPECT_EQ(chosen({in_chain, alone}, false).config, alone.config);
   EXPECT_EQ(chosen({alone}, true).config, alone.config);
   EXPECT_EQ(chosen({alone}, true).by, ChosenBy::tuned);
   EXPECT_EQ(chosen({in_chain}, false).by, ChosenBy::model);
-  EXPECT_EQ(chosen({}, true).config, model_config(shape, test::kH200, "NVIDIA H200", true));
+  EXPECT_EQ(chosen({}, true).config, model_config(problem, test::kH200, "NVIDIA H200", true));
 }
 
 // A folder that was built for isolated launches serves chained ones too.
 TEST(Select, ThePrebuiltOfEitherKindAreLookedFor) {
-  const Shape shape{16, 4096, 4096, 128, false};
+  const Problem problem = problem_of(16, 4096, 4096, 128, false);
   const TuningLayers tuning =
-      layers_of({test::choice_for(shape, test::plain_config(2)),
-                 test::chained(test::choice_for(shape, test::plain_config(3)))});
+      layers_of({test::choice_for(problem, test::plain_config(2)),
+                 test::chained(test::choice_for(problem, test::plain_config(3)))});
   const auto built_with = [&](bool chained) {
     std::vector<Config> configs;
-    for (const Choice& choice : prebuilt_choices(shape, test::kH200, "", tuning, chained)) {
+    for (const Choice& choice : prebuilt_choices(problem, test::kH200, "", tuning, chained)) {
       if (configs.empty() || configs.back() != choice.config) configs.push_back(choice.config);
     }
     return configs;
@@ -281,20 +284,21 @@ TEST(Select, ThePrebuiltOfEitherKindAreLookedFor) {
   EXPECT_EQ(built_with(true).front(), test::plain_config(3));
   EXPECT_EQ(built_with(true).at(1), test::plain_config(2));
   EXPECT_EQ(built_with(false).front(), test::plain_config(2));
-  EXPECT_EQ(built_with(false).back(), model_config(shape, test::kH200));
+  EXPECT_EQ(built_with(false).back(), model_config(problem, test::kH200));
 }
 
 TEST(Select, BadShapesAreRefusedBeforeAnyDatabase) {
   const TuningLayers none = layers_of({});
-  EXPECT_THROW(choose_config({0, 4096, 4096, 128}, test::kH200, "", none), Error);
-  EXPECT_THROW(choose_config({INT64_MAX, 4096, 4096, 128}, test::kH200, "", none), Error);
-  EXPECT_THROW(choose_config({16, 4096, 4096, 128}, {"sm_70", 80}, "", none), Error);
+  EXPECT_THROW(choose_config(problem_of(0, 4096, 4096, 128), test::kH200, "", none), Error);
+  EXPECT_THROW(choose_config(problem_of(INT64_MAX, 4096, 4096, 128), test::kH200, "", none), Error);
+  EXPECT_THROW(choose_config(problem_of(16, 4096, 4096, 128), {"sm_70", 80}, "", none), Error);
 }
 
 TEST(Select, LegalConfigsAreDistinct) {
-  for (const Shape& shape : {Shape{16, 4096, 4096, 128}, Shape{100, 28672, 8192, -1}}) {
+  for (const Problem& problem :
+       {problem_of(16, 4096, 4096, 128), problem_of(100, 28672, 8192, -1)}) {
     std::vector<std::string> texts;
-    for (const Config& config : legal_configs(shape, {"sm_90a", 132})) {
+    for (const Config& config : legal_configs(problem, {"sm_90a", 132})) {
       texts.push_back(to_string(config));
     }
     std::sort(texts.begin(), texts.end());

@@ -11,7 +11,7 @@ namespace marlin::test {
 inline CacheEntry stand_in_entry(const KernelText& kernel) {
   CacheEntry entry;
   entry.meta.key = key_fields(kernel, nvrtc_identity());
-  entry.meta.shape = to_string(kernel.plan.shape);
+  entry.meta.problem = to_string(kernel.plan.problem);
   entry.meta.config = to_string(kernel.plan.config);
   entry.meta.sms = kernel.plan.target.sms;
   entry.meta.threads = kernel.plan.launch.threads;

@@ -8,6 +8,7 @@
 #include "runtime/base/sha256.h"
 #include "runtime/choose/tuning_record.h"
 #include "tests/unit/codegen/legal_cases.h"
+#include "tests/unit/problems.h"
 
 namespace marlin::test {
 
@@ -25,7 +26,7 @@ inline TuningRecord plain_choice() {
   TuningRecord record;
   record.gpu = "NVIDIA H200";
   record.target = kH200;
-  record.shape = {16, 4096, 4096, 128, false};
+  record.problem = problem_of(16, 4096, 4096, 128, false);
   record.config = plain_config();
   record.schema = schema_of(record.config.family());
   record.searched = searched_families();
@@ -39,9 +40,9 @@ inline TuningRecord plain_choice() {
   return record;
 }
 
-inline TuningRecord choice_for(const Shape& shape, const Config& config, double us = 5) {
+inline TuningRecord choice_for(const Problem& problem, const Config& config, double us = 5) {
   TuningRecord record = plain_choice();
-  record.shape = shape;
+  record.problem = problem;
   record.config = config;
   record.us = us;
   return record;
@@ -57,13 +58,13 @@ inline TuningRecord random_record(RandomCases& cases) {
   TuningRecord record = plain_choice();
   const auto family = static_cast<Family>(cases.upto(3) - 1);
   LegalCase legal = cases.next(family);
-  while (!legal.shape.exact_m && rung_for(legal.shape.m) != legal.shape.m) {
+  while (!legal.problem.shape.exact_m && rung_for(legal.problem.shape.m) != legal.problem.shape.m) {
     legal = cases.next(family);
   }
   record.kind = static_cast<TuningRecord::Kind>(cases.upto(3) - 1);
   record.gpu = "GPU \"" + std::to_string(cases.upto(9)) + "\" \\";
   record.target = legal.target;
-  record.shape = legal.shape;
+  record.problem = legal.problem;
   record.chained = cases.upto(2) == 1;
   record.config = legal.config;
   const auto time = [&] { return static_cast<double>(cases.upto(1'000'000'000)) / 1000; };

@@ -9,6 +9,7 @@
 
 #include "codegen/base/error.h"
 #include "codegen/generator.h"
+#include "tests/unit/problems.h"
 #include "tests/unit/runtime/cubin_cache_fixture.h"
 #include "tests/unit/runtime/tuning_cases.h"
 
@@ -17,7 +18,7 @@ namespace {
 
 constexpr std::string_view kH200Name = "NVIDIA H200";
 
-Shape shape_of(std::int64_t m) { return {m, 4096, 4096, 128, false}; }
+Problem shape_of(std::int64_t m) { return problem_of(m, 4096, 4096, 128, false); }
 
 std::shared_ptr<const TuningFile> file_of(const std::vector<TuningRecord>& records,
                                           const std::string& name = "file") {
@@ -26,17 +27,18 @@ std::shared_ptr<const TuningFile> file_of(const std::vector<TuningRecord>& recor
   return std::make_shared<const TuningFile>(name, text);
 }
 
-std::vector<TunedChoice> candidates_in(const std::vector<TuningRecord>& records, const Shape& shape,
-                                       std::string_view gpu = kH200Name, bool chained = false) {
-  return TuningLayers({file_of(records)}).candidates(shape, kH200, gpu, chained);
+std::vector<TunedChoice> candidates_in(const std::vector<TuningRecord>& records,
+                                       const Problem& problem, std::string_view gpu = kH200Name,
+                                       bool chained = false) {
+  return TuningLayers({file_of(records)}).candidates(problem, kH200, gpu, chained);
 }
 
 // The times of the records that may serve the shape name them.
 using Times = std::vector<double>;
-Times times_of(const std::vector<TuningRecord>& records, const Shape& shape,
+Times times_of(const std::vector<TuningRecord>& records, const Problem& problem,
                std::string_view gpu = kH200Name, bool chained = false) {
   Times times;
-  for (const TunedChoice& choice : candidates_in(records, shape, gpu, chained)) {
+  for (const TunedChoice& choice : candidates_in(records, problem, gpu, chained)) {
     times.push_back(choice.record.us);
   }
   return times;
@@ -55,9 +57,9 @@ TEST(TuningFile, ChoicesAreThoseOfTheShapeAndTarget) {
   TuningRecord old = choice_for(shape_of(4), plain_config());
   old.schema = 99;
   TuningRecord narrow = choice_for(shape_of(16), plain_config());
-  narrow.shape.n = 2048;
+  narrow.problem.shape.n = 2048;
   TuningRecord one_scale = choice_for(shape_of(16), plain_config());
-  one_scale.shape.group = -1;
+  one_scale.problem.scheme.group = -1;
   TuningRecord smaller = choice_for(shape_of(16), plain_config());
   smaller.target.sms = 13;
   const auto file = file_of(
@@ -67,8 +69,8 @@ TEST(TuningFile, ChoicesAreThoseOfTheShapeAndTarget) {
   ASSERT_EQ(found.size(), 2U);
   EXPECT_EQ(found[0].us, 2);
   EXPECT_EQ(found[1].us, 3) << "the later line of m = 8";
-  EXPECT_EQ(file->choices(narrow.shape, kH200).size(), 1U);
-  EXPECT_EQ(file->choices(one_scale.shape, kH200).size(), 1U);
+  EXPECT_EQ(file->choices(narrow.problem, kH200).size(), 1U);
+  EXPECT_EQ(file->choices(one_scale.problem, kH200).size(), 1U);
   EXPECT_EQ(file->choices(shape_of(16), smaller.target).size(), 1U);
   EXPECT_EQ(file->choices(shape_of(16), {"sm_80", 132}).size(), 0U);
 }
@@ -92,10 +94,10 @@ TEST(TuningFile, DamagedAndTornLinesArePassedOver) {
 // A text that looks like fields of another line is still only a text.
 TEST(TuningFile, FieldsInsideATextAreNoFields) {
   TuningRecord record = choice_for(shape_of(16), plain_config());
-  record.shape.n = 2048;
+  record.problem.shape.n = 2048;
   record.gpu = ",\"n\":4096,\"k\":4096,\"group\":128,\"exact_m\":";
   EXPECT_EQ(file_of({record})->choices(shape_of(16), kH200).size(), 0U);
-  EXPECT_EQ(file_of({record})->choices(record.shape, kH200).size(), 1U);
+  EXPECT_EQ(file_of({record})->choices(record.problem, kH200).size(), 1U);
 }
 
 TEST(TuningFile, TheShippedDataIsSound) {
@@ -129,13 +131,13 @@ TEST(TuningLayers, ElseThoseWithinAFactorOfTwoTheNearestFirst) {
   EXPECT_EQ(times_of(records, shape_of(1)), Times{2});
   EXPECT_EQ(times_of(records, shape_of(4)), (Times{8, 2})) << "of two equally near the larger";
   EXPECT_EQ(times_of(records, shape_of(24)), Times{16});
-  EXPECT_EQ(times_of(records, {10, 4096, 4096, 128, true}), (Times{8, 16}));
-  EXPECT_EQ(times_of(records, {13, 4096, 4096, 128, true}), (Times{16, 8}));
+  EXPECT_EQ(times_of(records, problem_of(10, 4096, 4096, 128, true)), (Times{8, 16}));
+  EXPECT_EQ(times_of(records, problem_of(13, 4096, 4096, 128, true)), (Times{16, 8}));
   EXPECT_EQ(times_of(records, shape_of(48)), Times{});
   EXPECT_EQ(times_of({records[2]}, shape_of(4)), Times{});
   for (const TunedChoice& choice : candidates_in(records, shape_of(4))) EXPECT_FALSE(choice.exact);
   // Exactly m rows and up to m rows are two kernels.
-  const auto other = candidates_in(records, {16, 4096, 4096, 128, true});
+  const auto other = candidates_in(records, problem_of(16, 4096, 4096, 128, true));
   ASSERT_EQ(other.size(), 2U);
   EXPECT_EQ(other[0].record.us, 16);
   EXPECT_FALSE(other[0].exact);
@@ -143,10 +145,10 @@ TEST(TuningLayers, ElseThoseWithinAFactorOfTwoTheNearestFirst) {
 
 TEST(TuningLayers, OtherWeightsGroupsAndSmCountsAreNoNeighbours) {
   const TuningRecord record = choice_for(shape_of(16), plain_config(), 16);
-  EXPECT_EQ(times_of({record}, {16, 4096, 8192, 128, false}), Times{});
-  EXPECT_EQ(times_of({record}, {16, 8192, 4096, 128, false}), Times{});
+  EXPECT_EQ(times_of({record}, problem_of(16, 4096, 8192, 128, false)), Times{});
+  EXPECT_EQ(times_of({record}, problem_of(16, 8192, 4096, 128, false)), Times{});
   for (const int group : {64, 32, -1}) {
-    EXPECT_EQ(times_of({record}, {16, 4096, 4096, group, false}), Times{}) << group;
+    EXPECT_EQ(times_of({record}, problem_of(16, 4096, 4096, group, false)), Times{}) << group;
   }
   const TuningLayers layers({file_of({record})});
   for (const Target& target : {Target{"sm_90a", 114}, Target{"sm_90", 132}}) {
@@ -157,7 +159,7 @@ TEST(TuningLayers, OtherWeightsGroupsAndSmCountsAreNoNeighbours) {
 TEST(TuningLayers, ANeighbourThatIsNotLegalForTheShapeIsPassedOver) {
   Config wide = plain_config();
   wide.tile_m = 24;
-  const Shape small = shape_of(16), large = shape_of(24);
+  const Problem small = shape_of(16), large = shape_of(24);
   ASSERT_FALSE(why_illegal(large, kH200, wide));
   ASSERT_TRUE(why_illegal(small, kH200, wide)) << "the test needs another config";
   const std::vector<TuningRecord> records = {choice_for(large, wide, 24),

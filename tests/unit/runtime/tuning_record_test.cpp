@@ -7,6 +7,7 @@
 
 #include "codegen/base/error.h"
 #include "codegen/generator.h"
+#include "runtime/choose/tuning_db.h"
 #include "tests/unit/runtime/tuning_cases.h"
 
 namespace marlin::test {
@@ -38,7 +39,7 @@ TEST(TuningRecord, OnlyAChainedOneSaysSo) {
 // Only the families of sm_90 have clusters and early weights.
 TEST(TuningRecord, OnlyAConfigWithEarlyWeightsSaysSo) {
   TuningRecord record = plain_choice();
-  record.shape.m = 8;
+  record.problem.shape.m = 8;
   record.config = parse_config("decode m8 n64 w1x8 k64 s4 accumulators cluster2 b1");
   const std::string line = line_of(record);
   EXPECT_NE(line.find("\"family\":\"decode\""), std::string::npos) << line;
@@ -55,7 +56,7 @@ TEST(TuningRecord, OnlyAConfigWithEarlyWeightsSaysSo) {
 // Counts of one, which all other families have, are not written.
 TEST(TuningRecord, OnlyAWgmmaConfigSaysItsBurstAndRaster) {
   TuningRecord record = plain_choice();
-  record.shape.m = 512;
+  record.problem.shape.m = 512;
   record.config = parse_config("wgmma m128 n256 w8x1 k128 s3 weights split1 b1");
   const std::string line = line_of(record);
   EXPECT_NE(line.find("\"family\":\"wgmma\""), std::string::npos) << line;
@@ -66,6 +67,23 @@ TEST(TuningRecord, OnlyAWgmmaConfigSaysItsBurstAndRaster) {
   EXPECT_EQ(line_of(record), more);
   EXPECT_EQ(parse_line(more).record->config, record.config);
   EXPECT_FALSE(parse_line(edited(more, "\"burst\":2", "\"burst\":1")).record);
+}
+
+// A sound line of another scheme than ours is for no problem of ours.
+TEST(TuningRecord, OfAnotherSchemeIsNeverServed) {
+  const TuningRecord record = plain_choice();
+  const std::string line = line_of(record);
+  EXPECT_EQ(TuningFile("ours", line + "\n").choices(record.problem, record.target).size(), 1u);
+  for (const auto& [ours, other] :
+       {std::pair("\"b\":\"i4\"", "\"b\":\"u8b128\""), std::pair("\"a\":\"f16\"", "\"a\":\"bf16\""),
+        std::pair("\"c\":\"f16\"", "\"c\":\"f32\"")}) {
+    const std::string theirs = edited(line, ours, other);
+    const ParsedLine parsed = parse_line(theirs);
+    EXPECT_FALSE(parsed.record) << theirs;
+    EXPECT_NE(parsed.problem.find("has a value that is unknown"), std::string::npos)
+        << parsed.problem;
+    EXPECT_TRUE(TuningFile("theirs", theirs + "\n").choices(record.problem, record.target).empty());
+  }
 }
 
 TEST(TuningRecord, RandomLegalRecordsReadBack) {
@@ -83,7 +101,7 @@ TEST(TuningRecord, RandomLegalRecordsReadBack) {
     EXPECT_EQ(back.kind, record.kind);
     EXPECT_EQ(back.gpu, record.gpu);
     EXPECT_EQ(back.target, record.target);
-    EXPECT_EQ(back.shape, record.shape);
+    EXPECT_EQ(back.problem, record.problem);
     EXPECT_EQ(back.chained, record.chained);
     EXPECT_EQ(back.config, record.config);
     EXPECT_EQ(back.schema, record.schema);
@@ -146,7 +164,7 @@ TEST(TuningRecord, HostileLinesAreRefusedWithTheRule) {
       {edited(good, "\"choice\"", "\"guess\""), "\"kind\" has a value that is unknown"},
       {edited(good, "\"choice\"", "7"), "\"kind\" is no text"},
       {edited(good, "\"stripe\"", "\"plane\""), "\"family\" has a value that is unknown"},
-      {edited(good, "\"f16\"", "\"f32\""), "\"a\" is not \"f16\""},
+      {edited(good, "\"f16\"", "\"f32\""), "\"a\" has a value that is unknown"},
       {edited(good, "\"a\"", "\"chained\":false,\"a\""), "\"chained\" is there and not true"},
       {edited(good, "\"a\"", "\"chained\":1,\"a\""), "\"chained\" is there and not true"},
       {edited(good, "\"a\"", "\"chained\":true,\"chained\":true,\"a\""), "\"a\" is not there"},
@@ -233,7 +251,7 @@ TEST(TuningRecord, WhatCouldNotBeReadIsNotWritten) {
   refuses([](TuningRecord& r) { r.us = 0.0001; });
   refuses([](TuningRecord& r) { r.us = std::numeric_limits<double>::quiet_NaN(); });
   refuses([&](TuningRecord& r) { r.max_us = kInfinity; });
-  refuses([](TuningRecord& r) { r.shape.m = 17; });
+  refuses([](TuningRecord& r) { r.problem.shape.m = 17; });
   refuses([](TuningRecord& r) { r.schema = 0; });
   refuses([](TuningRecord& r) { r.target.arch = "sm_42"; });
   refuses([](TuningRecord& r) { r.config.tile_n = 192; });

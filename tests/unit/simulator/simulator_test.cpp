@@ -7,6 +7,7 @@
 
 #include "codegen/generator.h"
 #include "tests/simulator/trial.h"
+#include "tests/unit/problems.h"
 
 namespace marlin {
 namespace {
@@ -14,8 +15,8 @@ namespace {
 using simulator::BankCount;
 using simulator::SharedMemory;
 
-const Shape kShape{16, 512, 512, 128, true};
-const Shape kLongShape{16, 256, 1216, 64, true};
+const Problem kShape = problem_of(16, 512, 512, 128, true);
+const Problem kLongShape = problem_of(16, 256, 1216, 64, true);
 const Target kTarget{"sm_80", 4};
 const Target kClusters{"sm_90a", 4};
 // One warp side by side: every warp has a ring of its own.
@@ -103,7 +104,8 @@ TEST(Simulator, FindsEachFaultPutIn) {
       // Loops, contributors and order.
       {kPrivate, "cp_async_commit();\n  cp_async_commit();",
        "cp_async_commit();\n  fetch(kStages + 16896);\n  cp_async_commit();", "b: bytes"},
-      {kPrivate, "fetch(kStages + 8448)", "fetch(kStages)", "written while a copy to it is on its way"},
+      {kPrivate, "fetch(kStages + 8448)", "fetch(kStages)",
+       "written while a copy to it is on its way"},
       {kPrivate, "k_tile < 2; ++k_tile", "k_tile < 1; ++k_tile", "relative error"},
       {kPrivate, "counter * 4, 2,", "counter * 4, 3,", "a counter is not back at zero"},
       {kPrivate, "rank * 4096ll", "rank * 4096ll + 4096", "a partial sum that nobody wrote"},

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "codegen/base/error.h"
+#include "tests/unit/problems.h"
 #include "tuner/cli/cli_common.h"
 #include "tuner/cli/cli_presets.h"
 #include "tuner/search/parallel.h"
@@ -16,10 +17,10 @@
 namespace marlin {
 namespace {
 
-std::vector<std::string> texts(const std::vector<NamedShape>& shapes) {
+std::vector<std::string> texts(const std::vector<NamedProblem>& shapes) {
   std::vector<std::string> all;
-  for (const NamedShape& named : shapes) {
-    all.push_back((named.layer.empty() ? "" : named.layer + " ") + to_string(named.shape));
+  for (const NamedProblem& named : shapes) {
+    all.push_back((named.layer.empty() ? "" : named.layer + " ") + to_string(named.problem));
   }
   return all;
 }
@@ -126,7 +127,8 @@ TEST(Presets, EveryShapeIsValid) {
       const auto rows = layer.m.empty() ? std::vector<std::int64_t>{1} : layer.m;
       for (int group : groups) {
         for (std::int64_t m : rows) {
-          EXPECT_EQ(broken_rule({m, layer.n, layer.k, group}), std::nullopt) << layer.name;
+          EXPECT_EQ(broken_rule(problem_of(m, layer.n, layer.k, group)), std::nullopt)
+              << layer.name;
         }
       }
     }
@@ -161,19 +163,20 @@ TEST(TargetOptions, Pairing) {
 }
 
 TEST(KernelShape, GoesUpToItsRung) {
-  EXPECT_EQ(kernel_shape({13, 256, 512}), (Shape{16, 256, 512}));
-  EXPECT_EQ(kernel_shape({13, 256, 512, -1, true}), (Shape{13, 256, 512, -1, true}));
+  EXPECT_EQ(kernel_problem({13, 256, 512}), (Problem{16, 256, 512}));
+  EXPECT_EQ(kernel_problem(problem_of(13, 256, 512, -1, true)),
+            (problem_of(13, 256, 512, -1, true)));
 }
 
 TEST(ConfigFor, ChecksTheText) {
-  const Shape shape{16, 256, 512};
+  const Problem problem{16, 256, 512};
   const Target target{"sm_80", 108};
-  const Config chosen = config_for("", shape, target);
-  EXPECT_EQ(config_for(to_string(chosen), shape, target), chosen);
-  EXPECT_THROW(config_for("m16", shape, target), Error);
+  const Config chosen = config_for("", problem, target);
+  EXPECT_EQ(config_for(to_string(chosen), problem, target), chosen);
+  EXPECT_THROW(config_for("m16", problem, target), Error);
   Config wide = chosen;
   wide.tile_n = 512;  // wider than n
-  EXPECT_THROW(config_for(to_string(wide), shape, target), Error);
+  EXPECT_THROW(config_for(to_string(wide), problem, target), Error);
 }
 
 TEST(Table, AlignsNumbersRight) {

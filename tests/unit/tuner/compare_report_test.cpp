@@ -33,7 +33,7 @@ ComparedChoice choice(const std::string& chooser, const std::string& config,
 ComparedCell cell(std::int64_t m, const std::vector<double>& tuned,
                   const std::vector<double>& model) {
   return {.layer = "8B.o",
-          .shape = {.m = m, .n = 4096, .k = 4096},
+          .problem = {.shape = {.m = m, .n = 4096, .k = 4096}},
           .rung = m,
           .floor = {.median_us = 4, .min_us = 4, .max_us = 4, .launches = 100, .replays = 7},
           .choices = {choice("tuned", "fast one", tuned), choice("model", "guessed one", model)}};
@@ -75,7 +75,7 @@ TEST(CompareReport, MeansAreGeometricByMAndOverAll) {
 TEST(CompareReport, TheWorstCellHasTheLargestRatio) {
   const CompareReport report =
       report_of({cell(16, {8}, {8}), cell(1, {4}, {8}), cell(64, {100}, {150})});
-  EXPECT_EQ(report.worst_cell(1).shape.m, 1);
+  EXPECT_EQ(report.worst_cell(1).problem.shape.m, 1);
   EXPECT_THAT(report.text(), HasSubstr("largest model/tuned: 2.000, 8B.o 1x4096x4096"));
   EXPECT_THAT(report.text(), HasSubstr("[guessed one]"));
 }
@@ -139,9 +139,9 @@ TEST(CompareReport, ChoosersAreAtLeastTwoAndDifferent) {
 }
 
 TEST(CompareReport, LayersWithoutANameAreCalledByTheirSize) {
-  const Shape shape{.m = 1, .n = 128, .k = 64};
-  EXPECT_EQ(layer_name("", shape), "64x128");
-  EXPECT_EQ(layer_name("8B.o", shape), "8B.o");
+  const Problem problem{.shape = {.m = 1, .n = 128, .k = 64}};
+  EXPECT_EQ(layer_name("", problem), "64x128");
+  EXPECT_EQ(layer_name("8B.o", problem), "8B.o");
 }
 
 }  // namespace

@@ -219,7 +219,7 @@ TEST(Verdict, BlocksAddUp) {
 }
 
 TEST(Verdict, RowsForAKernelThatServesFewer) {
-  const Shape rung{.m = 24, .n = 64, .k = 64};
+  const Problem rung{.shape = {.m = 24, .n = 64, .k = 64}};
   const std::vector<std::int64_t> rows = rows_to_check(rung, {20}, 7);
   EXPECT_TRUE(std::is_sorted(rows.begin(), rows.end()));
   EXPECT_EQ(std::set<std::int64_t>(rows.begin(), rows.end()).size(), rows.size());
@@ -228,7 +228,8 @@ TEST(Verdict, RowsForAKernelThatServesFewer) {
 }
 
 TEST(Verdict, RowsForAnExactKernelAreItsOwn) {
-  const Shape exact{.m = 20, .n = 64, .k = 64, .group = -1, .exact_m = true};
+  const Problem exact{.shape = {.m = 20, .n = 64, .k = 64, .exact_m = true},
+                      .scheme = {.group = -1}};
   EXPECT_THAT(rows_to_check(exact, {20}, 7), ElementsAre(20));
 }
 
@@ -295,7 +296,7 @@ Timing timing(double us) {
 BenchCell cell_with(double ours, double floor, std::optional<double> cublas) {
   BenchCell cell;
   cell.layer = "8B.o";
-  cell.shape = {.m = 16, .n = 4096, .k = 4096, .group = 128};
+  cell.problem = {.shape = {.m = 16, .n = 4096, .k = 4096}, .scheme = {.group = 128}};
   cell.rung = 16;
   cell.config = "some config";
   cell.ours = timing(ours);
@@ -323,7 +324,7 @@ TEST(Report, RatesAndRatiosOfACell) {
   cell.published_floor_us = 5;
   EXPECT_DOUBLE_EQ(*cell.published_scaled_us(), 8);  // our floor is 4/5 of theirs
   EXPECT_DOUBLE_EQ(*cell.over_published(), 1);
-  cell.shape.group = -1;
+  cell.problem.scheme.group = -1;
   EXPECT_DOUBLE_EQ(cell.bytes(), 8388608.0 + 8192.0 + 131072.0 + 131072.0);
 }
 
@@ -331,7 +332,7 @@ TEST(Report, MeansAreGeometricAndByM) {
   BenchReport report;
   report.peak_tflops = 760;
   report.cells = {cell_with(8, 4, 16), cell_with(4, 4, 32), cell_with(2, 1, {})};
-  report.cells[2].shape.m = 1;
+  report.cells[2].problem.shape.m = 1;
   report.cells[1].published_us = 6;
   report.cells[1].published_floor_us = 8;
   const std::vector<BenchSummary> summaries = report.summaries();

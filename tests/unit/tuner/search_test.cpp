@@ -11,17 +11,16 @@
 #include <sstream>
 
 #include "codegen/generator.h"
+#include "tests/unit/problems.h"
 #include "tests/unit/tuner/simulated_device.h"
 #include "tuner/search/tune_run.h"
 
 namespace marlin {
 namespace {
 
-const Shape kShapes[] = {{1, 4096, 4096, 128},
-                         {16, 6144, 4096, 128},
-                         {64, 4096, 14336, 128},
-                         {48, 1024, 2048, -1},
-                         {512, 4096, 4096, 128}};
+const Problem kShapes[] = {problem_of(1, 4096, 4096, 128), problem_of(16, 6144, 4096, 128),
+                           problem_of(64, 4096, 14336, 128), problem_of(48, 1024, 2048, -1),
+                           problem_of(512, 4096, 4096, 128)};
 const auto kGoOn = [] { return false; };
 
 class SearchTest : public testing::Test {
@@ -47,10 +46,10 @@ class SearchTest : public testing::Test {
     return rules;
   }
 
-  static double best_us(const SimulatedDevice& device, const Shape& shape) {
+  static double best_us(const SimulatedDevice& device, const Problem& problem) {
     double best = 1e30;
-    for (const Config& config : legal_configs(shape, device.target)) {
-      if (!device.fails(config)) best = std::min(best, device.true_us(shape, config));
+    for (const Config& config : legal_configs(problem, device.target)) {
+      if (!device.fails(config)) best = std::min(best, device.true_us(problem, config));
     }
     return best;
   }
@@ -63,10 +62,10 @@ class SearchTest : public testing::Test {
   }
 
   // The choices of the file, a line each.
-  std::string choices(const Shape& shape) const {
+  std::string choices(const Problem& problem) const {
     std::string lines;
     const TuningJournal now = journal();
-    for (const TuningRecord& record : now.records(shape)) {
+    for (const TuningRecord& record : now.records(problem)) {
       if (record.kind == TuningRecord::Kind::choice) lines += to_line(record);
     }
     return lines;
@@ -79,13 +78,13 @@ class SearchTest : public testing::Test {
 TEST_F(SearchTest, FindsTheOptimum) {
   SimulatedDevice device;
   TuningJournal journal = this->journal();
-  for (const Shape& shape : kShapes) {
-    const CellResult result = tune_cell(shape, device, journal, all_candidates(), kGoOn);
+  for (const Problem& problem : kShapes) {
+    const CellResult result = tune_cell(problem, device, journal, all_candidates(), kGoOn);
     ASSERT_EQ(result.status, CellResult::Status::tuned) << result.why;
-    EXPECT_LE(device.true_us(shape, result.choice.config), best_us(device, shape) * 1.01);
-    EXPECT_EQ(result.tried, legal_configs(shape, device.target).size());
+    EXPECT_LE(device.true_us(problem, result.choice.config), best_us(device, problem) * 1.01);
+    EXPECT_EQ(result.tried, legal_configs(problem, device.target).size());
     EXPECT_EQ(result.failures, 0U);
-    EXPECT_NEAR(result.choice.us, device.true_us(shape, result.choice.config), 0.001);
+    EXPECT_NEAR(result.choice.us, device.true_us(problem, result.choice.config), 0.001);
     EXPECT_EQ(result.choice.searched, searched_families());
   }
 }
@@ -97,9 +96,9 @@ TEST_F(SearchTest, FindsItAmongNoise) {
   SearchRules rules = all_candidates();
   rules.finalists = 16;
   TuningJournal journal = this->journal();
-  for (const Shape& shape : kShapes) {
-    const CellResult result = tune_cell(shape, device, journal, rules, kGoOn);
-    EXPECT_LE(device.true_us(shape, result.choice.config), best_us(device, shape) * 1.03);
+  for (const Problem& problem : kShapes) {
+    const CellResult result = tune_cell(problem, device, journal, rules, kGoOn);
+    EXPECT_LE(device.true_us(problem, result.choice.config), best_us(device, problem) * 1.03);
   }
 }
 
@@ -108,15 +107,15 @@ TEST_F(SearchTest, TriesWhatTheModelRanksFirst) {
   SearchRules rules;
   rules.candidates = 5;
   TuningJournal journal = this->journal();
-  const Shape& shape = kShapes[1];
+  const Problem& problem = kShapes[1];
   const std::vector<Estimate> ranked =
-      rank_configs(shape, device.target, gpu_model_of(device.target, "NVIDIA H200"));
-  const CellResult result = tune_cell(shape, device, journal, rules, kGoOn);
+      rank_configs(problem, device.target, gpu_model_of(device.target, "NVIDIA H200"));
+  const CellResult result = tune_cell(problem, device, journal, rules, kGoOn);
   EXPECT_EQ(result.tried, 5U);
   for (std::size_t i = 0; i < 5; ++i) {
-    EXPECT_EQ(device.tried.count(to_string(shape) + " " + to_string(ranked[i].config)), 1U);
+    EXPECT_EQ(device.tried.count(to_string(problem) + " " + to_string(ranked[i].config)), 1U);
   }
-  EXPECT_NEAR(result.choice.model_us, device.true_us(shape, ranked[0].config), 0.001);
+  EXPECT_NEAR(result.choice.model_us, device.true_us(problem, ranked[0].config), 0.001);
   EXPECT_NEAR(*result.gain(), result.choice.model_us / result.choice.us, 1e-9);
 }
 
@@ -125,12 +124,12 @@ TEST_F(SearchTest, EqualsShowNoImprovement) {
     // Every config takes the same time.
     class Equal : public SimulatedDevice {
      public:
-      std::optional<std::vector<RaceTiming>> race(const Shape& shape,
+      std::optional<std::vector<RaceTiming>> race(const Problem& problem,
                                                   const std::vector<Config>& configs,
                                                   int rounds) override {
-        auto times = SimulatedDevice::race(shape, configs, rounds);
+        auto times = SimulatedDevice::race(problem, configs, rounds);
         for (std::size_t i = 0; i < configs.size(); ++i) {
-          const double scale = 10 / true_us(shape, configs[i]);
+          const double scale = 10 / true_us(problem, configs[i]);
           for (double& us : (*times)[i].round_us) us *= scale;
           (*times)[i].timing = summarise((*times)[i].round_us, 1);
         }
@@ -141,16 +140,16 @@ TEST_F(SearchTest, EqualsShowNoImprovement) {
     SearchRules rules;
     rules.close = 10;
     TuningJournal journal = this->journal();
-    for (const Shape& shape : kShapes) {
-      const CellResult result = tune_cell(shape, equal, journal, rules, kGoOn);
+    for (const Problem& problem : kShapes) {
+      const CellResult result = tune_cell(problem, equal, journal, rules, kGoOn);
       ASSERT_TRUE(result.gain().has_value());
-      EXPECT_EQ(*result.gain(), 1.0) << "noise " << noise << " " << to_string(shape);
+      EXPECT_EQ(*result.gain(), 1.0) << "noise " << noise << " " << to_string(problem);
     }
   }
 }
 
 TEST_F(SearchTest, TheSimplerOfEqualsWins) {
-  const Shape shape{16, 4096, 4096, 128};
+  const Problem problem = problem_of(16, 4096, 4096, 128);
   const Target target{"sm_90a", 132};
   const std::vector<Config> configs = {parse_config("m16 n64 w1x8 k64 s4 accumulators split2 b1"),
                                        parse_config("m16 n64 w1x8 k64 s3 accumulators split1 b1"),
@@ -163,32 +162,34 @@ TEST_F(SearchTest, TheSimplerOfEqualsWins) {
     return lane;
   };
   // Without workspace, then with least shared memory, within 1 %.
-  EXPECT_EQ(pick_winner(shape, target, configs, {lane(10), lane(10.05), lane(10), lane(12)}, 0.01),
-            1U);
   EXPECT_EQ(
-      pick_winner(shape, target, configs, {lane(10), lane(10.2), lane(10.05), lane(12)}, 0.01), 2U);
-  EXPECT_EQ(pick_winner(shape, target, configs, {lane(9), lane(10), lane(10), lane(12)}, 0.01), 0U);
-  EXPECT_EQ(pick_winner(shape, target, configs, {lane(10), lane(10), lane(10), lane(10)}, 0.01),
+      pick_winner(problem, target, configs, {lane(10), lane(10.05), lane(10), lane(12)}, 0.01), 1U);
+  EXPECT_EQ(
+      pick_winner(problem, target, configs, {lane(10), lane(10.2), lane(10.05), lane(12)}, 0.01),
+      2U);
+  EXPECT_EQ(pick_winner(problem, target, configs, {lane(9), lane(10), lane(10), lane(12)}, 0.01),
+            0U);
+  EXPECT_EQ(pick_winner(problem, target, configs, {lane(10), lane(10), lane(10), lane(10)}, 0.01),
             3U);
 }
 
 TEST_F(SearchTest, WhatFailsIsKeptAndNotTriedAgain) {
   SimulatedDevice device;
   device.fails = [](const Config& config) { return config.stages == 3; };
-  const Shape& shape = kShapes[1];
+  const Problem& problem = kShapes[1];
   {
     TuningJournal journal = this->journal();
-    const CellResult result = tune_cell(shape, device, journal, all_candidates(), kGoOn);
+    const CellResult result = tune_cell(problem, device, journal, all_candidates(), kGoOn);
     EXPECT_GT(result.failures, 0U);
     EXPECT_NE(result.choice.config.stages, 3);
-    EXPECT_LE(device.true_us(shape, result.choice.config), best_us(device, shape) * 1.01);
+    EXPECT_LE(device.true_us(problem, result.choice.config), best_us(device, problem) * 1.01);
   }
   const auto before = device.tried;
   TuningJournal journal = this->journal();
-  const CellResult again = tune_cell(shape, device, journal, all_candidates(), kGoOn);
+  const CellResult again = tune_cell(problem, device, journal, all_candidates(), kGoOn);
   EXPECT_GT(again.failures, 0U);
-  for (const Config& config : legal_configs(shape, device.target)) {
-    const std::string name = to_string(shape) + " " + to_string(config);
+  for (const Config& config : legal_configs(problem, device.target)) {
+    const std::string name = to_string(problem) + " " + to_string(config);
     EXPECT_EQ(device.tried.at(name), before.at(name) + (config.stages == 3 ? 0 : 1));
   }
 }
@@ -205,14 +206,14 @@ TEST_F(SearchTest, NothingWorks) {
 
 TEST_F(SearchTest, AFinalistThatKillsTheRaceIsFoundOut) {
   SimulatedDevice device;
-  const Shape& shape = kShapes[2];
+  const Problem& problem = kShapes[2];
   {
     TuningJournal journal = this->journal();
-    const CellResult first = tune_cell(shape, device, journal, all_candidates(), kGoOn);
+    const CellResult first = tune_cell(problem, device, journal, all_candidates(), kGoOn);
     device.kills_race.insert(to_string(first.choice.config));
   }
   TuningJournal journal = this->journal();
-  const CellResult result = tune_cell(shape, device, journal, all_candidates(), kGoOn);
+  const CellResult result = tune_cell(problem, device, journal, all_candidates(), kGoOn);
   ASSERT_EQ(result.status, CellResult::Status::tuned) << result.why;
   EXPECT_EQ(device.kills_race.count(to_string(result.choice.config)), 0U);
   EXPECT_EQ(result.failures, 1U);
@@ -230,20 +231,21 @@ TEST_F(SearchTest, ADeviceThatFailsBlamesNoConfig) {
 
 TEST_F(SearchTest, StopsBetweenMeasurementsAndGoesOn) {
   SimulatedDevice device;
-  const Shape& shape = kShapes[1];
+  const Problem& problem = kShapes[1];
   SearchRules rules;
   TuningJournal journal = this->journal();
   int asked = 0;
-  const CellResult stopped = tune_cell(shape, device, journal, rules, [&] { return ++asked > 10; });
+  const CellResult stopped =
+      tune_cell(problem, device, journal, rules, [&] { return ++asked > 10; });
   EXPECT_EQ(stopped.status, CellResult::Status::stopped);
-  EXPECT_EQ(journal.records(shape).size(), 10U);
+  EXPECT_EQ(journal.records(problem).size(), 10U);
   rules.resume = true;
-  EXPECT_EQ(configs_to_try(shape, journal, rules).size(), rules.candidates - 10);
-  const CellResult result = tune_cell(shape, device, journal, rules, kGoOn);
+  EXPECT_EQ(configs_to_try(problem, journal, rules).size(), rules.candidates - 10);
+  const CellResult result = tune_cell(problem, device, journal, rules, kGoOn);
   EXPECT_EQ(result.status, CellResult::Status::tuned);
   for (const auto& [name, times] : device.tried) EXPECT_EQ(times, 1) << name;
-  EXPECT_TRUE(configs_to_try(shape, journal, rules).empty());
-  EXPECT_EQ(tune_cell(shape, device, journal, rules, kGoOn).status, CellResult::Status::kept);
+  EXPECT_TRUE(configs_to_try(problem, journal, rules).empty());
+  EXPECT_EQ(tune_cell(problem, device, journal, rules, kGoOn).status, CellResult::Status::kept);
 }
 
 // Killed at random points, its file cut anywhere in what the last line would have been.
@@ -257,9 +259,9 @@ TEST_F(SearchTest, ResumesToTheSameChoicesAfterBeingKilled) {
   std::string expected;
   {
     TuningJournal journal = this->journal();
-    for (const Shape& shape : kShapes) tune_cell(shape, whole, journal, rules, kGoOn);
+    for (const Problem& problem : kShapes) tune_cell(problem, whole, journal, rules, kGoOn);
   }
-  for (const Shape& shape : kShapes) expected += choices(shape);
+  for (const Problem& problem : kShapes) expected += choices(problem);
   const std::size_t trials = whole.tried.size();
 
   constexpr unsigned kSeed = 7;
@@ -273,7 +275,7 @@ TEST_F(SearchTest, ResumesToTheSameChoicesAfterBeingKilled) {
       try {
         TuningJournal journal = this->journal();
         device.operations_left = static_cast<int>(random() % 40);
-        for (const Shape& shape : kShapes) tune_cell(shape, device, journal, rules, kGoOn);
+        for (const Problem& problem : kShapes) tune_cell(problem, device, journal, rules, kGoOn);
         done = true;
       } catch (const Killed&) {
         ++kills;
@@ -284,7 +286,7 @@ TEST_F(SearchTest, ResumesToTheSameChoicesAfterBeingKilled) {
       }
     }
     std::string found;
-    for (const Shape& shape : kShapes) found += choices(shape);
+    for (const Problem& problem : kShapes) found += choices(problem);
     ASSERT_EQ(found, expected) << "seed " << kSeed << " run " << run;
     std::size_t tried = 0;
     for (const auto& [name, times] : device.tried) tried += static_cast<std::size_t>(times);
@@ -294,81 +296,81 @@ TEST_F(SearchTest, ResumesToTheSameChoicesAfterBeingKilled) {
 
 TEST_F(SearchTest, OtherVersionsAreKeptOrMeasuredAgain) {
   SimulatedDevice device;
-  const Shape& shape = kShapes[0];
+  const Problem& problem = kShapes[0];
   SearchRules rules;
   {
     TuningJournal journal = this->journal(12080);
-    tune_cell(shape, device, journal, rules, kGoOn);
+    tune_cell(problem, device, journal, rules, kGoOn);
   }
   rules.resume = true;
   TuningJournal journal = this->journal(13000);
-  EXPECT_EQ(tune_cell(shape, device, journal, rules, kGoOn).status, CellResult::Status::kept);
+  EXPECT_EQ(tune_cell(problem, device, journal, rules, kGoOn).status, CellResult::Status::kept);
   rules.retune_stale = true;
-  const CellResult result = tune_cell(shape, device, journal, rules, kGoOn);
+  const CellResult result = tune_cell(problem, device, journal, rules, kGoOn);
   EXPECT_EQ(result.status, CellResult::Status::tuned);
   EXPECT_EQ(result.tried, rules.candidates);
   EXPECT_EQ(result.choice.driver, 13000);
-  EXPECT_EQ(tune_cell(shape, device, journal, rules, kGoOn).status, CellResult::Status::kept);
+  EXPECT_EQ(tune_cell(problem, device, journal, rules, kGoOn).status, CellResult::Status::kept);
 }
 
 // Neither are the choices of isolated launches kept for chained ones, nor their failures.
 TEST_F(SearchTest, ChainedLaunchesAreTunedApart) {
   SimulatedDevice device;
-  const Shape& shape = kShapes[0];
+  const Problem& problem = kShapes[0];
   SearchRules rules;
   rules.resume = true;
   {
     TuningJournal isolated = this->journal();
     device.fails = [](const Config& config) { return config.stages == 3; };
-    tune_cell(shape, device, isolated, rules, kGoOn);
+    tune_cell(problem, device, isolated, rules, kGoOn);
   }
   device.fails = [](const Config&) { return false; };
-  const std::string before = choices(shape);
+  const std::string before = choices(problem);
   TuningJournal chained = this->journal(13000, true);
-  const CellResult result = tune_cell(shape, device, chained, rules, kGoOn);
+  const CellResult result = tune_cell(problem, device, chained, rules, kGoOn);
   EXPECT_EQ(result.status, CellResult::Status::tuned);
   EXPECT_EQ(result.tried, rules.candidates);
   EXPECT_EQ(result.failures, 0U);
   EXPECT_TRUE(result.choice.chained);
-  EXPECT_EQ(tune_cell(shape, device, chained, rules, kGoOn).status, CellResult::Status::kept);
-  EXPECT_EQ(choices(shape), before);
+  EXPECT_EQ(tune_cell(problem, device, chained, rules, kGoOn).status, CellResult::Status::kept);
+  EXPECT_EQ(choices(problem), before);
 }
 
 TEST_F(SearchTest, TheJournalLeavesOtherGpusAlone) {
   SimulatedDevice device;
-  const Shape& shape = kShapes[0];
+  const Problem& problem = kShapes[0];
   {
     TuningJournal other(path_, {"NVIDIA H100 80GB HBM3", {"sm_90a", 132}, "13.0", 13000});
-    tune_cell(shape, device, other, SearchRules(), kGoOn);
+    tune_cell(problem, device, other, SearchRules(), kGoOn);
   }
   const std::string before = text();
   SearchRules rules;
   rules.resume = true;
   TuningJournal journal = this->journal();
-  EXPECT_EQ(tune_cell(shape, device, journal, rules, kGoOn).status, CellResult::Status::tuned);
+  EXPECT_EQ(tune_cell(problem, device, journal, rules, kGoOn).status, CellResult::Status::tuned);
   EXPECT_EQ(text().substr(0, before.size()), before);
 }
 
 TEST(TuneCells, EachKernelOnceTheSmallestMFirst) {
-  const std::vector<TuneCell> cells = cells_of({{"a", {64, 4096, 4096, 128}},
-                                                {"b", {50, 4096, 4096, 128}},
-                                                {"c", {3, 4096, 4096, 128}},
-                                                {"d", {50, 4096, 4096, 128, true}}});
+  const std::vector<TuneCell> cells = cells_of({{"a", problem_of(64, 4096, 4096, 128)},
+                                                {"b", problem_of(50, 4096, 4096, 128)},
+                                                {"c", problem_of(3, 4096, 4096, 128)},
+                                                {"d", problem_of(50, 4096, 4096, 128, true)}});
   ASSERT_EQ(cells.size(), 3U);
-  EXPECT_EQ(cells[0].named.shape, (Shape{4, 4096, 4096, 128}));
-  EXPECT_EQ(cells[1].named.shape, (Shape{50, 4096, 4096, 128, true}));
-  EXPECT_EQ(cells[2].named.shape, (Shape{64, 4096, 4096, 128}));
+  EXPECT_EQ(cells[0].named.problem, (problem_of(4, 4096, 4096, 128)));
+  EXPECT_EQ(cells[1].named.problem, (problem_of(50, 4096, 4096, 128, true)));
+  EXPECT_EQ(cells[2].named.problem, (problem_of(64, 4096, 4096, 128)));
   std::size_t together = 0;
   for (int i = 1; i <= 2; ++i) together += shard_of(cells, i, 2).size();
   EXPECT_EQ(together, 3U);
-  EXPECT_EQ(shard_of(cells, 2, 2).at(0).named.shape, cells[1].named.shape);
+  EXPECT_EQ(shard_of(cells, 2, 2).at(0).named.problem, cells[1].named.problem);
 }
 
 class TuneAll : public SearchTest {};
 
 TEST_F(TuneAll, SpreadsTheCellsOverTheDevices) {
-  std::vector<NamedShape> asked;
-  for (const std::int64_t m : rungs()) asked.push_back({"layer", {m, 4096, 4096, 128}});
+  std::vector<NamedProblem> asked;
+  for (const std::int64_t m : rungs()) asked.push_back({"layer", problem_of(m, 4096, 4096, 128)});
   std::vector<TuneCell> cells = cells_of(asked);
   SimulatedDevice one, two;
   TuningJournal journal = this->journal();

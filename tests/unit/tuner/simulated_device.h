@@ -34,27 +34,27 @@ class SimulatedDevice : public TuneDevice {
   std::map<std::string, int> tried;  // "shape config" -> trials
   int races = 0;
 
-  double true_us(const Shape& shape, const Config& config) const {
-    const double estimate = estimate_us(shape, target, gpu_model_of(target), config);
-    return estimate * (1 + spread * draw(name(shape, config) + " true"));
+  double true_us(const Problem& problem, const Config& config) const {
+    const double estimate = estimate_us(problem, target, gpu_model_of(target), config);
+    return estimate * (1 + spread * draw(name(problem, config) + " true"));
   }
 
-  Trial try_out(const Shape& shape, const Config& config) override {
+  Trial try_out(const Problem& problem, const Config& config) override {
     count_operation();
     if (out_of_memory) throw DeviceFailure("out of memory");
-    ++tried[name(shape, config)];
+    ++tried[name(problem, config)];
     Trial trial;
     if (fails(config) || dead_.count(to_string(config)) > 0) {
       trial.failure = "relative error 0.5";
       return trial;
     }
-    const double noise = trial_noise * draw(name(shape, config) + " trial");
-    trial.timing.median_us = true_us(shape, config) * (1 + noise);
+    const double noise = trial_noise * draw(name(problem, config) + " trial");
+    trial.timing.median_us = true_us(problem, config) * (1 + noise);
     trial.timing.min_us = trial.timing.max_us = trial.timing.median_us;
     return trial;
   }
 
-  std::optional<std::vector<RaceTiming>> race(const Shape& shape,
+  std::optional<std::vector<RaceTiming>> race(const Problem& problem,
                                               const std::vector<Config>& configs,
                                               int rounds) override {
     count_operation();
@@ -67,8 +67,8 @@ class SimulatedDevice : public TuneDevice {
       }
       RaceTiming& lane = times.emplace_back();
       for (int round = 0; round < rounds; ++round) {
-        const double noise = race_noise * draw(name(shape, config) + std::to_string(round));
-        lane.round_us.push_back(true_us(shape, config) * (1 + noise));
+        const double noise = race_noise * draw(name(problem, config) + std::to_string(round));
+        lane.round_us.push_back(true_us(problem, config) * (1 + noise));
       }
       lane.timing = summarise(lane.round_us, 1);
     }
@@ -76,8 +76,8 @@ class SimulatedDevice : public TuneDevice {
   }
 
  private:
-  static std::string name(const Shape& shape, const Config& config) {
-    return to_string(shape) + " " + to_string(config);
+  static std::string name(const Problem& problem, const Config& config) {
+    return to_string(problem) + " " + to_string(config);
   }
 
   // In -1..1, by FNV-1a and a mixing step.

@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/problems.h"
+
 namespace marlin {
 namespace {
 
-const Shape kShape{16, 512, 512, 128};
+const Problem kShape = problem_of(16, 512, 512, 128);
 const Config kGood = parse_config("m16 n64 w1x4 k64 s3 accumulators split1 b1");
 const Config kWrong = parse_config("m16 n64 w1x4 k64 s2 accumulators split1 b1");
 const Config kLoses = parse_config("m16 n64 w1x4 k64 s4 accumulators split1 b1");
@@ -58,8 +60,8 @@ TEST(TuneWorker, ALostRaceIsNoRace) {
 
 TEST(TuneWorker, ADeviceThatCannotIsNoCandidatesFault) {
   RemoteDevice device({FAKE_WORKER}, kPatience);
-  Shape whole = kShape;
-  whole.group = -1;
+  Problem whole = kShape;
+  whole.scheme.group = -1;
   try {
     device.try_out(whole, kGood);
     FAIL();

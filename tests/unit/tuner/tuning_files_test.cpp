@@ -6,12 +6,13 @@
 
 #include <algorithm>
 
+#include "tests/unit/problems.h"
 #include "tests/unit/runtime/tuning_cases.h"
 
 namespace marlin::test {
 namespace {
 
-const Shape kShape{16, 4096, 4096, 128, false};
+const Problem kShape = problem_of(16, 4096, 4096, 128, false);
 
 LoadedDb db_of(const std::vector<TuningRecord>& records) {
   return load_db(TuningFile("db", text_of(records)));
@@ -77,7 +78,7 @@ TEST(TuningFiles, OtherGpusShapesAndKindsAreKept) {
   TuningRecord gpu = choice_for(kShape, plain_config());
   gpu.gpu = "another";
   TuningRecord exact = choice_for(kShape, plain_config());
-  exact.shape.exact_m = true;
+  exact.problem.shape.exact_m = true;
   TuningRecord timing = choice_for(kShape, plain_config());
   timing.kind = TuningRecord::Kind::timing;
   TuningRecord slower = timing;

@@ -13,18 +13,19 @@
 #include <thread>
 
 #include "codegen/base/error.h"
+#include "tests/unit/problems.h"
 
 namespace marlin {
 namespace {
 
 namespace fs = std::filesystem;
 
-const Shape kShape{16, 4096, 4096, 128};
+const Problem kShape = problem_of(16, 4096, 4096, 128);
 
 TuningRecord timing(double us) {
   TuningRecord record;
   record.kind = TuningRecord::Kind::timing;
-  record.shape = kShape;
+  record.problem = kShape;
   record.config = parse_config("m16 n64 w1x8 k64 s3 accumulators split1 b1");
   record.schema = 1;
   record.protocol = "trial/1";

@@ -3,15 +3,15 @@
 
 #include <string>
 
-#include "codegen/problem/shape.h"
+#include "codegen/problem/problem.h"
 
 namespace marlin {
 
 // One product to work on, and its layer ("8B.qkv"; empty when the shape came without a name).
 // shape.m is as asked: the kernel that serves it is kernel_shape(shape).
-struct NamedShape {
+struct NamedProblem {
   std::string layer;
-  Shape shape;
+  Problem problem;
 };
 
 }  // namespace marlin

@@ -1,0 +1,43 @@
+// Problem: what a kernel is asked for, and the rules every problem must keep.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "codegen/problem/epilogue.h"
+#include "codegen/problem/grouping.h"
+#include "codegen/problem/scheme.h"
+#include "codegen/problem/shape.h"
+
+namespace marlin {
+
+// C[m, n] = epilogue(A[m, k] * dequantised(B)[k, n]): A and C are row-major.
+struct Problem {
+  Shape shape;
+  Scheme scheme = {};
+  Epilogue epilogue = Epilogue::identity;
+  Grouping grouping = Grouping::dense;
+
+  friend bool operator==(const Problem&, const Problem&) = default;
+};
+
+// The rule a problem breaks ("n = 4100 is not a multiple of 64"), or nothing when it keeps them
+// all.
+std::optional<std::string> broken_rule(const Problem& problem);
+
+// Throws Error{invalid_shape} with the broken rule.
+void require_valid(const Problem& problem);
+
+// Whether one scale serves the whole k of a column. Then the Marlin format stores scales in another
+// order than for several groups.
+bool one_group(const Problem& problem);
+
+// The problem a kernel is written for: m goes up to its rung where the kernel is to serve fewer
+// rows as well. An m out of range stays as it is, for broken_rule to refuse.
+Problem kernel_problem(Problem problem);
+
+// "16x28672x4096 g128", with " exact" where m is exact and the strides where they are not k and n.
+std::string to_string(const Problem& problem);
+
+}  // namespace marlin
