@@ -96,7 +96,8 @@ main_job_without_a_gpu() {
 
   say "The CUDA source of one kernel"
   show "$marlin" emit "${shape[@]}" "${h200[@]}" > "$build/kernel.cu"
-  sed -n '1,24p' "$build/kernel.cu"
+  sed '/^$/q' "$build/kernel.cu"
+  sed -n '/^extern "C"/,/^}/p' "$build/kernel.cu" | sed -n '1,24p'
   echo "... all $(wc -l < "$build/kernel.cu") lines are in $build/kernel.cu"
 
   say "Compiled for four architectures, into a cache folder"
