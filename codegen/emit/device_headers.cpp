@@ -100,6 +100,13 @@ class Order {
 
 }  // namespace
 
+std::vector<std::string_view> scheme_headers(const Scheme& scheme) {
+  switch (scheme.weight) {
+    case WeightFormat::u4b8: return {"dequantise/u4b8_f16", "scales/f16"};
+  }
+  return {};
+}
+
 std::vector<std::string> needs_of(std::string_view text) {
   std::vector<std::string> needs;
   for (std::string_view line : lines_of(text)) {

@@ -26,11 +26,13 @@ std::string summary(const Plan& plan) {
 }
 
 DeviceText primitives(const Plan& plan) {
-  std::vector<std::string_view> headers = {
-      "ptx/cp_async",        "ptx/pdl",    "ptx/ld_st", "ptx/ldmatrix",      "ptx/named_barrier",
-      "dequantise/u4b8_f16", "scales/f16", "ptx/mma",   "types/accumulators"};
+  std::vector<std::string_view> headers = {"ptx/cp_async",      "ptx/pdl",           "ptx/ld_st",
+                                           "ptx/ldmatrix",      "ptx/named_barrier", "ptx/mma",
+                                           "types/accumulators"};
   if (plan.launch.cluster > 1) headers.insert(headers.end(), {"ptx/cluster", "reduce/cluster"});
   headers.push_back("reduce/gather");
+  const auto slots = scheme_headers(plan.problem.scheme);
+  headers.insert(headers.end(), slots.begin(), slots.end());
   return device_text(headers);
 }
 

@@ -23,12 +23,13 @@ std::string summary(const Plan& plan) {
 }
 
 DeviceText primitives(const Plan& plan) {
-  std::vector<std::string_view> headers = {"ptx/cp_async",        "ptx/ld_st",   "ptx/ldmatrix",
-                                           "dequantise/u4b8_f16", "scales/f16",  "ptx/mma",
-                                           "types/accumulators",  "reduce/block"};
+  std::vector<std::string_view> headers = {"ptx/cp_async", "ptx/ld_st",          "ptx/ldmatrix",
+                                           "ptx/mma",      "types/accumulators", "reduce/block"};
   if (plan.workspace.shared) {
     headers.insert(headers.end(), {"reduce/partial", "reduce/last_arriver"});
   }
+  const auto slots = scheme_headers(plan.problem.scheme);
+  headers.insert(headers.end(), slots.begin(), slots.end());
   return device_text(headers);
 }
 

@@ -29,9 +29,8 @@ std::string summary(const Plan& plan) {
 DeviceText primitives(const Plan& plan) {
   const WgmmaPlan& own = plan.wgmma();
   std::vector<std::string_view> headers = {
-      "ptx/ld_st",  "ptx/named_barrier", "ptx/fences", "ptx/mbarrier",       "ptx/tma",
-      "ptx/pdl",    "ptx/setmaxnreg",    "ptx/wgmma",  "types/accumulators", "dequantise/u4b8_f16",
-      "scales/f16", "ptx/stmatrix"};
+      "ptx/ld_st", "ptx/named_barrier", "ptx/fences", "ptx/mbarrier",       "ptx/tma",
+      "ptx/pdl",   "ptx/setmaxnreg",    "ptx/wgmma",  "types/accumulators", "ptx/stmatrix"};
   if (plan.launch.cluster > 1) headers.push_back("ptx/cluster");
   if (plan.config.wgmma().multicast > 1) headers.push_back("ptx/multicast");
   if (own.reduction.cluster > 1) {
@@ -41,6 +40,8 @@ DeviceText primitives(const Plan& plan) {
     headers.insert(headers.end(), {"reduce/fixup", "reduce/accumulators"});
   }
   if (own.reduction.exchanges) headers.push_back("reduce/reduce_scatter");
+  const auto slots = scheme_headers(plan.problem.scheme);
+  headers.insert(headers.end(), slots.begin(), slots.end());
   return device_text(headers, emit_wgmma_primitive(plan));
 }
 

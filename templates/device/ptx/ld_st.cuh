@@ -4,7 +4,7 @@ __device__ __forceinline__ unsigned shared_address(const void* pointer) {
   return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
 }
 
-// Four packed weights of packed codes: one lane's weights of a k16 row of 64 columns.
+// Four words of packed codes: one lane's weights of a k16 step of 64 columns.
 __device__ __forceinline__ void ld_shared(uint4& packed, unsigned from) {
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(packed.x), "=r"(packed.y), "=r"(packed.z), "=r"(packed.w)
@@ -12,7 +12,7 @@ __device__ __forceinline__ void ld_shared(uint4& packed, unsigned from) {
                : "memory");
 }
 
-// One lane's packed weights of a k16 row of 64 columns: those of one, two or all four fragments.
+// Those of one, two or all four fragments of 16 columns.
 __device__ __forceinline__ void ld_shared(unsigned (&packed)[1], unsigned from) {
   asm volatile("ld.shared.u32 %0, [%1];" : "=r"(packed[0]) : "r"(from) : "memory");
 }

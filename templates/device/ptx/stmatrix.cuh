@@ -3,8 +3,7 @@
 //
 // needs: types/f16
 
-// A fragment's sums of eight tokens, the tile'th: sixteen columns, one 16-byte chunk for each
-// eight.
+// A fragment's sums of an n8 tile: sixteen columns, one 16-byte chunk for each eight of them.
 template <int Sums>
 __device__ __forceinline__ void stmatrix_trans(unsigned to, const float (&sums)[Sums], int tile) {
   const unsigned low = pack_half2(sums[4 * tile], sums[4 * tile + 1]);

@@ -1,6 +1,7 @@
-// Partial sums of a tile from one block to another through L2: the giver raises a flag, the taker
-// waits for it, lowers it again, so that all flags are zero between launches, and copies the sums
-// into its stages in turn with activations and packed weights.
+// Stream-K fix-up: partial sums of a tile go from one block to another through L2. The block that
+// stores them raises a flag; the producer of the block that finishes the tile waits for it, lowers
+// it again, so that all flags are zero between launches, and copies the sums into its stages in
+// turn with activations and packed weights.
 //
 // needs: ptx/named_barrier, reduce/partial
 
@@ -14,7 +15,7 @@ __device__ __forceinline__ void fixup_signal(char* flag, unsigned warpgroup_barr
   }
 }
 
-// By the thread that then copies what the so many warpgroups of a block gave.
+// Called by the producer thread before it copies the partial sums of all `Warpgroups`.
 template <int Warpgroups>
 __device__ __forceinline__ void fixup_wait(char* flags) {
   for (int i = 0; i < Warpgroups; ++i) {
@@ -30,8 +31,8 @@ __device__ __forceinline__ void fixup_wait(char* flags) {
   asm volatile("fence.proxy.async.global;" ::: "memory");
 }
 
-// A thread's sums of an m64 tile, a quad for each eight tokens, so many bytes apart: each quad
-// stands beside those of the block's other threads.
+// A thread's sums of an m64 tile, one float4 for each n8 tile, `Apart` bytes from one to the next:
+// beside those of the block's other threads.
 template <int Apart, int Sums>
 __device__ __forceinline__ void fixup_store(char* to, const float (&sums)[Sums]) {
 #pragma unroll

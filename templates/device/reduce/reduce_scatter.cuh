@@ -1,10 +1,10 @@
-// Partial sums between the blocks of a tile through L2. Every block waits for all the others: the
-// launch is cooperative, so that all of them are at work.
+// The reduce-scatter among the blocks of a tile through L2. Every block waits for all the others:
+// the launch is cooperative, so that all of them are resident.
 //
 // needs: ptx/named_barrier, reduce/partial
 
-// One quad of sums, that of a tile's `eight`: kept by a block that owns it, as one of the `own`
-// from `first` on, else given to whoever does.
+// The float4 of an n8 tile: kept if this block reduces it (`first <= n8 < first + count`), else
+// written to the workspace for the block that does.
 template <int Kept, int Sums>
 __device__ __forceinline__ void reduce_scatter_store(float (&kept)[Kept], const float (&sums)[Sums],
                                                      unsigned n8, unsigned first, unsigned count,
@@ -21,9 +21,8 @@ __device__ __forceinline__ void reduce_scatter_store(float (&kept)[Kept], const 
   }
 }
 
-// By all threads of a warpgroup, after their stores: waits until the same warpgroup of each of so
-// many blocks has come here, and sees what these have stored. Two counters: of those that have come
-// and of those that have left.
+// By all threads of a warpgroup, after their stores: waits until the same warpgroup of all `Blocks`
+// has come here, and sees what they have stored. Two counters: of arrivals and of departures.
 template <int Blocks>
 __device__ __forceinline__ void tile_barrier_wait(char* counters, unsigned warpgroup_barrier,
                                                   bool first_thread) {

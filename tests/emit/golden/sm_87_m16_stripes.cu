@@ -23,10 +23,27 @@ __device__ __forceinline__ void st_shared(unsigned to, uint4 bytes);
 __device__ __forceinline__ uint4 ld_global_cg(const char* from);
 __device__ __forceinline__ void ldmatrix(unsigned (&tile)[2], unsigned from);
 __device__ __forceinline__ void ldmatrix(unsigned (&tile)[2], unsigned (&next)[2], unsigned from);
+__device__ __forceinline__ void mma(float (&d)[4], const unsigned (&weights)[4],
+                                    const unsigned (&activations)[2]);
+__device__ __forceinline__ void mma_first(float (&d)[4], const unsigned (&weights)[4],
+                                          const unsigned (&activations)[2]);
+template <int Blocks, int Tiles>
+__device__ __forceinline__ void clear(float (&sums)[Blocks][4][Tiles][4]);
+template <int Sums>
+__device__ __forceinline__ void clear(float (&sums)[Sums]);
 __device__ __forceinline__ unsigned add2(unsigned a, unsigned b);
 __device__ __forceinline__ unsigned mul2(unsigned a, unsigned b);
 __device__ __forceinline__ float2 unpack_half2(unsigned pair);
 __device__ __forceinline__ unsigned pack_half2(float low, float high);
+template <int Pitch>
+__device__ __forceinline__ void stage_sums(unsigned to, const float (&sums)[4]);
+__device__ __forceinline__ float4 load_float4(unsigned from);
+__device__ __forceinline__ void add_float4(float4& sum, float4 addend);
+__device__ __forceinline__ void store_half4(char* to, float4 sum);
+__device__ __forceinline__ void store_partial(char* to, float4 sum);
+__device__ __forceinline__ float4 load_partial(const char* from);
+__device__ __forceinline__ bool is_last_arriver(char* counter, unsigned contributors,
+                                                unsigned* arrival);
 template <unsigned Mask, unsigned Exponent>
 __device__ __forceinline__ unsigned lop3_and_or(unsigned word);
 __device__ __forceinline__ void dequantise(unsigned (&weights)[4], unsigned word);
@@ -40,23 +57,6 @@ __device__ __forceinline__ void scale_float4(float4& sum, uint2 scales);
 __device__ __forceinline__ float channel_scale_of(const char* scales, int column);
 template <int Sums>
 __device__ __forceinline__ void scale_sums(float (&sums)[Sums], float low, float high);
-__device__ __forceinline__ void mma(float (&d)[4], const unsigned (&weights)[4],
-                                    const unsigned (&activations)[2]);
-__device__ __forceinline__ void mma_first(float (&d)[4], const unsigned (&weights)[4],
-                                          const unsigned (&activations)[2]);
-template <int Blocks, int Tiles>
-__device__ __forceinline__ void clear(float (&sums)[Blocks][4][Tiles][4]);
-template <int Sums>
-__device__ __forceinline__ void clear(float (&sums)[Sums]);
-template <int Pitch>
-__device__ __forceinline__ void stage_sums(unsigned to, const float (&sums)[4]);
-__device__ __forceinline__ float4 load_float4(unsigned from);
-__device__ __forceinline__ void add_float4(float4& sum, float4 addend);
-__device__ __forceinline__ void store_half4(char* to, float4 sum);
-__device__ __forceinline__ void store_partial(char* to, float4 sum);
-__device__ __forceinline__ float4 load_partial(const char* from);
-__device__ __forceinline__ bool is_last_arriver(char* counter, unsigned contributors,
-                                                unsigned* arrival);
 
 // Assumptions, checked at compile time.
 static_assert(__CUDA_ARCH__ == 870, "written for sm_87");
@@ -362,7 +362,7 @@ __device__ __forceinline__ unsigned shared_address(const void* pointer) {
   return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
 }
 
-// Four packed weights of packed codes: one lane's weights of a k16 row of 64 columns.
+// Four words of packed codes: one lane's weights of a k16 step of 64 columns.
 __device__ __forceinline__ void ld_shared(uint4& packed, unsigned from) {
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(packed.x), "=r"(packed.y), "=r"(packed.z), "=r"(packed.w)
@@ -370,7 +370,7 @@ __device__ __forceinline__ void ld_shared(uint4& packed, unsigned from) {
                : "memory");
 }
 
-// One lane's packed weights of a k16 row of 64 columns: those of one, two or all four fragments.
+// Those of one, two or all four fragments of 16 columns.
 __device__ __forceinline__ void ld_shared(unsigned (&packed)[1], unsigned from) {
   asm volatile("ld.shared.u32 %0, [%1];" : "=r"(packed[0]) : "r"(from) : "memory");
 }
@@ -423,6 +423,45 @@ __device__ __forceinline__ void ldmatrix(unsigned (&tile)[2], unsigned (&next)[2
                : "memory");
 }
 
+// The tensor core product of sixteen columns and eight tokens over k = 16, in FP32:
+// d[column, token] = weights[column, k] * activations[k, token] + d.
+
+__device__ __forceinline__ void mma(float (&d)[4], const unsigned (&weights)[4],
+                                    const unsigned (&activations)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "r"(activations[0]),
+        "r"(activations[1]));
+}
+
+// The same with nothing to add to: the first step of a group.
+__device__ __forceinline__ void mma_first(float (&d)[4], const unsigned (&weights)[4],
+                                          const unsigned (&activations)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
+      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+      : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "r"(activations[0]),
+        "r"(activations[1]), "f"(0.f));
+}
+
+// FP32 accumulators of MMA fragments, as arrays in registers.
+
+template <int Blocks, int Tiles>
+__device__ __forceinline__ void clear(float (&sums)[Blocks][4][Tiles][4]) {
+#pragma unroll
+  for (int block = 0; block < Blocks; ++block) {
+#pragma unroll
+    for (int i = 0; i < 16 * Tiles; ++i) sums[block][i / (4 * Tiles)][i / 4 % Tiles][i % 4] = 0.f;
+  }
+}
+
+template <int Sums>
+__device__ __forceinline__ void clear(float (&sums)[Sums]) {
+#pragma unroll
+  for (int i = 0; i < Sums; ++i) sums[i] = 0.f;
+}
+
 // FP16 pairs: two halves of a 32-bit register.
 
 __device__ __forceinline__ unsigned add2(unsigned a, unsigned b) {
@@ -449,6 +488,76 @@ __device__ __forceinline__ unsigned pack_half2(float low, float high) {
   unsigned pair;
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
+}
+
+// Sums of several warps and blocks -> C.
+
+// A fragment's four sums into the FP32 tile [token][column]: columns g and g + 8 of tokens 2t and
+// 2t + 1.
+template <int Pitch>
+__device__ __forceinline__ void stage_sums(unsigned to, const float (&sums)[4]) {
+  asm volatile(
+      "st.shared.f32 [%0], %1;\n\t"
+      "st.shared.f32 [%0 + %5], %2;\n\t"
+      "st.shared.f32 [%0 + 32], %3;\n\t"
+      "st.shared.f32 [%0 + %6], %4;" ::"r"(to),
+      "f"(sums[0]), "f"(sums[1]), "f"(sums[2]), "f"(sums[3]), "n"(Pitch), "n"(Pitch + 32)
+      : "memory");
+}
+
+__device__ __forceinline__ float4 load_float4(unsigned from) {
+  float4 sum;
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(sum.x), "=f"(sum.y), "=f"(sum.z), "=f"(sum.w)
+               : "r"(from)
+               : "memory");
+  return sum;
+}
+
+__device__ __forceinline__ void add_float4(float4& sum, float4 addend) {
+  sum.x += addend.x;
+  sum.y += addend.y;
+  sum.z += addend.z;
+  sum.w += addend.w;
+}
+
+// Four columns of one token to C.
+__device__ __forceinline__ void store_half4(char* to, float4 sum) {
+  *reinterpret_cast<uint2*>(to) = make_uint2(pack_half2(sum.x, sum.y), pack_half2(sum.z, sum.w));
+}
+
+// Four partial sums of a thread to another block and back, through L2.
+
+__device__ __forceinline__ void store_partial(char* to, float4 sum) {
+  asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(sum.x), "f"(sum.y),
+               "f"(sum.z), "f"(sum.w)
+               : "memory");
+}
+
+__device__ __forceinline__ float4 load_partial(const char* from) {
+  float4 sum;
+  asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(sum.x), "=f"(sum.y), "=f"(sum.z), "=f"(sum.w)
+               : "l"(from)
+               : "memory");
+  return sum;
+}
+
+// Output tiles with several contributors: partial sums through L2, added in a fixed order by
+// whoever comes last, so that nobody ever waits and the result is the same from run to run.
+
+// True in every thread of the block that is the last of `contributors` to arrive; `arrival` is a
+// word of shared memory for nothing else. The counter wraps to zero by itself, fit for the next
+// launch.
+__device__ __forceinline__ bool is_last_arriver(char* counter, unsigned contributors,
+                                                unsigned* arrival) {
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0)
+    *arrival = atomicInc(reinterpret_cast<unsigned*>(counter), contributors - 1);
+  __syncthreads();
+  __threadfence();
+  return *arrival == contributors - 1;
 }
 
 // A word of eight 4-bit codes -> the A fragment of mma.m16n8k16, exactly code - 8 in FP16.
@@ -530,112 +639,4 @@ template <int Sums>
 __device__ __forceinline__ void scale_sums(float (&sums)[Sums], float low, float high) {
 #pragma unroll
   for (int i = 0; i < Sums; ++i) sums[i] *= i & 2 ? high : low;
-}
-
-// The tensor core product of sixteen columns and eight tokens over k = 16, in FP32:
-// d[column, token] = weights[column, k] * activations[k, token] + d.
-
-__device__ __forceinline__ void mma(float (&d)[4], const unsigned (&weights)[4],
-                                    const unsigned (&activations)[2]) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "r"(activations[0]),
-        "r"(activations[1]));
-}
-
-// The same with nothing to add to: the first step of a group.
-__device__ __forceinline__ void mma_first(float (&d)[4], const unsigned (&weights)[4],
-                                          const unsigned (&activations)[2]) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
-      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
-      : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "r"(activations[0]),
-        "r"(activations[1]), "f"(0.f));
-}
-
-// FP32 accumulators of MMA fragments, as arrays in registers.
-
-template <int Blocks, int Tiles>
-__device__ __forceinline__ void clear(float (&sums)[Blocks][4][Tiles][4]) {
-#pragma unroll
-  for (int block = 0; block < Blocks; ++block) {
-#pragma unroll
-    for (int i = 0; i < 16 * Tiles; ++i) sums[block][i / (4 * Tiles)][i / 4 % Tiles][i % 4] = 0.f;
-  }
-}
-
-template <int Sums>
-__device__ __forceinline__ void clear(float (&sums)[Sums]) {
-#pragma unroll
-  for (int i = 0; i < Sums; ++i) sums[i] = 0.f;
-}
-
-// Sums of several warps and blocks -> C.
-
-// A fragment's four sums into the FP32 tile [token][column]: columns g and g + 8 of tokens 2t and
-// 2t + 1.
-template <int Pitch>
-__device__ __forceinline__ void stage_sums(unsigned to, const float (&sums)[4]) {
-  asm volatile(
-      "st.shared.f32 [%0], %1;\n\t"
-      "st.shared.f32 [%0 + %5], %2;\n\t"
-      "st.shared.f32 [%0 + 32], %3;\n\t"
-      "st.shared.f32 [%0 + %6], %4;" ::"r"(to),
-      "f"(sums[0]), "f"(sums[1]), "f"(sums[2]), "f"(sums[3]), "n"(Pitch), "n"(Pitch + 32)
-      : "memory");
-}
-
-__device__ __forceinline__ float4 load_float4(unsigned from) {
-  float4 sum;
-  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(sum.x), "=f"(sum.y), "=f"(sum.z), "=f"(sum.w)
-               : "r"(from)
-               : "memory");
-  return sum;
-}
-
-__device__ __forceinline__ void add_float4(float4& sum, float4 addend) {
-  sum.x += addend.x;
-  sum.y += addend.y;
-  sum.z += addend.z;
-  sum.w += addend.w;
-}
-
-// Four columns of one token to C.
-__device__ __forceinline__ void store_half4(char* to, float4 sum) {
-  *reinterpret_cast<uint2*>(to) = make_uint2(pack_half2(sum.x, sum.y), pack_half2(sum.z, sum.w));
-}
-
-// Four partial sums of a thread to another block and back, through L2.
-
-__device__ __forceinline__ void store_partial(char* to, float4 sum) {
-  asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(sum.x), "f"(sum.y),
-               "f"(sum.z), "f"(sum.w)
-               : "memory");
-}
-
-__device__ __forceinline__ float4 load_partial(const char* from) {
-  float4 sum;
-  asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(sum.x), "=f"(sum.y), "=f"(sum.z), "=f"(sum.w)
-               : "l"(from)
-               : "memory");
-  return sum;
-}
-
-// Output tiles with several contributors: partial sums through L2, added in a fixed order by
-// whoever comes last, so that nobody ever waits and the result is the same from run to run.
-
-// True in every thread of the block that is the last of `owners` to arrive; `ticket` is a word of
-// shared memory for nothing else. The counter wraps to zero by itself, fit for the next launch.
-__device__ __forceinline__ bool is_last_arriver(char* counter, unsigned contributors,
-                                                unsigned* arrival) {
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0)
-    *arrival = atomicInc(reinterpret_cast<unsigned*>(counter), contributors - 1);
-  __syncthreads();
-  __threadfence();
-  return *arrival == contributors - 1;
 }

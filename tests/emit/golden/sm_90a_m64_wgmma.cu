@@ -60,6 +60,11 @@ __device__ __forceinline__ unsigned add2(unsigned a, unsigned b);
 __device__ __forceinline__ unsigned mul2(unsigned a, unsigned b);
 __device__ __forceinline__ float2 unpack_half2(unsigned pair);
 __device__ __forceinline__ unsigned pack_half2(float low, float high);
+template <int Sums>
+__device__ __forceinline__ void stmatrix_trans(unsigned to, const float (&sums)[Sums], int tile);
+template <int Sums>
+__device__ __forceinline__ void stmatrix_trans(unsigned to, const float (&sums)[Sums],
+                                               const float (&next)[Sums], int tile);
 template <unsigned Mask, unsigned Exponent>
 __device__ __forceinline__ unsigned lop3_and_or(unsigned word);
 __device__ __forceinline__ void dequantise(unsigned (&weights)[4], unsigned word);
@@ -73,11 +78,6 @@ __device__ __forceinline__ void scale_float4(float4& sum, uint2 scales);
 __device__ __forceinline__ float channel_scale_of(const char* scales, int column);
 template <int Sums>
 __device__ __forceinline__ void scale_sums(float (&sums)[Sums], float low, float high);
-template <int Sums>
-__device__ __forceinline__ void stmatrix_trans(unsigned to, const float (&sums)[Sums], int tile);
-template <int Sums>
-__device__ __forceinline__ void stmatrix_trans(unsigned to, const float (&sums)[Sums],
-                                               const float (&next)[Sums], int tile);
 __device__ __forceinline__ void wgmma(float (&d)[32], const unsigned (&weights)[4],
                                          unsigned long long activations, int add);
 
@@ -270,7 +270,7 @@ __device__ __forceinline__ unsigned shared_address(const void* pointer) {
   return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
 }
 
-// Four packed weights of packed codes: one lane's weights of a k16 row of 64 columns.
+// Four words of packed codes: one lane's weights of a k16 step of 64 columns.
 __device__ __forceinline__ void ld_shared(uint4& packed, unsigned from) {
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(packed.x), "=r"(packed.y), "=r"(packed.z), "=r"(packed.w)
@@ -278,7 +278,7 @@ __device__ __forceinline__ void ld_shared(uint4& packed, unsigned from) {
                : "memory");
 }
 
-// One lane's packed weights of a k16 row of 64 columns: those of one, two or all four fragments.
+// Those of one, two or all four fragments of 16 columns.
 __device__ __forceinline__ void ld_shared(unsigned (&packed)[1], unsigned from) {
   asm volatile("ld.shared.u32 %0, [%1];" : "=r"(packed[0]) : "r"(from) : "memory");
 }
@@ -519,6 +519,32 @@ __device__ __forceinline__ unsigned pack_half2(float low, float high) {
   return pair;
 }
 
+// Sums of m64 tiles -> C: as FP16 through shared memory, where lines of 64 columns of one token are
+// swizzled by 128 bytes, as the tensor map of C has them.
+
+// A fragment's sums of an n8 tile: sixteen columns, one 16-byte chunk for each eight of them.
+template <int Sums>
+__device__ __forceinline__ void stmatrix_trans(unsigned to, const float (&sums)[Sums], int tile) {
+  const unsigned low = pack_half2(sums[4 * tile], sums[4 * tile + 1]);
+  const unsigned high = pack_half2(sums[4 * tile + 2], sums[4 * tile + 3]);
+  asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(to), "r"(low),
+               "r"(high)
+               : "memory");
+}
+
+// The same for two fragments of neighbouring columns.
+template <int Sums>
+__device__ __forceinline__ void stmatrix_trans(unsigned to, const float (&sums)[Sums],
+                                               const float (&next)[Sums], int tile) {
+  const unsigned low = pack_half2(sums[4 * tile], sums[4 * tile + 1]);
+  const unsigned high = pack_half2(sums[4 * tile + 2], sums[4 * tile + 3]);
+  const unsigned next_low = pack_half2(next[4 * tile], next[4 * tile + 1]);
+  const unsigned next_high = pack_half2(next[4 * tile + 2], next[4 * tile + 3]);
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to),
+               "r"(low), "r"(high), "r"(next_low), "r"(next_high)
+               : "memory");
+}
+
 // A word of eight 4-bit codes -> the A fragment of mma.m16n8k16, exactly code - 8 in FP16.
 //
 // The Marlin format orders the nibbles so that four masks give the four half2 registers. A mask
@@ -598,33 +624,6 @@ template <int Sums>
 __device__ __forceinline__ void scale_sums(float (&sums)[Sums], float low, float high) {
 #pragma unroll
   for (int i = 0; i < Sums; ++i) sums[i] *= i & 2 ? high : low;
-}
-
-// Sums of m64 tiles -> C: as FP16 through shared memory, where lines of 64 columns of one token are
-// swizzled by 128 bytes, as the tensor map of C has them.
-
-// A fragment's sums of eight tokens, the tile'th: sixteen columns, one 16-byte chunk for each
-// eight.
-template <int Sums>
-__device__ __forceinline__ void stmatrix_trans(unsigned to, const float (&sums)[Sums], int tile) {
-  const unsigned low = pack_half2(sums[4 * tile], sums[4 * tile + 1]);
-  const unsigned high = pack_half2(sums[4 * tile + 2], sums[4 * tile + 3]);
-  asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(to), "r"(low),
-               "r"(high)
-               : "memory");
-}
-
-// The same for two fragments of neighbouring columns.
-template <int Sums>
-__device__ __forceinline__ void stmatrix_trans(unsigned to, const float (&sums)[Sums],
-                                               const float (&next)[Sums], int tile) {
-  const unsigned low = pack_half2(sums[4 * tile], sums[4 * tile + 1]);
-  const unsigned high = pack_half2(sums[4 * tile + 2], sums[4 * tile + 3]);
-  const unsigned next_low = pack_half2(next[4 * tile], next[4 * tile + 1]);
-  const unsigned next_high = pack_half2(next[4 * tile + 2], next[4 * tile + 3]);
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to),
-               "r"(low), "r"(high), "r"(next_low), "r"(next_high)
-               : "memory");
 }
 
 // sums[column, token] = weights[column, k] * activations[k, token] + sums, for 64 columns, 64

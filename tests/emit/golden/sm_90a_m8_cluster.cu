@@ -30,23 +30,6 @@ __device__ __forceinline__ void named_barrier_arrive();
 template <int Barrier, int Threads>
 __device__ __forceinline__ void named_barrier_sync();
 __device__ __forceinline__ void named_barrier_sync(unsigned barrier, unsigned threads);
-__device__ __forceinline__ unsigned add2(unsigned a, unsigned b);
-__device__ __forceinline__ unsigned mul2(unsigned a, unsigned b);
-__device__ __forceinline__ float2 unpack_half2(unsigned pair);
-__device__ __forceinline__ unsigned pack_half2(float low, float high);
-template <unsigned Mask, unsigned Exponent>
-__device__ __forceinline__ unsigned lop3_and_or(unsigned word);
-__device__ __forceinline__ void dequantise(unsigned (&weights)[4], unsigned word);
-__device__ __forceinline__ void spread_scales(unsigned& low, unsigned& high, unsigned pair);
-__device__ __forceinline__ void scale_weights(unsigned (&weights)[4], unsigned low, unsigned high);
-template <int Sums>
-__device__ __forceinline__ void add_scaled(float (&sums)[Sums], const float (&group)[Sums],
-                                           float2 scales);
-__device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_float4);
-__device__ __forceinline__ void scale_float4(float4& sum, uint2 scales);
-__device__ __forceinline__ float channel_scale_of(const char* scales, int column);
-template <int Sums>
-__device__ __forceinline__ void scale_sums(float (&sums)[Sums], float low, float high);
 __device__ __forceinline__ void mma(float (&d)[4], const unsigned (&weights)[4],
                                     const unsigned (&activations)[2]);
 __device__ __forceinline__ void mma_first(float (&d)[4], const unsigned (&weights)[4],
@@ -65,10 +48,27 @@ template <int Sums>
 __device__ __forceinline__ void cluster_reduce_send(unsigned to, unsigned rank, unsigned barrier,
                                                     const float (&sums)[Sums], int first);
 __device__ __forceinline__ void cluster_reduce_wait(unsigned barrier);
+__device__ __forceinline__ unsigned add2(unsigned a, unsigned b);
+__device__ __forceinline__ unsigned mul2(unsigned a, unsigned b);
+__device__ __forceinline__ float2 unpack_half2(unsigned pair);
+__device__ __forceinline__ unsigned pack_half2(float low, float high);
 __device__ __forceinline__ void stage_fragment(unsigned to, const float (&sums)[4]);
 __device__ __forceinline__ float2 load_float2(unsigned from);
 __device__ __forceinline__ void add_float2(float2& sum, float2 pair);
 __device__ __forceinline__ unsigned shuffle_half2(float2 sum, bool odd_column);
+template <unsigned Mask, unsigned Exponent>
+__device__ __forceinline__ unsigned lop3_and_or(unsigned word);
+__device__ __forceinline__ void dequantise(unsigned (&weights)[4], unsigned word);
+__device__ __forceinline__ void spread_scales(unsigned& low, unsigned& high, unsigned pair);
+__device__ __forceinline__ void scale_weights(unsigned (&weights)[4], unsigned low, unsigned high);
+template <int Sums>
+__device__ __forceinline__ void add_scaled(float (&sums)[Sums], const float (&group)[Sums],
+                                           float2 scales);
+__device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_float4);
+__device__ __forceinline__ void scale_float4(float4& sum, uint2 scales);
+__device__ __forceinline__ float channel_scale_of(const char* scales, int column);
+template <int Sums>
+__device__ __forceinline__ void scale_sums(float (&sums)[Sums], float low, float high);
 
 // Assumptions, checked at compile time.
 static_assert(__CUDA_ARCH__ == 900, "written for sm_90a");
@@ -318,7 +318,7 @@ __device__ __forceinline__ unsigned shared_address(const void* pointer) {
   return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
 }
 
-// Four packed weights of packed codes: one lane's weights of a k16 row of 64 columns.
+// Four words of packed codes: one lane's weights of a k16 step of 64 columns.
 __device__ __forceinline__ void ld_shared(uint4& packed, unsigned from) {
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(packed.x), "=r"(packed.y), "=r"(packed.z), "=r"(packed.w)
@@ -326,7 +326,7 @@ __device__ __forceinline__ void ld_shared(uint4& packed, unsigned from) {
                : "memory");
 }
 
-// One lane's packed weights of a k16 row of 64 columns: those of one, two or all four fragments.
+// Those of one, two or all four fragments of 16 columns.
 __device__ __forceinline__ void ld_shared(unsigned (&packed)[1], unsigned from) {
   asm volatile("ld.shared.u32 %0, [%1];" : "=r"(packed[0]) : "r"(from) : "memory");
 }
@@ -396,115 +396,6 @@ __device__ __forceinline__ void named_barrier_sync() {
 // A barrier of the warps that share activations; numbers from 1, as 0 is the whole block's.
 __device__ __forceinline__ void named_barrier_sync(unsigned barrier, unsigned threads) {
   asm volatile("barrier.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
-}
-
-// FP16 pairs: two halves of a 32-bit register.
-
-__device__ __forceinline__ unsigned add2(unsigned a, unsigned b) {
-  unsigned result;
-  asm("add.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
-  return result;
-}
-
-__device__ __forceinline__ unsigned mul2(unsigned a, unsigned b) {
-  unsigned result;
-  asm("mul.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
-  return result;
-}
-
-__device__ __forceinline__ float2 unpack_half2(unsigned pair) {
-  float2 result;
-  asm("{.reg .f16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}"
-      : "=f"(result.x), "=f"(result.y)
-      : "r"(pair));
-  return result;
-}
-
-__device__ __forceinline__ unsigned pack_half2(float low, float high) {
-  unsigned pair;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-  return pair;
-}
-
-// A word of eight 4-bit codes -> the A fragment of mma.m16n8k16, exactly code - 8 in FP16.
-//
-// The Marlin format orders the nibbles so that four masks give the four half2 registers. A mask
-// leaves a code in the low mantissa bits of an FP16 whose exponent it sets by the same LOP3:
-// 0x6400 | code = 1024 + code, and with the code one nibble up, 0x5400 | code << 4 = 64 + code.
-// Source of the technique: Kim et al., "Who Says Elephants Can't Run", 2022.
-
-template <unsigned Mask, unsigned Exponent>
-__device__ __forceinline__ unsigned lop3_and_or(unsigned word) {
-  unsigned result;
-  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(word), "n"(Mask), "n"(Exponent));
-  return result;
-}
-
-// Registers: columns g and g + 8 at k = 2t, 2t + 1, then both at k = 2t + 8, 2t + 9, for lane
-// 4 g + t.
-__device__ __forceinline__ void dequantise(unsigned (&weights)[4], unsigned word) {
-  constexpr unsigned kMinus1032 = 0xe408e408, kMinus72 = 0xd480d480;
-  const unsigned upper = word >> 8;
-  weights[0] = add2(lop3_and_or<0x000f000f, 0x64006400>(word), kMinus1032);
-  weights[1] = add2(lop3_and_or<0x000f000f, 0x64006400>(upper), kMinus1032);
-  weights[2] = add2(lop3_and_or<0x00f000f0, 0x54005400>(word), kMinus72);
-  weights[3] = add2(lop3_and_or<0x00f000f0, 0x54005400>(upper), kMinus72);
-}
-
-// Group scales. One FP16 pair holds the scales of columns g and g + 8 of a fragment.
-
-// Each scale of a pair doubled into a half2 of its own.
-__device__ __forceinline__ void spread_scales(unsigned& low, unsigned& high, unsigned pair) {
-  low = __byte_perm(pair, pair, 0x1010);
-  high = __byte_perm(pair, pair, 0x3232);
-}
-
-// Scales the weights of one fragment.
-__device__ __forceinline__ void scale_weights(unsigned (&weights)[4], unsigned low, unsigned high) {
-  weights[0] = mul2(weights[0], low);
-  weights[1] = mul2(weights[1], high);
-  weights[2] = mul2(weights[2], low);
-  weights[3] = mul2(weights[3], high);
-}
-
-// Adds one group's sums, scaled, to the running sums: each four of them are a fragment's.
-template <int Sums>
-__device__ __forceinline__ void add_scaled(float (&sums)[Sums], const float (&group)[Sums],
-                                           float2 scales) {
-#pragma unroll
-  for (int i = 0; i < Sums; ++i) sums[i] = fmaf(i & 2 ? scales.y : scales.x, group[i], sums[i]);
-}
-
-// One scale for the whole K: those of four neighbouring columns. Within 32 columns the Marlin
-// format stores columns x, x + 1 (x even) as a pair at 8 (x % 8 / 2) + 2 (x / 8).
-__device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_float4) {
-  const char* from =
-      scales + column_float4 / 8 * 64 + (column_float4 & 1) * 32 + (column_float4 / 2 & 3) * 4;
-  return make_uint2(*reinterpret_cast<const unsigned*>(from),
-                    *reinterpret_cast<const unsigned*>(from + 16));
-}
-
-__device__ __forceinline__ void scale_float4(float4& sum, uint2 scales) {
-  const float2 low = unpack_half2(scales.x), high = unpack_half2(scales.y);
-  sum.x *= low.x;
-  sum.y *= low.y;
-  sum.z *= high.x;
-  sum.w *= high.y;
-}
-
-// The same for one column, as a factor.
-__device__ __forceinline__ float channel_scale_of(const char* scales, int column) {
-  const int index = column / 32 * 32 + (column & 7) / 2 * 8 + (column / 8 & 3) * 2 + (column & 1);
-  unsigned pair = reinterpret_cast<const unsigned*>(scales)[index / 2];
-  const float2 both = unpack_half2(pair);
-  return index & 1 ? both.y : both.x;
-}
-
-// One scale for the whole K, on a fragment's sums: columns g and g + 8.
-template <int Sums>
-__device__ __forceinline__ void scale_sums(float (&sums)[Sums], float low, float high) {
-#pragma unroll
-  for (int i = 0; i < Sums; ++i) sums[i] *= i & 2 ? high : low;
 }
 
 // The tensor core product of sixteen columns and eight tokens over k = 16, in FP32:
@@ -627,6 +518,34 @@ __device__ __forceinline__ void cluster_reduce_wait(unsigned barrier) {
       : "memory");
 }
 
+// FP16 pairs: two halves of a 32-bit register.
+
+__device__ __forceinline__ unsigned add2(unsigned a, unsigned b) {
+  unsigned result;
+  asm("add.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+  return result;
+}
+
+__device__ __forceinline__ unsigned mul2(unsigned a, unsigned b) {
+  unsigned result;
+  asm("mul.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+  return result;
+}
+
+__device__ __forceinline__ float2 unpack_half2(unsigned pair) {
+  float2 result;
+  asm("{.reg .f16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}"
+      : "=f"(result.x), "=f"(result.y)
+      : "r"(pair));
+  return result;
+}
+
+__device__ __forceinline__ unsigned pack_half2(float low, float high) {
+  unsigned pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+
 // Partial sums of several warps -> C: a thread adds one column of two tokens and stores two columns
 // of one token.
 
@@ -658,4 +577,85 @@ __device__ __forceinline__ unsigned shuffle_half2(float2 sum, bool odd_column) {
   const float other = __shfl_xor_sync(~0u, odd_column ? sum.x : sum.y, 8);
   const float low = odd_column ? other : sum.x, high = odd_column ? sum.y : other;
   return pack_half2(low, high);
+}
+
+// A word of eight 4-bit codes -> the A fragment of mma.m16n8k16, exactly code - 8 in FP16.
+//
+// The Marlin format orders the nibbles so that four masks give the four half2 registers. A mask
+// leaves a code in the low mantissa bits of an FP16 whose exponent it sets by the same LOP3:
+// 0x6400 | code = 1024 + code, and with the code one nibble up, 0x5400 | code << 4 = 64 + code.
+// Source of the technique: Kim et al., "Who Says Elephants Can't Run", 2022.
+
+template <unsigned Mask, unsigned Exponent>
+__device__ __forceinline__ unsigned lop3_and_or(unsigned word) {
+  unsigned result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(word), "n"(Mask), "n"(Exponent));
+  return result;
+}
+
+// Registers: columns g and g + 8 at k = 2t, 2t + 1, then both at k = 2t + 8, 2t + 9, for lane
+// 4 g + t.
+__device__ __forceinline__ void dequantise(unsigned (&weights)[4], unsigned word) {
+  constexpr unsigned kMinus1032 = 0xe408e408, kMinus72 = 0xd480d480;
+  const unsigned upper = word >> 8;
+  weights[0] = add2(lop3_and_or<0x000f000f, 0x64006400>(word), kMinus1032);
+  weights[1] = add2(lop3_and_or<0x000f000f, 0x64006400>(upper), kMinus1032);
+  weights[2] = add2(lop3_and_or<0x00f000f0, 0x54005400>(word), kMinus72);
+  weights[3] = add2(lop3_and_or<0x00f000f0, 0x54005400>(upper), kMinus72);
+}
+
+// Group scales. One FP16 pair holds the scales of columns g and g + 8 of a fragment.
+
+// Each scale of a pair doubled into a half2 of its own.
+__device__ __forceinline__ void spread_scales(unsigned& low, unsigned& high, unsigned pair) {
+  low = __byte_perm(pair, pair, 0x1010);
+  high = __byte_perm(pair, pair, 0x3232);
+}
+
+// Scales the weights of one fragment.
+__device__ __forceinline__ void scale_weights(unsigned (&weights)[4], unsigned low, unsigned high) {
+  weights[0] = mul2(weights[0], low);
+  weights[1] = mul2(weights[1], high);
+  weights[2] = mul2(weights[2], low);
+  weights[3] = mul2(weights[3], high);
+}
+
+// Adds one group's sums, scaled, to the running sums: each four of them are a fragment's.
+template <int Sums>
+__device__ __forceinline__ void add_scaled(float (&sums)[Sums], const float (&group)[Sums],
+                                           float2 scales) {
+#pragma unroll
+  for (int i = 0; i < Sums; ++i) sums[i] = fmaf(i & 2 ? scales.y : scales.x, group[i], sums[i]);
+}
+
+// One scale for the whole K: those of four neighbouring columns. Within 32 columns the Marlin
+// format stores columns x, x + 1 (x even) as a pair at 8 (x % 8 / 2) + 2 (x / 8).
+__device__ __forceinline__ uint2 channel_scales_of(const char* scales, int column_float4) {
+  const char* from =
+      scales + column_float4 / 8 * 64 + (column_float4 & 1) * 32 + (column_float4 / 2 & 3) * 4;
+  return make_uint2(*reinterpret_cast<const unsigned*>(from),
+                    *reinterpret_cast<const unsigned*>(from + 16));
+}
+
+__device__ __forceinline__ void scale_float4(float4& sum, uint2 scales) {
+  const float2 low = unpack_half2(scales.x), high = unpack_half2(scales.y);
+  sum.x *= low.x;
+  sum.y *= low.y;
+  sum.z *= high.x;
+  sum.w *= high.y;
+}
+
+// The same for one column, as a factor.
+__device__ __forceinline__ float channel_scale_of(const char* scales, int column) {
+  const int index = column / 32 * 32 + (column & 7) / 2 * 8 + (column / 8 & 3) * 2 + (column & 1);
+  unsigned pair = reinterpret_cast<const unsigned*>(scales)[index / 2];
+  const float2 both = unpack_half2(pair);
+  return index & 1 ? both.y : both.x;
+}
+
+// One scale for the whole K, on a fragment's sums: columns g and g + 8.
+template <int Sums>
+__device__ __forceinline__ void scale_sums(float (&sums)[Sums], float low, float high) {
+#pragma unroll
+  for (int i = 0; i < Sums; ++i) sums[i] *= i & 2 ? high : low;
 }
