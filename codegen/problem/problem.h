@@ -5,10 +5,10 @@
 #include <optional>
 #include <string>
 
-#include "codegen/problem/epilogue.h"
-#include "codegen/problem/grouping.h"
-#include "codegen/problem/scheme.h"
-#include "codegen/problem/shape.h"
+#include "epilogue.h"
+#include "grouping.h"
+#include "scheme.h"
+#include "shape.h"
 
 namespace marlin {
 

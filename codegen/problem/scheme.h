@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "codegen/problem/data_type.h"
+#include "data_type.h"
 
 namespace marlin {
 

@@ -76,6 +76,8 @@ offence "$rule" "$(names tuner 'tests')"
 offence 'Public headers include only public headers and what is installed beside them:' \
   "$(grep -nE '#include "' runtime/include/marlin/*.h |
     grep -vE '"(marlin/[a-z_]+|codegen/base/error|codegen/problem/[a-z_]+)\.h"')"
+offence 'Headers that are installed beside the public ones include one another by bare names:' \
+  "$(grep -nE '#include "[^"]*/' codegen/problem/*.h codegen/base/error.h)"
 offence 'codegen/ is pure: no CUDA headers, environment, or file access:' \
   "$(grep -rnE '#include <(cuda|nvrtc|fstream|filesystem|unistd|fcntl)|getenv *\(' codegen)"
 
