@@ -11,6 +11,8 @@ cd "$(dirname "$0")"
 preset=${MARLIN_PRESET:-release}
 build=build-$preset
 marlin=$build/tuner/marlin
+# So that ccache gives one build folder what another has compiled, the tests' own among them.
+export CCACHE_NOHASHDIR=1
 
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 fail() { printf '%s\n' "$*" >&2; exit 3; }

@@ -13,8 +13,12 @@ if(MODE STREQUAL "install")
   set(how -DCMAKE_PREFIX_PATH=${WORK_DIR}/moved -DCMAKE_BUILD_TYPE=${BUILD_TYPE}
           -DCMAKE_CXX_FLAGS=${FLAGS})
 else()
-  # All of the library once more: without optimisation, for the time it takes.
-  set(how -DMARLIN_SOURCE_DIR=${SOURCE_DIR} -DCMAKE_CXX_FLAGS=-O0)
+  # All of the library once more, as BUILD_DIR has compiled it, so that ccache has most of it.
+  set(ENV{CCACHE_NOHASHDIR} 1)
+  load_cache(${BUILD_DIR} READ_WITH_PREFIX its_ CMAKE_CXX_FLAGS_RELWITHDEBINFO MARLIN_WERROR)
+  set(how -DMARLIN_SOURCE_DIR=${SOURCE_DIR} -DCMAKE_BUILD_TYPE=${BUILD_TYPE}
+          -DCMAKE_CXX_FLAGS=${FLAGS} -DMARLIN_WERROR=${its_MARLIN_WERROR}
+          "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=${its_CMAKE_CXX_FLAGS_RELWITHDEBINFO}")
 endif()
 
 run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR} -B ${WORK_DIR}/build -G ${GENERATOR}
