@@ -30,6 +30,9 @@ inline constexpr int kCodesPerWord = 8;                               // 4-bit c
 inline constexpr int kPackTileCodes = kPackTileWords * kCodesPerWord;
 inline constexpr int kCodeBias = 8;  // weight = (code - 8) * scale
 inline constexpr int kMaxCode = 15;
+// The largest magnitude of a scale, 8188, as FP16 bits: 8 times it, the largest weight, is the
+// largest FP16. Kernels that scale weights make such weights in FP16.
+inline constexpr std::uint16_t kMaxScaleBits = 0x6fff;
 inline constexpr int kScaleBlock = 64;  // both scale orders repeat every 64 columns
 inline constexpr int kScaleBlockBytes = kScaleBlock * 2;
 

@@ -32,8 +32,16 @@ const ArchLimits& limits_of(const Target& target);
 void require_valid(const Target& target);
 
 // The architecture to emit for on a device of this compute capability (9, 0 -> "sm_90a"); an
-// unknown minor goes to the nearest lower known one of its major. Throws Error{invalid_target}.
+// unknown minor goes to the nearest lower known one of its major, whose code it runs. Throws
+// Error{invalid_target}, with the GPU's name where nothing serves it.
 std::string arch_for(int cc_major, int cc_minor);
+
+// The same by name: one of known_archs() stands for itself, another "sm_103" or "sm_121a" for what
+// arch_for() says. Throws Error{invalid_target}.
+std::string arch_named(std::string_view name);
+
+// The GPUs that arch_for() gives this architecture, as users know them: "B200, GB200, B300, GB300".
+std::string products_served_by(std::string_view arch);
 
 // "sm_90a, 132 SMs"
 std::string to_string(const Target& target);

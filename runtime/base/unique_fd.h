@@ -1,8 +1,9 @@
-// UniqueFd: a file descriptor with one owner.
+// UniqueFd: a file descriptor with one owner; and calls that a signal interrupts.
 #pragma once
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
 namespace marlin {
@@ -27,5 +28,15 @@ class UniqueFd {
  private:
   int fd_ = -1;
 };
+
+// Repeats a call that a signal interrupted.
+template <typename Call>
+auto retried(Call call) {
+  decltype(call()) result;
+  do {
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
 
 }  // namespace marlin

@@ -5,13 +5,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
 #include <memory>
 #include <system_error>
 
@@ -20,28 +17,12 @@
 namespace marlin {
 namespace {
 
-constexpr std::string_view kTemporaryMark = ".tmp.";
-constexpr std::size_t kTemporaryDigits = 16;
-// Nobody but the owner gets to write, whatever the umask leaves.
-constexpr mode_t kFileMode = 0644;
-constexpr mode_t kFolderMode = 0755;
-
 [[noreturn]] void refuse(const std::string& path, std::string_view why) {
   throw Error(ErrorCode::io, fmt::format("{}: {}", path, why));
 }
 
 [[noreturn]] void fail(const std::string& path, const char* what, int error) {
   refuse(path, fmt::format("{}: {}", what, std::generic_category().message(error)));
-}
-
-// Repeats a call that a signal interrupted.
-template <typename Call>
-auto retried(Call call) {
-  decltype(call()) result;
-  do {
-    result = call();
-  } while (result < 0 && errno == EINTR);
-  return result;
 }
 
 struct stat checked_stat(int fd, const std::string& path) {
@@ -54,21 +35,6 @@ struct stat checked_stat(int fd, const std::string& path) {
     refuse(path, fmt::format("others may write it (mode {:04o})", info.st_mode & 07777));
   }
   return info;
-}
-
-std::string random_digits() {
-  std::uint64_t bits = 0;
-  if (getrandom(&bits, sizeof(bits), 0) != sizeof(bits)) {
-    throw Error(ErrorCode::io, "getrandom gave too few bytes");
-  }
-  return fmt::format("{:016x}", bits);
-}
-
-// A write beyond RLIMIT_FSIZE would kill the process by SIGXFSZ, so it is never tried.
-bool beyond_file_limit(std::uint64_t bytes) {
-  struct rlimit limit;
-  return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-         bytes > limit.rlim_cur;
 }
 
 // What is absent gives nothing; all checks are made on the open descriptor.
@@ -121,12 +87,7 @@ std::optional<CacheFolder> CacheFolder::open(const std::string& path) {
 
 CacheFolder CacheFolder::create(const std::string& path) {
   if (auto folder = open(path)) return std::move(*folder);
-  std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
-  if (error) fail(path, "cannot create the folder", error.value());
-  if (mkdir(path.c_str(), kFolderMode) != 0 && errno != EEXIST) {
-    fail(path, "cannot create the folder", errno);
-  }
+  make_folders(path);
   auto folder = open(path);
   if (!folder) fail(path, "cannot open the folder", ENOENT);
   return std::move(*folder);
@@ -207,63 +168,5 @@ void CacheFolder::publish(const std::string& name, std::string_view bytes,
 bool CacheFolder::remove(const std::string& name) const noexcept {
   return unlinkat(fd(), name.c_str(), 0) == 0;
 }
-
-std::optional<std::string> published_name(std::string_view temporary) {
-  const std::size_t mark = temporary.rfind(kTemporaryMark);
-  if (mark == std::string_view::npos || mark == 0) return std::nullopt;
-  const std::string_view digits = temporary.substr(mark + kTemporaryMark.size());
-  if (digits.size() != kTemporaryDigits ||
-      digits.find_first_not_of("0123456789abcdef") != std::string_view::npos) {
-    return std::nullopt;
-  }
-  return std::string(temporary.substr(0, mark));
-}
-
-PendingFile::PendingFile(int folder, std::string name, PublishHook hook)
-    : folder_(folder),
-      name_(std::move(name)),
-      temporary_(fmt::format("{}{}{}", name_, kTemporaryMark, random_digits())),
-      hook_(std::move(hook)),
-      fd_(retried([&] {
-        return openat(folder_, temporary_.c_str(),
-                      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kFileMode);
-      })) {
-  if (!fd_.valid()) fail("cannot create the file", errno);
-  exists_ = true;
-  step(PublishStep::created);
-}
-
-PendingFile::~PendingFile() {
-  if (exists_) unlinkat(folder_, temporary_.c_str(), 0);
-}
-
-void PendingFile::write(std::string_view bytes) {
-  if (beyond_file_limit(written_ + bytes.size())) fail("cannot write the file", EFBIG);
-  while (!bytes.empty()) {
-    const ssize_t put = retried([&] { return ::write(fd_.get(), bytes.data(), bytes.size()); });
-    if (put <= 0) fail("cannot write the file", put < 0 ? errno : EIO);
-    bytes.remove_prefix(static_cast<std::size_t>(put));
-    written_ += static_cast<std::uint64_t>(put);
-  }
-}
-
-void PendingFile::commit() {
-  if (fsync(fd_.get()) != 0) fail("cannot sync the file", errno);
-  step(PublishStep::synced);
-  // Some network file systems report a full disk here. The descriptor is gone either way.
-  if (close(fd_.release()) != 0 && errno != EINTR) fail("cannot close the file", errno);
-  step(PublishStep::closed);
-  if (renameat(folder_, temporary_.c_str(), folder_, name_.c_str()) != 0) {
-    fail("cannot rename the file", errno);
-  }
-  exists_ = false;
-  step(PublishStep::renamed);
-}
-
-void PendingFile::step(PublishStep step) const {
-  if (hook_) hook_(step);
-}
-
-void PendingFile::fail(const char* what, int error) const { marlin::fail(name_, what, error); }
 
 }  // namespace marlin

@@ -10,19 +10,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "runtime/base/files.h"
 #include "runtime/base/unique_fd.h"
 
 namespace marlin {
-
-// The moments of publishing a file, in order, as fault-injection tests see them.
-enum class PublishStep { created, half_written, written, synced, closed, renamed, folder_synced };
-using PublishHook = std::function<void(PublishStep)>;
 
 struct FileStat {
   bool plain = false;  // false: a folder, a link, a device
@@ -33,7 +29,7 @@ struct FileStat {
 class CacheFolder {
  public:
   static std::optional<CacheFolder> open(const std::string& path);
-  static CacheFolder create(const std::string& path);  // with the folders above it
+  static CacheFolder create(const std::string& path);  // as make_folders() does
   std::optional<CacheFolder> subfolder(const std::string& name) const;
   CacheFolder create_subfolder(const std::string& name) const;
 
@@ -63,32 +59,5 @@ class CacheFolder {
 
 // The file at this path, links followed, under the same checks as a folder's files.
 std::optional<std::string> read_checked_file(const std::string& path, std::size_t max_bytes);
-
-// "<name>" out of "<name>.tmp.<16 digits>"; nothing when the text is no temporary's name.
-std::optional<std::string> published_name(std::string_view temporary);
-
-// A file being written under a temporary name; unless committed it is removed again.
-class PendingFile {
- public:
-  // In the folder of this descriptor (AT_FDCWD: the current one).
-  PendingFile(int folder, std::string name, PublishHook hook = nullptr);
-  PendingFile(const PendingFile&) = delete;
-  PendingFile& operator=(const PendingFile&) = delete;
-  ~PendingFile();
-
-  void write(std::string_view bytes);
-  void commit();  // fsync, close, rename
-
- private:
-  void step(PublishStep step) const;
-  [[noreturn]] void fail(const char* what, int error) const;
-
-  int folder_;
-  std::string name_, temporary_;
-  PublishHook hook_;
-  UniqueFd fd_;
-  std::uint64_t written_ = 0;
-  bool exists_ = false;
-};
 
 }  // namespace marlin

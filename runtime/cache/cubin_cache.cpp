@@ -48,9 +48,17 @@ std::string default_cache_dir() {
   return user_folder("XDG_CACHE_HOME", ".cache");
 }
 
-std::uint64_t cache_cap() {
-  const auto text = variable("MARLIN_CACHE_CAP");
-  return text ? parse_byte_count(*text) : kDefaultCacheCap;
+std::uint64_t cache_cap(std::string* why) {
+  explain(why, "");
+  const std::string text = variable("MARLIN_CACHE_CAP").value_or("");
+  if (text.empty()) return kDefaultCacheCap;
+  try {
+    return parse_byte_count(text);
+  } catch (const Error& error) {
+    explain(why,
+            fmt::format("MARLIN_CACHE_CAP: {}; {} bytes are used", error.what(), kDefaultCacheCap));
+    return kDefaultCacheCap;
+  }
 }
 
 std::uint64_t parse_byte_count(std::string_view text) {

@@ -37,9 +37,9 @@ std::string default_cache_dir();
 
 inline constexpr std::uint64_t kDefaultCacheCap = std::uint64_t{1} << 30;
 
-// MARLIN_CACHE_CAP: bytes, or a number with K, M or G (powers of 1024); else kDefaultCacheCap.
-// Throws Error{invalid_argument} when it is set to something else.
-std::uint64_t cache_cap();
+// MARLIN_CACHE_CAP: bytes, or a number with K, M or G (powers of 1024). kDefaultCacheCap where it
+// is not set or empty; and where it is something else, which `why` then says.
+std::uint64_t cache_cap(std::string* why = nullptr);
 
 // "1073741824", "1G" -> bytes. Throws Error{invalid_argument} that names the rule.
 std::uint64_t parse_byte_count(std::string_view text);

@@ -2,6 +2,7 @@
 // Entry points: TarWriter, TarReader.
 #include "runtime/cache/tar.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 

@@ -2,28 +2,26 @@
 // interchange format). Nothing else is written, and anything else is refused.
 #pragma once
 
-#include <fcntl.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "runtime/base/output_file.h"
 #include "runtime/base/unique_fd.h"
-#include "runtime/cache/cache_folder.h"
 
 namespace marlin {
 
-// Names have at most 100 bytes. Throws Error{io}.
+// To where OutputFile would write. Names have at most 100 bytes. Throws Error{io}.
 class TarWriter {
  public:
-  explicit TarWriter(const std::string& path) : file_(AT_FDCWD, path) {}
+  explicit TarWriter(const std::string& path) : file_(path) {}
   void add(std::string_view name, std::string_view bytes);
   void finish();  // the archive appears under its name
 
  private:
-  PendingFile file_;
+  OutputFile file_;
 };
 
 struct TarMember {

@@ -28,7 +28,7 @@ std::vector<std::string> system_dirs_of_environment() {
   return dirs;
 }
 
-bool jit_disabled_by_environment() {
+bool jit_disabled_by_environment(std::vector<std::string>& problems) {
   constexpr std::array<std::string_view, 4> kYes = {"1", "true", "yes", "on"};
   constexpr std::array<std::string_view, 5> kNo = {"", "0", "false", "no", "off"};
   const std::string given = environment("MARLIN_DISABLE_JIT");
@@ -37,19 +37,26 @@ bool jit_disabled_by_environment() {
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (std::find(kYes.begin(), kYes.end(), text) != kYes.end()) return true;
   if (std::find(kNo.begin(), kNo.end(), text) != kNo.end()) return false;
-  throw Error(
-      ErrorCode::invalid_argument,
-      fmt::format("MARLIN_DISABLE_JIT = {} is neither 1, true, yes, on nor 0, false, no, off",
-                  given));
+  problems.push_back(fmt::format(
+      "MARLIN_DISABLE_JIT: \"{}\" is neither 1, true, yes, on nor 0, false, no, off; kernels are "
+      "compiled",
+      given));
+  return false;
 }
 
 }  // namespace
 
 Settings settings_from(const Options& options) {
-  return {options.cache_dir ? *options.cache_dir : default_cache_dir(),
-          options.system_dirs ? *options.system_dirs : system_dirs_of_environment(),
-          options.disable_jit ? *options.disable_jit : jit_disabled_by_environment(),
-          options.tuning_db ? *options.tuning_db : default_tuning_db()};
+  Settings settings;
+  settings.cache_dir = options.cache_dir ? *options.cache_dir : default_cache_dir();
+  settings.system_dirs = options.system_dirs ? *options.system_dirs : system_dirs_of_environment();
+  settings.disable_jit =
+      options.disable_jit ? *options.disable_jit : jit_disabled_by_environment(settings.problems);
+  settings.tuning_db = options.tuning_db ? *options.tuning_db : default_tuning_db();
+  std::string why;
+  settings.cap_bytes = cache_cap(&why);
+  if (!why.empty()) settings.problems.push_back(why);
+  return settings;
 }
 
 std::vector<std::string> tuning_paths(const Settings& settings, bool user) {

@@ -20,7 +20,7 @@ std::optional<CacheEntry> load_any(const CubinCache& cache, const KernelText& ke
 
 KernelCaches::KernelCaches(Settings settings)
     : settings_(std::move(settings)),
-      user_(CacheSettings{.dir = settings_.cache_dir, .cap_bytes = cache_cap()}) {
+      user_(CacheSettings{.dir = settings_.cache_dir, .cap_bytes = settings_.cap_bytes}) {
   for (const std::string& dir : settings_.system_dirs) prebuilt_.emplace_back(dir, true);
 }
 

@@ -23,7 +23,7 @@ void require_rows(const Problem& problem, std::int64_t rows) {
   }
   if (rows < 1 || rows > problem.shape.m) {
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("m = {} is not in 1..{}", rows, problem.shape.m));
+                fmt::format("m = {} is not in 0..{}", rows, problem.shape.m));
   }
 }
 
@@ -96,7 +96,8 @@ unsigned Kernel::grid_x(std::int64_t rows) const {
 
 void Kernel::launch(CUstream stream, const LaunchArgs& args, std::int64_t rows) const {
   const Plan& plan = text_.plan;
-  if (args.m != 0) rows = args.m;
+  rows = args.m.value_or(rows);
+  if (rows == 0) return;
   require_rows(plan.problem, rows);
   require_pointer("a", args.a);
   require_pointer("b", args.b);

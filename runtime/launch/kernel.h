@@ -26,7 +26,7 @@ class Kernel {
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;
 
-  // `rows` stands in for args.m where that is 0. As Compiled::launch().
+  // `rows` stands in for args.m where that is left out. As Compiled::launch().
   void launch(CUstream stream, const LaunchArgs& args, std::int64_t rows) const;
   // The same for arguments known to be sound, and with `rows` whatever args.m is.
   void enqueue(CUstream stream, const LaunchArgs& args, std::int64_t rows) const;

@@ -49,7 +49,8 @@ const Kernel* KernelStore::get(const Problem& problem, const Options& options) {
 }
 
 const Kernel* KernelStore::make(const TableKey& key, const Options& options) {
-  const Target target = options.target ? *options.target : target_of_device(key.device);
+  Target target = options.target ? *options.target : target_of_device(key.device);
+  target.arch = arch_named(target.arch);
   const std::shared_ptr<KernelCaches> caches = caches_for(options);
   const Settings& settings = caches->settings();
   const std::string gpu = device_name(key.device);

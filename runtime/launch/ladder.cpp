@@ -26,8 +26,8 @@ CUcontext current_context() {
 }
 
 void require_rows(const char* name, std::int64_t m) {
-  if (m >= 1 && m <= kMaxM) return;
-  throw Error(ErrorCode::invalid_argument, fmt::format("{} = {} is not in 1..{}", name, m, kMaxM));
+  if (m >= 0 && m <= kMaxM) return;
+  throw Error(ErrorCode::invalid_argument, fmt::format("{} = {} is not in 0..{}", name, m, kMaxM));
 }
 
 // Makes a context current on this thread for its lifetime.
@@ -121,6 +121,7 @@ Ladder::Ladder(const DeviceWeights& weights, Options options, KernelStore& store
 
 void Ladder::launch(CUstream stream, const void* a, std::int64_t m, void* c) const {
   require_rows("m", m);
+  if (m == 0) return;
   require_pointer("a", a);
   require_pointer("c", c);
   require_context();
@@ -135,7 +136,7 @@ void Ladder::launch(CUstream stream, const void* a, std::int64_t m, void* c) con
                    .scales = weights_.scales,
                    .c = c,
                    .workspace = workspace,
-                   .m = m,
+                   .m = {},  // enqueue() is told
                    .dependent = options_.chained},
                   m);
 }
@@ -170,6 +171,7 @@ bool Ladder::shares_kernels(const Ladder& other) const {
 
 void Ladder::warm_up(std::span<const Ladder* const> ladders, std::int64_t most_m, int threads) {
   require_rows("most_m", most_m);
+  if (most_m == 0) return;
   if (threads < 0) {
     throw Error(ErrorCode::invalid_argument, fmt::format("threads = {} is negative", threads));
   }

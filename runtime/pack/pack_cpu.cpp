@@ -17,6 +17,8 @@ namespace marlin {
 namespace {
 
 constexpr auto kTileTable = pack_tile_table();
+static_assert(half_to_float(kMaxScaleBits) == kMaxScale);
+static_assert(float_to_half(kCodeBias * kMaxScale) == kHalfMaxFinite);
 
 // Runs work(begin, end) over 0..count in one contiguous range for each thread. `cost` is the number
 // of weights behind one item: small jobs are not worth a thread. work must not throw.
@@ -98,6 +100,16 @@ void require_finite(const char* what, const char* row, const Problem& problem,
                           i % problem.shape.n));
 }
 
+void require_scales(const Problem& problem, std::span<const std::uint16_t> scales) {
+  require_finite("scale", "group", problem, scales);
+  const std::int64_t i = first_above<std::uint16_t>(scales, kHalfMagnitude, kMaxScaleBits);
+  if (i < 0) return;
+  throw Error(
+      ErrorCode::invalid_argument,
+      fmt::format("scale {} at group = {}, n = {} is not in {}..{}", half_to_float(scales[i]),
+                  i / problem.shape.n, i % problem.shape.n, -kMaxScale, kMaxScale));
+}
+
 // The pack tile whose first code is (k, n): out of the [k, n] matrix into one contiguous block, so
 // that the table's positions serve every n.
 using Tile = std::array<std::uint8_t, kPackTileCodes>;
@@ -156,7 +168,7 @@ void quantize_group(const std::uint16_t* weights, std::int64_t rows, std::int64_
   }
   std::array<float, kColumns> divisor;
   for (std::int64_t c = 0; c < columns; ++c) {
-    scales[c] = float_to_half(half_to_float(largest[c]) * (2.0f / 15.0f));
+    scales[c] = std::min(float_to_half(half_to_float(largest[c]) * (2.0f / 15.0f)), kMaxScaleBits);
     // Where the scale is zero, dividing by infinity gives code 8.
     divisor[c] = scales[c] == 0 ? std::numeric_limits<float>::infinity() : half_to_float(scales[c]);
   }
@@ -223,7 +235,7 @@ void pack_codes(const Problem& problem, std::span<const std::uint8_t> codes,
   require_size("packed", packed.size(), word_count(problem));
   require_size("packed_scales", packed_scales.size(), scale_count(problem));
   require_codes(problem, codes);
-  require_finite("scale", "group", problem, scales);
+  require_scales(problem, scales);
   for_tiles(problem, [&](std::int64_t code, std::int64_t word) {
     pack_tile(&codes[code], problem.shape.n, &packed[word]);
   });

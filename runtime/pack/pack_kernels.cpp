@@ -77,7 +77,9 @@ std::string pack_source() {
                  {"grouped_scales", scale_table(ScaleOrder::grouped)},
                  {"single_scales", scale_table(ScaleOrder::single)},
                  {"bad_code", std::to_string(kStatusBadCode)},
-                 {"not_finite", std::to_string(kStatusNotFinite)}});
+                 {"not_finite", std::to_string(kStatusNotFinite)},
+                 {"bad_scale", std::to_string(kStatusBadScale)},
+                 {"max_scale", fmt::format("{:#06x}", kMaxScaleBits)}});
 }
 
 std::string pack_cubin(const std::string& arch) {

@@ -19,9 +19,11 @@ ${single_scales}
 // Bits of the caller's status word.
 const unsigned kStatusBadCode = ${bad_code};
 const unsigned kStatusNotFinite = ${not_finite};
+const unsigned kStatusBadScale = ${bad_scale};
 
 const unsigned kMagnitude = 0x7fff;  // of FP16 bits: all but the sign
 const unsigned kMaxFinite = 0x7bff;
+const unsigned kMaxScale = ${max_scale};
 
 __device__ void report(unsigned* status, unsigned bit) {
   if (status) atomicOr(status, bit);
@@ -76,7 +78,10 @@ extern "C" __global__ void marlin_pack_scales(const unsigned short* scales, unsi
                                               long long size_n, int single, unsigned* status) {
   const long long first = blockIdx.y * size_n + blockIdx.x * 64;
   const unsigned short scale = scales[first + kScaleTable[single][threadIdx.x]];
-  if ((scale & kMagnitude) > kMaxFinite) report(status, kStatusNotFinite);
+  const unsigned magnitude = scale & kMagnitude;
+  if (magnitude > kMaxScale) {
+    report(status, magnitude > kMaxFinite ? kStatusNotFinite : kStatusBadScale);
+  }
   packed[first + threadIdx.x] = scale;
 }
 
@@ -106,7 +111,8 @@ extern "C" __global__ void __launch_bounds__(256)
   for (int i = 0; i < 8; ++i) most = max(most, largest[i][threadIdx.x]);
   if (most > kMaxFinite) report(status, kStatusNotFinite);
 
-  const unsigned short scale = to_half(__fmul_rn(to_float(most), 2.0f / 15.0f));
+  const unsigned short scale =
+      min(unsigned{to_half(__fmul_rn(to_float(most), 2.0f / 15.0f))}, kMaxScale);
   if (threadIdx.y == 0) scales[blockIdx.y * size_n + column] = scale;
   // Where the scale is zero, so is every quotient, which gives code 8.
   const float divisor = scale ? to_float(scale) : __int_as_float(0x7f800000);

@@ -53,13 +53,16 @@ struct Layer {
   Linear linear;
 
   Layer(std::int64_t k, std::int64_t n, unsigned seed)
-      : weights(reference::random_weights(k, n, 128, seed)),
-        activations(reference::random_halves(kMostRows * k, seed + 1)),
+      : Layer(reference::make_operands(reference::Inputs::random, kMostRows, k, n, 128, seed)) {}
+
+  explicit Layer(const reference::Operands& operands)
+      : weights(operands.weights),
+        activations(operands.a),
         a(uploaded(activations)),
         b(uploaded(reference::pack_codes(weights))),
         scales(uploaded(reference::permute_scales(weights))),
-        linear({.n = n,
-                .k = k,
+        linear({.n = weights.n,
+                .k = weights.k,
                 .scheme = {.group = 128},
                 .b = b.pointer(),
                 .scales = scales.pointer()},
@@ -147,6 +150,23 @@ TEST_F(LinearGpu, EveryMGivesTheRightRowsAndNoOthers) {
         ASSERT_EQ(out[i], kPoison) << m << ' ' << i;
       }
     }
+  }
+}
+
+// Which kernel a row count gets must not decide whether the result is right.
+TEST_F(LinearGpu, TheEdgesOfTheInputRangesAreRightForEveryM) {
+  constexpr std::int64_t kN = 512, kK = 1024;
+  const Stream stream;
+  const Output output(kN);
+  for (const reference::Inputs inputs : reference::kAllInputs) {
+    const Layer layer(reference::make_operands(inputs, kMostRows, kK, kN, 128, 33));
+    const std::vector<double> product = layer.product();
+    for (const std::int64_t m : kRowCounts) {
+      const Halves out = output.run(layer, stream.handle(), m);
+      EXPECT_LT(relative_error(out, product, static_cast<std::size_t>(m * kN)), 1e-3)
+          << "inputs " << static_cast<int>(inputs) << ", m = " << m;
+    }
+    layer.linear(stream.handle(), nullptr, 0, nullptr);  // no rows: nothing
   }
 }
 

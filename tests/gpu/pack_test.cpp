@@ -141,6 +141,22 @@ TEST_F(GpuPack, QuantisesTinyWeightsAsTheCpuDoes) {
   EXPECT_EQ(download<std::uint8_t>(gpu_codes), codes);
 }
 
+TEST_F(GpuPack, QuantisesTheLargestWeightsAsTheCpuDoes) {
+  const Problem problem{.shape = {.n = 64, .k = 128}, .scheme = {.group = 128}};
+  std::vector<std::uint16_t> matrix(problem.shape.k * problem.shape.n);
+  for (std::size_t i = 0; i < matrix.size(); ++i) {  // columns around where the scale is 8188
+    matrix[i] = static_cast<std::uint16_t>((0x7bff - 4 * (i % 64)) | (i % 3 == 0 ? 0x8000 : 0));
+  }
+  std::vector<std::uint8_t> codes(matrix.size());
+  std::vector<std::uint16_t> scales(problem.shape.n);
+  quantize_rtn(problem, matrix, codes, scales);
+  const DeviceBuffer weights = upload(matrix);
+  const DeviceBuffer gpu_codes = poisoned(codes.size()), gpu_scales = poisoned(scales.size() * 2);
+  quantize_rtn_gpu(stream(), problem, weights.pointer(), gpu_codes.pointer(), gpu_scales.pointer());
+  EXPECT_EQ(download<std::uint16_t>(gpu_scales), scales);
+  EXPECT_EQ(download<std::uint8_t>(gpu_codes), codes);
+}
+
 TEST_F(GpuPack, StatusNamesWhatTheCpuWouldRefuse) {
   const Problem problem{.shape = {.n = 128, .k = 256}, .scheme = {.group = 128}};
   auto w = reference::random_weights(256, 128, 128, 90);
@@ -160,6 +176,11 @@ TEST_F(GpuPack, StatusNamesWhatTheCpuWouldRefuse) {
   auto bad_scale = w;
   bad_scale.scales[128 + 77] = 0xfe00;
   EXPECT_EQ(status_of(bad_scale), kStatusNotFinite);
+  bad_scale.scales[128 + 77] = 0x7000;  // 8192
+  EXPECT_EQ(status_of(bad_scale), kStatusBadScale);
+  bad_scale.scales[128 + 77] = 0xefff;  // -8188
+  EXPECT_EQ(status_of(bad_scale), 0u);
+  bad_scale.scales[128 + 77] = 0xfe00;
   bad_scale.codes[0] = 255;
   EXPECT_EQ(status_of(bad_scale), kStatusBadCode | kStatusNotFinite);
 

@@ -1,5 +1,5 @@
-// Codes, scales and FP16 activations -> packed words, permuted scales and the FP64 product.
-// Entry points: pack_codes, permute_scales, quantize, gemm.
+// Codes, scales and FP16 activations, ordinary and extreme ones -> packed words, permuted scales
+// and the FP64 product. Entry points: make_operands, pack_codes, permute_scales, quantize, gemm.
 #include "tests/reference/model.h"
 
 #include <cmath>
@@ -55,6 +55,54 @@ std::vector<std::uint16_t> random_halves(std::int64_t count, unsigned seed) {
   return out;
 }
 
+namespace {
+
+constexpr std::uint16_t kSign = 0x8000, kDenormal = 0x0001, kLargestScale = 0x6fff,
+                        kLargestHalf = 0x7bff;
+
+// Each value with the magnitude of `bits` and its own sign.
+void set_magnitudes(std::vector<std::uint16_t>& halves, std::uint16_t bits) {
+  for (std::uint16_t& half : halves) half = static_cast<std::uint16_t>((half & kSign) | bits);
+}
+
+void scale_by(std::vector<std::uint16_t>& halves, double factor) {
+  for (std::uint16_t& half : halves) half = nearest_half(half_value(half) * factor);
+}
+
+}  // namespace
+
+Operands make_operands(Inputs inputs, std::int64_t m, std::int64_t k, std::int64_t n,
+                       std::int64_t group, unsigned seed) {
+  Operands out{random_halves(m * k, seed), random_weights(k, n, group, seed + 1)};
+  std::vector<std::uint16_t>& scales = out.weights.scales;
+  switch (inputs) {
+    case Inputs::random: break;
+    case Inputs::largest_scales:
+      set_magnitudes(scales, kLargestScale);
+      scale_by(out.a, 0x1p-10);
+      break;
+    case Inputs::smallest_scales:
+      set_magnitudes(scales, kDenormal);
+      scale_by(out.a, 0x1p12);
+      break;
+    case Inputs::zero_scales:
+      for (std::size_t i = 0; i < scales.size(); i += 3) scales[i] &= kSign;
+      break;
+    case Inputs::extreme_codes:
+      for (std::uint8_t& code : out.weights.codes) code = code < 8 ? 0 : 15;
+      break;
+    case Inputs::largest_activations:
+      set_magnitudes(out.a, kLargestHalf);
+      scale_by(scales, 0x1p-8);
+      break;
+    case Inputs::smallest_activations:
+      set_magnitudes(out.a, kDenormal);
+      scale_by(scales, 0x1p17);
+      break;
+  }
+  return out;
+}
+
 std::vector<std::uint32_t> pack_codes(const Weights& weights) {
   // Value v of a fragment word lies at k = 2 (lane % 4) + kOffset[v % 4]; nibble i holds value
   // kValue[i].
@@ -102,7 +150,7 @@ Weights quantize(std::int64_t k, std::int64_t n, std::int64_t group,
         largest = std::fmax(largest, std::fabs(half_value(matrix[row * n + column])));
       }
       const float fraction = 2.0f / 15.0f;
-      out.scales.push_back(nearest_half(static_cast<float>(largest) * fraction));
+      out.scales.push_back(nearest_half(std::fmin(static_cast<float>(largest) * fraction, 8188)));
       const double scale = half_value(out.scales.back());
       for (std::int64_t row = g * rows; row < (g + 1) * rows; ++row) {
         const double quotient = scale == 0 ? 0 : half_value(matrix[row * n + column]) / scale;

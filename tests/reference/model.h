@@ -30,11 +30,38 @@ Weights random_weights(std::int64_t k, std::int64_t n, std::int64_t group, unsig
 // FP16 values of a normal distribution.
 std::vector<std::uint16_t> random_halves(std::int64_t count, unsigned seed);
 
+// What a product is tried on: ordinary data, and the edges of what weights and activations may be.
+// Every product of these is in the normal range of FP16.
+enum class Inputs {
+  random,
+  largest_scales,   // +-8188, at which a weight of code 0 is the largest FP16
+  smallest_scales,  // +-2^-24, denormal
+  zero_scales,      // +-0 among others
+  extreme_codes,    // 0 and 15 alone
+  largest_activations,
+  smallest_activations,
+};
+inline constexpr Inputs kAllInputs[] = {Inputs::random,
+                                        Inputs::largest_scales,
+                                        Inputs::smallest_scales,
+                                        Inputs::zero_scales,
+                                        Inputs::extreme_codes,
+                                        Inputs::largest_activations,
+                                        Inputs::smallest_activations};
+
+struct Operands {
+  std::vector<std::uint16_t> a;  // [m, k]
+  Weights weights;
+};
+Operands make_operands(Inputs inputs, std::int64_t m, std::int64_t k, std::int64_t n,
+                       std::int64_t group, unsigned seed);
+
 // The published Marlin format.
 std::vector<std::uint32_t> pack_codes(const Weights& weights);
 std::vector<std::uint16_t> permute_scales(const Weights& weights);
 
-// Round to nearest of an FP16 [k, n] matrix with scales of 2 / 15 of each group's largest value.
+// Round to nearest of an FP16 [k, n] matrix with scales of 2 / 15 of each group's largest value,
+// at most 8188.
 Weights quantize(std::int64_t k, std::int64_t n, std::int64_t group,
                  const std::vector<std::uint16_t>& matrix);
 

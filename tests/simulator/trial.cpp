@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
-
-#include "tests/reference/model.h"
+#include <tuple>
 
 namespace marlin::simulator {
 
@@ -37,25 +37,21 @@ struct Data {
   std::vector<double> product;
 };
 
-Data make_data(const Problem& problem, unsigned seed) {
-  const auto weights =
-      reference::random_weights(problem.shape.k, problem.shape.n, problem.scheme.group, seed + 1);
-  Data data;
-  data.a = reference::random_halves(problem.shape.m * problem.shape.k, seed);
-  data.words = reference::pack_codes(weights);
-  data.scales = reference::permute_scales(weights);
-  data.product = reference::gemm(problem.shape.m, data.a, weights);
-  return data;
+Data make_data(const Problem& problem, unsigned seed, reference::Inputs inputs) {
+  const reference::Operands operands = reference::make_operands(
+      inputs, problem.shape.m, problem.shape.k, problem.shape.n, problem.scheme.group, seed);
+  return {operands.a, reference::pack_codes(operands.weights),
+          reference::permute_scales(operands.weights),
+          reference::gemm(problem.shape.m, operands.a, operands.weights)};
 }
 
-const Data& data_for(const Problem& problem, unsigned seed) {
-  static Problem last_shape;
-  static unsigned last_seed = 0;
+const Data& data_for(const Problem& problem, unsigned seed, reference::Inputs inputs) {
+  static std::optional<std::tuple<Problem, unsigned, reference::Inputs>> last;
   static Data data;
-  if (last_seed != seed || last_shape != problem) {
-    data = make_data(problem, seed);
-    last_shape = problem;
-    last_seed = seed;
+  const std::tuple wanted(problem, seed, inputs);
+  if (last != wanted) {
+    data = make_data(problem, seed, inputs);
+    last = wanted;
   }
   return data;
 }
@@ -138,8 +134,8 @@ bool conflicts_known(const std::string& primitive) {
 }  // namespace
 
 Trial run_trial(const Plan& plan, const std::string& source, int m, unsigned data_seed,
-                unsigned order_seed) {
-  const Data& data = data_for(plan.problem, data_seed);
+                unsigned order_seed, reference::Inputs inputs) {
+  const Data& data = data_for(plan.problem, data_seed, inputs);
   Buffer a = buffer_of("a", 1, data.a.data(), m * plan.problem.shape.k);
   Buffer b = buffer_of("b", 2, data.words);
   Buffer scales = buffer_of("scales", 3, data.scales);

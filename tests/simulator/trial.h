@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "codegen/plan/plan.h"
+#include "tests/reference/model.h"
 #include "tests/simulator/machine.h"
 
 namespace marlin::simulator {
@@ -23,7 +24,7 @@ struct Trial {
 // `order_seed` (0: ascending). Throws std::runtime_error on whatever run() forbids, when a counter
 // is not back at zero, or when a byte of C outside the m rows changed.
 Trial run_trial(const Plan& plan, const std::string& source, int m, unsigned data_seed,
-                unsigned order_seed);
+                unsigned order_seed, reference::Inputs inputs = reference::Inputs::random);
 
 // The first difference from what every kernel must do, or "" when there is none: the right product,
 // no bank conflict, every byte of weights, tokens and scales copied exactly as often as some tile

@@ -76,9 +76,12 @@ Config config_for(const std::string& text, const Problem& problem, const Target&
 
 // Writes to stdout and flushes; throws Error{io} when stdout cannot take it.
 void print(std::string_view text);
-// Writes the file in one piece, or to stdout when the path is empty. Throws Error{io} and leaves no
+// To where OutputFile writes, or to stdout when the path is empty. Throws Error{io} and leaves no
 // part of a file.
 void print_or_write(std::string_view bytes, const std::string& path);
+// What a verb says of the results it wrote to `output`: on stdout, or on stderr where stdout has
+// the results themselves.
+void report(std::string_view text, const std::string& output);
 // One line on stderr, whatever stderr is: for warnings and refusals.
 void warn(std::string_view line);
 

@@ -58,8 +58,11 @@ int own_sms(const std::string& arch, const std::optional<Target>& own) {
 
 void TargetOptions::add_to(CLI::App& verb) {
   const std::string group = "Targets";
-  verb.add_option("--arch", archs,
-                  fmt::format("architectures ({}); the GPU's own when there is one", known_names()))
+  verb.add_option(
+          "--arch", archs,
+          fmt::format("architectures ({}, or others that run their code, as sm_121 does); the "
+                      "GPU's own when there is one",
+                      known_names()))
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("ARCH,...")
@@ -76,8 +79,8 @@ void TargetOptions::add_to(CLI::App& verb) {
 std::vector<Target> TargetOptions::resolve() const {
   const std::optional<Target> own =
       archs.empty() || sms.empty() ? own_target(!archs.empty()) : std::optional<Target>();
-  const std::vector<std::string> names = archs_or_own(archs, own);
-  for (const std::string& name : names) limits_of({name, 1});
+  std::vector<std::string> names = archs_or_own(archs, own);
+  for (std::string& name : names) name = arch_named(name);
   std::vector<int> counts = sms;
   if (counts.empty()) {
     for (const std::string& name : names) counts.push_back(own_sms(name, own));

@@ -215,8 +215,9 @@ Exit run_export(const CacheOptions& options) {
   Json result = cache_result("export", cache.dir());
   result["archive"] = options.archive;
   result["exported"] = exported;
-  options.json ? print(text_of(result))
-               : print(fmt::format("exported {} entries to {}\n", exported, options.archive));
+  report(options.json ? text_of(result)
+                      : fmt::format("exported {} entries to {}\n", exported, options.archive),
+         options.archive);
   return Exit::done;
 }
 
@@ -266,7 +267,7 @@ void add_cache(CLI::App& app, Exit& exit) {
       ->type_name("BYTES");
   add("clear", "Remove every entry", run_clear);
   add("export", "Write the sound entries to a tar archive", run_export)
-      ->add_option("archive", options->archive, "the file to write")
+      ->add_option("archive", options->archive, "the file to write, - for stdout")
       ->required();
   add("import", "Check and publish what export wrote, or another cache folder's entries",
       run_import)

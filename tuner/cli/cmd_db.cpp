@@ -1,6 +1,5 @@
 // marlin db ls|merge|diff|validate: what tuning databases hold, and what may be done to them.
 // Entry point: add_db.
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,7 +7,7 @@
 #include <memory>
 
 #include "codegen/base/error.h"
-#include "runtime/cache/cache_folder.h"
+#include "runtime/base/output_file.h"
 #include "runtime/choose/settings.h"
 #include "runtime/compile/nvrtc.h"
 #include "runtime/driver/driver.h"
@@ -152,7 +151,7 @@ Exit run_ls(const DbOptions& options) {
 
 void write_file(const std::string& path, std::string_view text) {
   try {
-    PendingFile file(AT_FDCWD, path);
+    OutputFile file(path);
     file.write(text);
     file.commit();
   } catch (const Error& error) {
@@ -185,9 +184,10 @@ Exit run_merge(const DbOptions& options) {
   result["records"] = records.size();
   result["choices"] = choices;
   result["dropped"] = bad.size();
-  print(options.json ? text_of(result)
-                     : fmt::format("{} records, {} of them choices, in {}\n", records.size(),
-                                   choices, options.out));
+  report(options.json ? text_of(result)
+                      : fmt::format("{} records, {} of them choices, in {}\n", records.size(),
+                                    choices, options.out),
+         options.out);
   return Exit::done;
 }
 
@@ -290,7 +290,9 @@ void add_db(CLI::App& app, Exit& exit) {
                         "then the fastest",
                         run_merge);
   add_files(merge, "databases")->required();
-  merge->add_option("--out", options->out, "the file to write; may be one of the others")
+  merge
+      ->add_option("--out", options->out,
+                   "the file to write, - for stdout; may be one of the others")
       ->required()
       ->type_name("FILE");
   merge->add_flag("--drop-damaged", options->drop_damaged, "leave damaged lines out");

@@ -62,7 +62,9 @@ Check check_archs() {
                      .name = "probe.cu",
                      .arch = name,
                      .options = kernel_compile_options()});
-      result.text += (result.text.empty() ? "" : ", ") + name;
+      const std::string products = products_served_by(name);
+      result.text += fmt::format("{}{}{}", result.text.empty() ? "" : "; ", name,
+                                 products.empty() ? "" : ": " + products);
       result.details[name] = true;
     } catch (const Error& error) {
       refused += fmt::format("\n{}: {}", name, error.what());
@@ -163,15 +165,8 @@ Check check_user_cache() {
 }
 
 Check check_cap() {
-  Check result{"cache cap", "ok", ""};
-  try {
-    result.details["bytes"] = cache_cap();
-    result.text = fmt::format("{} bytes", cache_cap());
-  } catch (const Error& error) {
-    result.state = "finding";
-    result.text = error.what();
-  }
-  return result;
+  const std::uint64_t bytes = cache_cap();
+  return {"cache cap", "ok", fmt::format("{} bytes", bytes), {{"bytes", bytes}}};
 }
 
 Check check_disassembler() {
@@ -226,19 +221,17 @@ std::vector<Check> check_tuning() {
 
 // What is set for finding kernels, and the prebuilt folders it names.
 std::vector<Check> check_settings() {
-  Check jit{"compiling on demand", "ok", "yes"};
+  const Settings settings = settings_from({});
   std::vector<Check> checks;
-  try {
-    const Settings settings = settings_from({});
-    if (settings.disable_jit) jit.text = "no: a kernel that is in no cache is an error";
-    jit.details["disable_jit"] = settings.disable_jit;
-    for (const std::string& dir : settings.system_dirs) {
-      checks.push_back(check_cache("system cache", dir, true));
-    }
-  } catch (const Error& error) {
-    jit.state = "finding";
-    jit.text = error.what();
+  for (const std::string& problem : settings.problems) {
+    checks.push_back({"environment", "finding", problem});
   }
+  for (const std::string& dir : settings.system_dirs) {
+    checks.push_back(check_cache("system cache", dir, true));
+  }
+  Check jit{"compiling on demand", "ok", "yes"};
+  if (settings.disable_jit) jit.text = "no: a kernel that is in no cache is an error";
+  jit.details["disable_jit"] = settings.disable_jit;
   checks.push_back(jit);
   return checks;
 }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 #include <limits>
 #include <memory>
 
@@ -125,13 +124,15 @@ bool among(const std::vector<T>& list, const T& value) {
 Work jobs_of_databases(const PrebuildOptions& options) {
   Work work;
   const std::vector<NamedProblem> shapes = wanted_shapes(options.shapes);
+  std::vector<std::string> archs = options.targets.archs;
+  for (std::string& arch : archs) arch = arch_named(arch);
   for (TuningRecord& record : choices_of_databases(options, work.findings)) {
     const auto named = std::find_if(shapes.begin(), shapes.end(), [&](const NamedProblem& one) {
       return kernel_problem(one.problem) == record.problem;
     });
     if (!shapes.empty() && named == shapes.end()) continue;
     if (record.gpu.find(options.gpu) == std::string::npos) continue;
-    if (!among(options.targets.archs, record.target.arch)) continue;
+    if (!among(archs, record.target.arch)) continue;
     if (!among(options.targets.sms, record.target.sms)) continue;
     const auto same = std::find_if(work.jobs.begin(), work.jobs.end(), [&](const Job& job) {
       const Plan& plan = job.kernel.plan;
@@ -179,10 +180,13 @@ void write_choices(const std::string& dir, const std::vector<Job>& jobs) {
   if (text != before.value_or("")) folder.publish(kTuningFileName, text);
 }
 
-void make_folder(const std::string& path) {
-  std::error_code problem;
-  std::filesystem::create_directories(path, problem);
-  if (problem) throw Error(ErrorCode::io, fmt::format("--out {}: {}", path, problem.message()));
+// Made or checked before the first compile, whose entry could not be kept otherwise.
+void open_folder(const std::string& path) {
+  try {
+    CacheFolder::create(path);
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("--out {}", error.what()));
+  }
 }
 
 // Leaves a sound entry of the job's key in the cache, or says in the job why it could not.
@@ -277,7 +281,7 @@ Exit run_prebuild(const PrebuildOptions& options) {
   std::vector<Job>& jobs = work.jobs;
   const std::string identity = nvrtc_identity();
   for (Job& job : jobs) job.key = cache_key(key_fields(job.kernel, identity));
-  make_folder(options.out);
+  open_folder(options.out);
   catch_interrupts();
   // No cap: an entry of a prebuilt folder must not push out another.
   CubinCache cache(CacheSettings{.dir = options.out,

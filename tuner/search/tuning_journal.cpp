@@ -13,6 +13,7 @@
 #include <filesystem>
 
 #include "codegen/base/error.h"
+#include "runtime/base/files.h"
 #include "runtime/choose/tuning_db.h"
 
 namespace marlin {
@@ -44,11 +45,12 @@ off_t size_of(int fd, const std::string& path) {
 }
 
 UniqueFd open_for_append(const std::string& path) {
-  std::error_code problem;
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  if (!folder.empty()) std::filesystem::create_directories(folder, problem);
-  if (problem) throw Error(ErrorCode::io, fmt::format("{}: {}", path, problem.message()));
-  UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0644));
+  try {
+    make_folders(std::filesystem::path(path).parent_path());
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("{}: {}", path, error.what()));
+  }
+  UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, kFileMode));
   if (fd.get() < 0) fail(path, "cannot be opened", errno);
   return fd;
 }

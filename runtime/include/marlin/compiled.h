@@ -16,14 +16,17 @@ struct CUstream_st;
 
 namespace marlin {
 
-// Device pointers of one launch, each aligned to 16 bytes and none null.
+// Device pointers of one launch, each aligned to 16 bytes and none null; of a launch of no rows
+// none is looked at.
 struct LaunchArgs {
-  const void* a = nullptr;       // FP16 [m, k], row-major
-  const void* b = nullptr;       // packed codes, k * n / 2 bytes (see pack.h)
-  const void* scales = nullptr;  // FP16 [k / group, n] ([1, n] for group -1), permuted (see pack.h)
-  void* c = nullptr;             // FP16 [m, n], row-major
-  void* workspace = nullptr;     // workspace_bytes() of them; may be null when that is 0
-  std::int64_t m = 0;            // rows; 0 means the m of the shape given to get()
+  const void* a = nullptr;  // FP16 [m, k], row-major
+  const void* b = nullptr;  // packed codes, k * n / 2 bytes (see pack.h)
+  // FP16 [k / group, n] ([1, n] for group -1), permuted, none beyond kMaxScale (see pack.h).
+  const void* scales = nullptr;
+  void* c = nullptr;          // FP16 [m, n], row-major
+  void* workspace = nullptr;  // workspace_bytes() of them; may be null when that is 0
+  // Rows, 0 too; left out: the m of the shape given to get().
+  std::optional<std::int64_t> m = std::nullopt;
   // Programmatic dependent launch: the kernel may start while the stream's previous kernel still
   // runs, and requests its weights before that one is done. So the previous kernel must not write b
   // or scales; nor, where it was launched so itself, the one before it, and so on. Whatever was
@@ -65,7 +68,8 @@ class Compiled {
 
   // Enqueues one product on the stream (null: the legacy default stream) of the current context,
   // which must be one of the device the kernel was got for. Never allocates or synchronises; can be
-  // captured in a CUDA graph. Throws Error{invalid_argument} or Error{driver_failed}.
+  // captured in a CUDA graph. With m = 0 it enqueues nothing, whatever the kernel. Throws
+  // Error{invalid_argument} or Error{driver_failed}.
   void launch(CUstream_st* stream, const LaunchArgs& args) const;
 
   // Bytes of device memory that launches of this kernel need; 0 for most. It must be zeroed once;

@@ -25,7 +25,7 @@ struct DeviceWeights {
 
 class Ladder;  // what stands behind a Linear
 
-// C[m, n] = A[m, k] * W for every m in 1..kMaxM, with the kernel of m's rung of the ladder. Each
+// C[m, n] = A[m, k] * W for every m in 0..kMaxM, with the kernel of m's rung of the ladder. Each
 // kernel is compiled or loaded when it is first needed, or all of them beforehand by warm_up().
 //
 // Belongs to the CUDA context that was current when it was made, which must be current wherever it
@@ -70,14 +70,16 @@ class Linear {
   // stream's first call that needs a workspace allocates it, also during a capture, which stays
   // intact.
   //
-  // Throws Error{invalid_argument} for m outside 1..kMaxM, a null or misaligned pointer or when
+  // With m = 0 it enqueues nothing and looks at no pointer, as a rank without rows needs it.
+  //
+  // Throws Error{invalid_argument} for m outside 0..kMaxM, a null or misaligned pointer or when
   // another context is current, Error{driver_failed}, and what Compiled::get() throws.
   void operator()(CUstream_st* stream, const void* a, std::int64_t m, void* c) const;
 
   // Compiles or loads the kernels for 1..most_m rows that are not there yet, on so many threads (0:
   // one for each core), the largest first; the calling thread is one of them. When kernels fail the
   // others are still made; then the error of the fewest rows is thrown. Needs no current context.
-  // Throws Error{invalid_argument} for most_m outside 1..kMaxM or negative threads, and what
+  // Throws Error{invalid_argument} for most_m outside 0..kMaxM or negative threads, and what
   // Compiled::get() throws.
   void warm_up(std::int64_t most_m = kMaxM, int threads = 0) const;
 

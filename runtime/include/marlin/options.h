@@ -37,7 +37,7 @@ struct Options {
   // cost model's choice, whatever the tuning databases say.
   std::optional<std::string> config = std::nullopt;
   // Emit for this target instead of the current device's own: fewer SMs, say. The device must be
-  // able to run that architecture.
+  // able to run that architecture, or the one that arch_named() makes of it.
   std::optional<Target> target = std::nullopt;
   // Our choice of config is that for chained launches, as layers follow each other in a model: each
   // launch is a dependent one (LaunchArgs::dependent), and what counts is the time from one to the

@@ -9,6 +9,10 @@
 //   packed         uint32, k * n / 8 words: packed_bytes()
 //   packed_scales  FP16, as many as scales, permuted: scales_bytes()
 //
+// Scales may have either sign and be zero or denormal; none is beyond kMaxScale in magnitude, as a
+// weight, up to 8 times a scale, is a finite FP16. All kernels hold that range, and packing checks
+// it.
+//
 // Rules: n and k are multiples of 64 within the limits of a Shape; group is 32, 64, 128 or -1 and
 // divides k. Inputs and outputs must not overlap. All functions may be called from many threads at
 // once.
@@ -28,6 +32,8 @@ struct CUstream_st;
 
 namespace marlin {
 
+inline constexpr float kMaxScale = 8188;
+
 // The packing rule that the problem breaks, or nothing. Wider than broken_rule: weights can be
 // packed for groups that no kernel serves yet.
 std::optional<std::string> broken_packing_rule(const Problem& problem);
@@ -44,7 +50,8 @@ std::size_t scales_bytes(const Problem& problem);
 // Throw Error{invalid_shape} with the broken rule, or Error{invalid_argument} for a span of another
 // size than the problem asks for.
 
-// Also throws Error{invalid_argument} for a code above 15 or a scale that is not finite.
+// Also throws Error{invalid_argument} for a code above 15 or a scale that is not finite or beyond
+// kMaxScale.
 void pack_codes(const Problem& problem, std::span<const std::uint8_t> codes,
                 std::span<const std::uint16_t> scales, std::span<std::uint32_t> packed,
                 std::span<std::uint16_t> packed_scales);
@@ -56,12 +63,12 @@ void unpack_codes(const Problem& problem, std::span<const std::uint32_t> packed,
 
 // Round to nearest with symmetric group scales, as the published Marlin code quantises in its
 // tests: for each group of a column
-//   scale = FP16(FP32(max |w|) * FP32(2 / 15)),   code = clamp(round_to_even(w / scale) + 8, 0,
-//   15).
+//   scale = min(FP16(FP32(max |w|) * FP32(2 / 15)), kMaxScale),
+//   code = clamp(round_to_even(w / scale) + 8, 0, 15).
 // The quotient is not rounded to FP16 first, so a code is always the nearest one. A group whose
-// scale rounds to zero gets the codes 8. A group with max |w| above 61400 can hold code 0, whose
-// value -8 * scale is then infinite in FP16. Also throws Error{invalid_argument} for a weight that
-// is not finite.
+// scale rounds to zero gets the codes 8. kMaxScale is reached for max |w| above 61400 only, where
+// the published code has scales with which code 0 is infinite. Also throws Error{invalid_argument}
+// for a weight that is not finite.
 void quantize_rtn(const Problem& problem, std::span<const std::uint16_t> weights,
                   std::span<std::uint8_t> codes, std::span<std::uint16_t> scales);
 
@@ -96,6 +103,7 @@ PackedWeights pack_rtn(const Problem& problem, std::span<const std::uint16_t> we
 // the output is then of no use.
 inline constexpr std::uint32_t kStatusBadCode = 1;    // a code above 15
 inline constexpr std::uint32_t kStatusNotFinite = 2;  // a scale or a weight that is not finite
+inline constexpr std::uint32_t kStatusBadScale = 4;   // a finite scale beyond kMaxScale
 
 void pack_codes_gpu(CUstream_st* stream, const Problem& problem, const void* codes,
                     const void* scales, void* packed, void* packed_scales,

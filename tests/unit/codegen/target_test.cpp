@@ -1,6 +1,7 @@
 // Architectures: which ones there are, what one SM of each offers, which one a device gets.
 #include "codegen/problem/target.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -9,6 +10,8 @@
 
 namespace marlin {
 namespace {
+
+using testing::HasSubstr;
 
 TEST(Target, LimitsOfEachArchitecture) {
   // CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
@@ -77,9 +80,40 @@ TEST(Target, ArchitectureOfADevice) {
   for (const Case& c : cases) {
     EXPECT_EQ(arch_for(c.major, c.minor), c.arch) << c.major << '.' << c.minor;
   }
-  for (const int major : {7, 11, 13, 0, -1}) {
+  for (const int minor : {0, 1}) EXPECT_THROW(arch_for(11, minor), Error);
+  for (const int major : {7, 13, 0, -1}) {
     EXPECT_THROW(arch_for(major, 0), Error) << major;
   }
+}
+
+TEST(Target, ArchitectureByName) {
+  for (const ArchLimits& arch : known_archs()) EXPECT_EQ(arch_named(arch.name), arch.name);
+  EXPECT_EQ(arch_named("sm_103"), "sm_100");
+  EXPECT_EQ(arch_named("sm_103a"), "sm_100");
+  EXPECT_EQ(arch_named("sm_100f"), "sm_100");
+  EXPECT_EQ(arch_named("sm_121"), "sm_120");
+  EXPECT_EQ(arch_named("sm_88"), "sm_87");
+  const auto refusal = [](const char* name) -> std::string {
+    try {
+      return "taken as " + arch_named(name);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::invalid_target);
+      return error.what();
+    }
+  };
+  EXPECT_THAT(refusal("sm_110"), HasSubstr("compute capability 11.0, Jetson Thor, has no kernels"));
+  EXPECT_THAT(refusal("sm_101a"), HasSubstr("Jetson Thor"));
+  EXPECT_THAT(refusal("sm_75"),
+              HasSubstr("compute capability 7.5 has no kernels; known are sm_80"));
+  for (const char* bad : {"", "sm_", "sm_9", "sm_x", "sm_90b", "sm_90 ", "90", "sm_99999999999"}) {
+    EXPECT_THAT(refusal(bad), HasSubstr("is none of sm_80, ")) << bad;
+  }
+}
+
+TEST(Target, ProductsAreThoseThatTheDriversAnswerLeadsTo) {
+  EXPECT_EQ(products_served_by("sm_100"), "B200, GB200, B300, GB300");
+  EXPECT_EQ(products_served_by("sm_120"), "RTX 50, RTX PRO 6000 Blackwell, GB10 (DGX Spark)");
+  EXPECT_EQ(products_served_by("sm_90"), "");  // these get sm_90a
 }
 
 }  // namespace

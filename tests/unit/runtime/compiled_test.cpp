@@ -448,9 +448,22 @@ TEST_F(CompiledTest, BadLaunchesAreRefusedWithTheRule) {
   for (const std::int64_t m : {std::int64_t{17}, std::int64_t{-1}, std::int64_t{1} << 32}) {
     args = sound_args();
     args.m = m;
-    EXPECT_EQ(refusal(args, 1), "m = " + std::to_string(m) + " is not in 1..16");
+    EXPECT_EQ(refusal(args, 1), "m = " + std::to_string(m) + " is not in 0..16");
   }
   EXPECT_EQ(fake_cuda()->launches, launches);
+}
+
+TEST_F(CompiledTest, NoRowsIsALaunchOfNothing) {
+  Problem exact = kShape;
+  exact.shape.exact_m = true;
+  for (const Problem& problem : {kShape, exact}) {
+    const Kernel* kernel = store_.get(problem, in_memory());
+    const int launches = fake_cuda()->launches;
+    EXPECT_NO_THROW(kernel->launch(nullptr, {.m = 0}, problem.shape.m));
+    EXPECT_EQ(fake_cuda()->launches, launches);
+    EXPECT_EQ(error_of([&] { kernel->launch(nullptr, {}, problem.shape.m); }).code(),
+              ErrorCode::invalid_argument);  // left out, m is that of get()
+  }
 }
 
 TEST_F(CompiledTest, AnExactKernelServesOnlyItsM) {

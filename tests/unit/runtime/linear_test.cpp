@@ -365,19 +365,31 @@ TEST_F(LinearTest, DuringACaptureAHitWorksAndAMissIsRefused) {
   EXPECT_EQ(compiles_, compiles);
 }
 
+// As serving engines ask of ranks that are idle.
+TEST_F(LinearTest, NoRowsIsALaunchOfNothing) {
+  const Ladder ladder = this->ladder();
+  const std::size_t launches = fake_cuda()->log.size();
+  const int compiles = compiles_;
+  ladder.launch(nullptr, nullptr, 0, nullptr);
+  const Ladder* const one = &ladder;
+  Ladder::warm_up({&one, 1}, 0, 1);
+  EXPECT_EQ(fake_cuda()->log.size(), launches);
+  EXPECT_EQ(compiles_, compiles);
+}
+
 TEST_F(LinearTest, BadArgumentsAreRefusedBeforeAnythingIsMade) {
   const Ladder ladder = this->ladder();
   const std::size_t launches = fake_cuda()->log.size();
   constexpr std::int64_t kHuge = std::numeric_limits<std::int64_t>::max();
   constexpr std::int64_t kLow = std::numeric_limits<std::int64_t>::min();
-  for (const std::int64_t m : {std::int64_t{0}, std::int64_t{-1}, kMaxM + 1, kHuge, kLow}) {
+  for (const std::int64_t m : {std::int64_t{-1}, kMaxM + 1, kHuge, kLow}) {
     EXPECT_EQ(refusal([&] { call(ladder, m); }),
-              "invalid_argument: m = " + std::to_string(m) + " is not in 1..65536");
+              "invalid_argument: m = " + std::to_string(m) + " is not in 0..65536");
     const Ladder* const one = &ladder;
     EXPECT_EQ(refusal([&] {
                 Ladder::warm_up({&one, 1}, m, 0);
               }),
-              "invalid_argument: most_m = " + std::to_string(m) + " is not in 1..65536");
+              "invalid_argument: most_m = " + std::to_string(m) + " is not in 0..65536");
   }
   const Ladder* const one = &ladder;
   EXPECT_EQ(refusal([&] {

@@ -1,6 +1,7 @@
 // The CPU packer against the independent model, there and back, and what it refuses.
 #include "marlin/pack.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -222,6 +223,38 @@ TEST_F(PackRefusesData, ScalesAndWeightsThatAreNotFinite) {
     EXPECT_EQ(refusal([&] { pack_rtn(shape_, matrix); }),
               "invalid_argument: weight at k = 255, n = 127 is not finite");
   }
+}
+
+// Beyond it, kernels that scale weights in FP16 would give NaN where others are right.
+TEST_F(PackRefusesData, ScalesBeyondTheRangeThatAllKernelsHold) {
+  for (const float largest : {8188.0f, -8188.0f, 0.0f, -0.0f, 0x1p-24f}) {
+    auto scales = w_.scales;
+    scales[128 + 9] = float_to_half(largest);
+    EXPECT_NO_THROW(pack_codes(shape_, w_.codes, scales)) << largest;
+  }
+  for (const float beyond : {8192.0f, -8192.0f, 65504.0f}) {
+    auto scales = w_.scales;
+    scales[128 + 9] = float_to_half(beyond);
+    EXPECT_EQ(refusal([&] { pack_codes(shape_, w_.codes, scales); }),
+              fmt::format("invalid_argument: scale {} at group = 1, n = 9 is not in -8188..8188",
+                          beyond));
+  }
+}
+
+// Whatever finite weights are quantised, what comes of them can be packed and is finite again.
+TEST(Rtn, TheLargestWeightsGetTheLargestScale) {
+  const Problem problem{.shape = {.n = 64, .k = 128}, .scheme = {.group = 128}};
+  std::vector<std::uint16_t> matrix(problem.shape.k * problem.shape.n, kHalfMaxFinite);
+  for (std::size_t i = 0; i < matrix.size(); i += 2) matrix[i] |= 0x8000;
+  std::vector<std::uint8_t> codes(matrix.size());
+  std::vector<std::uint16_t> scales(64);
+  quantize_rtn(problem, matrix, codes, scales);
+  EXPECT_EQ(scales, std::vector<std::uint16_t>(64, float_to_half(kMaxScale)));
+  std::vector<std::uint16_t> weights(matrix.size());
+  dequantize(problem, codes, scales, std::span<std::uint16_t>(weights));
+  EXPECT_EQ(weights[0], float_to_half(-65504.0f));
+  EXPECT_EQ(weights[1], float_to_half(7 * kMaxScale));
+  EXPECT_NO_THROW(pack_rtn(problem, matrix));
 }
 
 TEST(Reference, GemmOnAMatrixWorkedByHand) {

@@ -2,6 +2,7 @@
 // Entry point: the tests of suite Settings.
 #include "runtime/choose/settings.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -11,11 +12,16 @@
 namespace marlin {
 namespace {
 
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
 class SettingsTest : public testing::Test {
  protected:
   void SetUp() override {
     for (const char* name : {"MARLIN_CACHE_DIR", "MARLIN_SYSTEM_CACHE_DIRS", "MARLIN_DISABLE_JIT",
-                             "MARLIN_TUNING_DB"}) {
+                             "MARLIN_TUNING_DB", "MARLIN_CACHE_CAP"}) {
       unsetenv(name);
     }
     setenv("XDG_CACHE_HOME", "/somewhere", 1);
@@ -79,16 +85,42 @@ TEST_F(SettingsTest, DisableJitIsAYesOrANo) {
   }
   for (const char* neither : {"2", "disable", " 1", "1 "}) {
     setenv("MARLIN_DISABLE_JIT", neither, 1);
-    try {
-      settings_from({});
-      ADD_FAILURE() << "'" << neither << "' was taken";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
-      EXPECT_NE(std::string(error.what()).find("MARLIN_DISABLE_JIT"), std::string::npos);
-    }
+    const Settings settings = settings_from({});
+    EXPECT_FALSE(settings.disable_jit) << neither;
+    EXPECT_THAT(settings.problems,
+                ElementsAre(AllOf(HasSubstr("MARLIN_DISABLE_JIT"), HasSubstr(neither))));
     // An option needs no environment.
-    EXPECT_TRUE(settings_from({.disable_jit = true}).disable_jit);
+    const Settings given = settings_from({.disable_jit = true});
+    EXPECT_TRUE(given.disable_jit);
+    EXPECT_THAT(given.problems, IsEmpty());
   }
+}
+
+// As compose files pass variables that are not set on the host.
+TEST_F(SettingsTest, EmptyVariablesAreNoError) {
+  for (const char* name : {"MARLIN_CACHE_DIR", "MARLIN_SYSTEM_CACHE_DIRS", "MARLIN_DISABLE_JIT",
+                           "MARLIN_TUNING_DB", "MARLIN_CACHE_CAP"}) {
+    setenv(name, "", 1);
+  }
+  const Settings settings = settings_from({});
+  EXPECT_EQ(settings.cache_dir, "");
+  EXPECT_THAT(settings.system_dirs, IsEmpty());
+  EXPECT_FALSE(settings.disable_jit);
+  EXPECT_EQ(settings.tuning_db, "");
+  EXPECT_EQ(settings.cap_bytes, kDefaultCacheCap);
+  EXPECT_THAT(settings.problems, IsEmpty());
+}
+
+TEST_F(SettingsTest, ABadCapNamesItsVariableAndFallsBack) {
+  for (const char* bad : {"1GB", "lots", "-1"}) {
+    setenv("MARLIN_CACHE_CAP", bad, 1);
+    const Settings settings = settings_from({});
+    EXPECT_EQ(settings.cap_bytes, kDefaultCacheCap) << bad;
+    EXPECT_THAT(settings.problems,
+                ElementsAre(AllOf(HasSubstr("MARLIN_CACHE_CAP"), HasSubstr(bad))));
+  }
+  setenv("MARLIN_CACHE_CAP", "3M", 1);
+  EXPECT_EQ(settings_from({}).cap_bytes, std::uint64_t{3} << 20);
 }
 
 }  // namespace

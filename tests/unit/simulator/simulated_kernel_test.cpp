@@ -2,6 +2,7 @@
 // no bank conflict, every byte copied exactly as often as needed.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <ostream>
 #include <stdexcept>
 #include <string>
@@ -118,6 +119,40 @@ TEST(WgmmaKernels, AreRight) {
                            "wgmma m32 n128 w4x1 k64 s2 weights cluster4 b2 burst2 early"}) {
     ASSERT_EQ(why_illegal(problem, target, parse_config(text)), std::nullopt) << text;
     expect_right(make_plan(problem, target, parse_config(text)));
+  }
+}
+
+// The configs of a list that are unlike in what they do to scales and sums: one for each family,
+// place where scales are applied, and way in which parts of a tile come together.
+std::vector<Config> unlike(const std::vector<Config>& configs) {
+  std::vector<Config> chosen;
+  for (const Config& config : configs) {
+    const bool known = std::any_of(chosen.begin(), chosen.end(), [&](const Config& other) {
+      return other.family() == config.family() && other.scale_on == config.scale_on &&
+             other.partition.kind == config.partition.kind;
+    });
+    if (!known) chosen.push_back(config);
+  }
+  return chosen;
+}
+
+// Which kernel a row count gets must not decide whether the result is right.
+TEST(InputRanges, HoldAtTheirEdgesInEveryKernel) {
+  const Target target{"sm_90a", 5};
+  for (const Problem& problem :
+       {problem_of(24, 128, 384, 128, true), problem_of(24, 128, 384, -1, true)}) {
+    const std::vector<Config> configs = unlike(legal_configs(problem, target));
+    EXPECT_GE(configs.size(), problem.scheme.group == -1 ? 5U : 8U);
+    for (const Config& config : configs) {
+      const Plan plan = make_plan(problem, target, config);
+      const std::string source = emit_source(plan);
+      for (const reference::Inputs inputs : reference::kAllInputs) {
+        const auto trial = run_trial(plan, source, 24, 1, 1, inputs);
+        EXPECT_EQ(first_fault(plan, trial, 24), "")
+            << to_string(problem) << " | " << to_string(config) << ", inputs "
+            << static_cast<int>(inputs);
+      }
+    }
   }
 }
 
