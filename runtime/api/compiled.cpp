@@ -51,6 +51,7 @@ const std::string& Compiled::config() const { return kernel_->config(); }
 const std::string& Compiled::source() const { return kernel_->source(); }
 const Resources& Compiled::resources() const { return kernel_->resources(); }
 Origin Compiled::origin() const { return kernel_->origin(); }
+const std::vector<std::string>& Compiled::passed_over() const { return kernel_->passed_over(); }
 ChosenBy Compiled::chosen_by() const { return kernel_->chosen_by(); }
 
 const char* to_string(ChosenBy by) {

@@ -41,6 +41,16 @@ void explain(std::string* why, const std::string& text) {
   if (why != nullptr) *why = text;
 }
 
+CacheEntry checked_entry(std::string_view file, std::string_view key, const std::string& path) {
+  try {
+    CacheEntry entry = decode_entry(file);
+    if (cache_key(entry.meta.key) == key) return entry;
+    throw Error(ErrorCode::io, "holds the entry of another key");
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("{}: {}", path, error.what()));
+  }
+}
+
 }  // namespace
 
 std::string default_cache_dir() {
@@ -96,6 +106,21 @@ void CubinCache::require_writable() const {
   if (read_only()) throw Error(ErrorCode::io, fmt::format("{} is read-only", dir()));
 }
 
+std::string CubinCache::refusal() const {
+  try {
+    const auto root = enabled() ? CacheFolder::open(dir()) : std::nullopt;
+    if (root) root->subfolder(kLayoutFolder);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+bool CubinCache::is_there() const {
+  std::error_code error;
+  return enabled() && std::filesystem::exists(dir(), error);
+}
+
 std::optional<CacheEntry> CubinCache::load(std::string_view key, std::string* why) const {
   explain(why, "");
   if (!enabled()) return std::nullopt;
@@ -107,12 +132,9 @@ std::optional<CacheEntry> CubinCache::load(std::string_view key, std::string* wh
     if (!shard) return std::nullopt;
     const auto touch = read_only() ? CacheFolder::Touch::no : CacheFolder::Touch::yes;
     const auto file = shard->read(entry_file(key), kMaxEntryBytes, touch);
-    if (!file) return std::nullopt;
-    CacheEntry entry = decode_entry(*file);
-    if (cache_key(entry.meta.key) == key) return entry;
-    explain(why, path_of(key) + ": holds the entry of another key");
+    if (file) return checked_entry(*file, key, path_of(key));
   } catch (const std::exception& error) {
-    explain(why, fmt::format("{}: {}", path_of(key), error.what()));
+    explain(why, error.what());
   }
   return std::nullopt;
 }
@@ -133,9 +155,11 @@ bool CubinCache::store(const CacheEntry& entry, std::string* why) noexcept {
     return false;
   }
   try {
+    index(entry.meta.key.nvrtc);
     if (stores_++ % kStoresBetweenGc == 0) gc({.cap_bytes = settings_.cap_bytes});
   } catch (const std::exception&) {
-    // The entry is stored; the folder stays too large until somebody manages to tidy it.
+    // The entry is stored, and found without the index, too; the folder stays too large until
+    // somebody manages to tidy it.
   }
   return true;
 }

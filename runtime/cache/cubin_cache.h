@@ -2,7 +2,9 @@
 //
 //   DIR/CACHEDIR.TAG         tells back-up tools to pass by (bford.info/cachedir)
 //   DIR/manifest.json        of a prebuilt folder: the metadata of what is in it
-//   DIR/built_with.json      of a prebuilt folder: the NVRTC identities in the keys of its entries
+//   DIR/built_with.json      the index: the NVRTC identities in the keys of its entries
+//   DIR/tuning.jsonl         of a prebuilt folder: the choices that lead to its entries, which the
+//                            cache keeps and does not read (runtime/choose/tuning_db.h)
 //   DIR/v1/ab/<key>.mcb      one entry (cubin_entry.h); ab is the key's first two digits
 //   DIR/v1/lock              byte ranges of it are locked, one for each key being compiled
 //   DIR/v1/nvrtc.json        identities of the NVRTC libraries seen
@@ -20,7 +22,9 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -90,7 +94,12 @@ struct GcResult {
 struct ImportResult {
   int published = 0;
   int present = 0;  // were there already, and sound
+  std::string choices =
+      {};  // what the source has as kTuningFileName, for the caller to check and add
 };
+
+inline constexpr const char* kTuningFileName = "tuning.jsonl";
+inline constexpr std::size_t kMaxChoicesBytes = std::size_t{64} << 20;
 
 // Held while one process compiles one key. The kernel drops it when its holder dies (a child that
 // was forked meanwhile and still lives counts as a holder).
@@ -118,6 +127,10 @@ class CubinCache {
   bool enabled() const { return !settings_.dir.empty(); }
   bool read_only() const { return settings_.read_only; }
   std::string path_of(std::string_view key) const;  // where the entry is or would be
+  // Why nothing in the folder is trusted, "DIR: others may write it (mode 0775)"; else empty, for a
+  // folder that is not there, too.
+  std::string refusal() const;
+  bool is_there() const;  // the folder, be it trusted or not
 
   // The entry whose key fields hash to this key, or nothing. `why` is set to what is wrong when a
   // file is there and refused, and to nothing when there is none. Never throws.
@@ -130,8 +143,9 @@ class CubinCache {
   // Never waits and never throws.
   KeyLock try_lock(std::string_view key) const noexcept;
 
-  // Every .mcb file, sorted by path, each read and checked in full, and what the manifest names and
-  // is not there. Throws Error{io} when the folder is refused.
+  // Every .mcb file, sorted by path, each read and checked in full, what the manifest names and is
+  // not there, and a manifest or an index that is damaged. Throws Error{io} when the folder is
+  // refused.
   std::vector<ListedEntry> list() const;
 
   // Removes least recently used entries until the rest is within the cap, and temporaries that
@@ -141,18 +155,24 @@ class CubinCache {
   // Removes every entry, temporary and memo, and the manifest. Returns the number of entries.
   int clear() const;
 
-  // A tar archive (POSIX ustar) of the sound entries; returns how many. Throws Error{io}.
+  // A tar archive (POSIX ustar) of the sound entries and of kTuningFileName, without which other
+  // configs than theirs may be looked for; returns how many entries. Throws Error{io}.
   int export_to(const std::string& archive) const;
   // Publishes what export_to() wrote, or the entries of another cache folder. Refuses the whole,
-  // before publishing any, when a member has another name than v1/ab/<key>.mcb, is no plain file,
-  // is too large or is not a sound entry of that name. Throws Error{invalid_argument} or Error{io}.
+  // before publishing any, when a member has another name than v1/ab/<key>.mcb or kTuningFileName,
+  // is no plain file, is too large or is not a sound entry of that name. Throws
+  // Error{invalid_argument} or Error{io}.
   ImportResult import_from(const std::string& archive_or_dir);
 
   // A prebuilt folder's manifest; nothing when there is none or it is damaged or refused.
   std::optional<Manifest> manifest(std::string* why = nullptr) const;
-  // The same as manifest()->nvrtc from a small file of its own: a process with no NVRTC computes
-  // the keys of a prebuilt folder with these. Empty when there is none. Never throws.
-  std::vector<std::string> built_with() const;
+  // The index: a process computes with these the keys of entries that another NVRTC has built.
+  // store() and write_manifest() keep it. Empty when there is none or it is damaged or refused,
+  // which `why` says. Never throws.
+  std::vector<std::string> built_with(std::string* why = nullptr) const;
+  // The identities in entries that came into the folder after its index, by whatever way, or in all
+  // where there is no index. Reads each of these entries. Never throws.
+  std::vector<std::string> unindexed_identities() const;
   // Writes both from the sound entries that are here. Throws Error{io}.
   void write_manifest() const;
 
@@ -165,10 +185,14 @@ class CubinCache {
  private:
   using Visit = std::function<void(ListedEntry&& listed, std::string_view file)>;
   void visit_entries(const Visit& visit) const;
+  void index(const std::string& identity);
+  void write_index(const std::set<std::string>& identities) const;
   void require_writable() const;
 
   CacheSettings settings_;
   std::atomic<unsigned> stores_{0};
+  std::mutex mutex_;
+  std::set<std::string> indexed_;  // identities that the index is known to have
 };
 
 // What load_or_build() found or made.

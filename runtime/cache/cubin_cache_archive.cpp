@@ -29,7 +29,8 @@ CacheEntry checked_entry(const std::string& archive, const TarMember& member) {
   const std::string file = slash == std::string::npos ? name : name.substr(slash + 1);
   const auto key = key_of(file.substr(0, 2), file);
   if (!key || member_name(*key) != name) {
-    refuse(fmt::format("is not named {}/ab/<key>{}", kLayoutFolder, kEntrySuffix));
+    refuse(fmt::format("is not named {}/ab/<key>{} or {}", kLayoutFolder, kEntrySuffix,
+                       kTuningFileName));
   }
   try {
     CacheEntry entry = decode_entry(member.bytes);
@@ -53,12 +54,25 @@ void publish(CubinCache& cache, const CacheEntry& entry, ImportResult& result) {
 
 ImportResult import_archive(CubinCache& cache, const std::string& archive) {
   TarReader reader(archive, kMaxEntryBytes);
-  while (const auto member = reader.next()) checked_entry(archive, *member);
+  while (const auto member = reader.next()) {
+    if (member->name != kTuningFileName) checked_entry(archive, *member);
+  }
   reader.rewind();
   ImportResult result;
   // Checked again, as the archive may change between the two passes.
-  while (const auto member = reader.next()) publish(cache, checked_entry(archive, *member), result);
+  while (auto member = reader.next()) {
+    if (member->name == kTuningFileName) {
+      result.choices = std::move(member->bytes);
+    } else {
+      publish(cache, checked_entry(archive, *member), result);
+    }
+  }
   return result;
+}
+
+std::string choices_in(const std::string& dir) {
+  const auto folder = CacheFolder::open(dir);
+  return folder ? folder->read(kTuningFileName, kMaxChoicesBytes).value_or("") : "";
 }
 
 ImportResult import_folder(CubinCache& cache, const std::string& dir) {
@@ -69,7 +83,7 @@ ImportResult import_folder(CubinCache& cache, const std::string& dir) {
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("{}: {}: {}; nothing was imported", dir, entry.path, entry.why));
   }
-  ImportResult result;
+  ImportResult result{.choices = choices_in(dir)};
   for (const ListedEntry& entry : listed) {
     std::string why;
     const auto loaded = source.load(entry.key, &why);
@@ -83,6 +97,9 @@ ImportResult import_folder(CubinCache& cache, const std::string& dir) {
 
 int CubinCache::export_to(const std::string& archive) const {
   TarWriter writer(archive);
+  if (const std::string choices = choices_in(dir()); !choices.empty()) {
+    writer.add(kTuningFileName, choices);
+  }
   int exported = 0;
   visit_entries([&](ListedEntry&& listed, std::string_view file) {
     if (!listed.meta) return;

@@ -1,5 +1,6 @@
 // What a cache folder knows beside its entries <-> small JSON files: manifest, NVRTC identities.
-// Entry points: CubinCache::manifest, write_manifest, built_with, recall_nvrtc, remember_nvrtc.
+// Entry points: CubinCache::manifest, write_manifest, built_with, unindexed_identities,
+// recall_nvrtc, remember_nvrtc.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -44,6 +45,35 @@ json to_record(const NvrtcMemo& memo) {
           {"identity", memo.identity}};
 }
 
+// A folder's time stamps are as coarse as its file system's, and an entry is there before the
+// index.
+constexpr std::int64_t kIndexMargin = 2'000'000'000;
+
+// What our own errors begin with.
+std::string in_file(const std::string& dir, const char* name, const std::exception& error) {
+  const std::string what = error.what(), path = dir + "/" + name;
+  return what.starts_with(dir) ? what : fmt::format("{}: {}", path, what);
+}
+
+// How many entries were read for it.
+int collect_identities(const CacheFolder& layout, const std::string& shard_name,
+                       std::set<std::string>& identities) {
+  const auto shard = layout.subfolder(shard_name);
+  if (!shard) return 0;
+  int read = 0;
+  for (const std::string& name : shard->names()) {
+    if (!key_of(shard_name, name)) continue;
+    try {
+      const auto file = shard->read(name, kMaxEntryBytes);
+      if (file) identities.insert(decode_meta(*file).key.nvrtc);
+    } catch (const Error&) {
+      // Damage is named where the entry itself is asked for.
+    }
+    ++read;
+  }
+  return read;
+}
+
 bool is_of(const json& record, std::string_view path) {
   return record.is_object() && record.value("path", json()) == path;
 }
@@ -64,15 +94,62 @@ std::optional<Manifest> CubinCache::manifest(std::string* why) const {
   }
 }
 
-std::vector<std::string> CubinCache::built_with() const {
+std::vector<std::string> CubinCache::built_with(std::string* why) const {
+  if (why != nullptr) why->clear();
   try {
     const auto root = enabled() ? CacheFolder::open(dir()) : std::nullopt;
     const auto value = root ? read_json(*root, kBuiltWithFile, kMaxSmallFileBytes) : std::nullopt;
     if (value) return value->at("nvrtc").get<std::vector<std::string>>();
-  } catch (const std::exception&) {
-    // As good as absent: its entries are then found by NVRTC's own identity or not at all.
+  } catch (const std::exception& error) {
+    if (why != nullptr) *why = in_file(dir(), kBuiltWithFile, error);
   }
   return {};
+}
+
+std::vector<std::string> CubinCache::unindexed_identities() const {
+  constexpr int kEntriesWorthAnIndex = 64;
+  std::set<std::string> identities;
+  int entries = 0;
+  try {
+    const auto root = enabled() ? CacheFolder::open(dir()) : std::nullopt;
+    const auto layout = root ? root->subfolder(kLayoutFolder) : std::nullopt;
+    if (!layout) return {};
+    const auto index = root->stat(kBuiltWithFile);
+    const bool indexed = index && !built_with().empty();
+    for (const std::string& name : layout->names()) {
+      const auto shard_stat = is_shard(name) ? layout->stat(name) : std::nullopt;
+      if (!shard_stat) continue;
+      if (indexed && shard_stat->modified_ns + kIndexMargin < index->modified_ns) continue;
+      entries += collect_identities(*layout, name, identities);
+    }
+    if (read_only() || entries < kEntriesWorthAnIndex)
+      return {identities.begin(), identities.end()};
+    // So that the next process need not read them again.
+    std::set<std::string> all = identities;
+    for (const std::string& known : built_with()) all.insert(known);
+    write_index(all);
+  } catch (const std::exception&) {
+    // What could be read until then is what there is.
+  }
+  return {identities.begin(), identities.end()};
+}
+
+void CubinCache::write_index(const std::set<std::string>& identities) const {
+  write_json(CacheFolder::create(dir()), kBuiltWithFile,
+             {{"version", kRecordVersion}, {"nvrtc", identities}});
+}
+
+// After the entry, so that whoever finds an index older than a folder of entries reads these.
+void CubinCache::index(const std::string& identity) {
+  const std::lock_guard lock(mutex_);
+  if (indexed_.count(identity) != 0) return;
+  std::vector<std::string> known = built_with();
+  if (std::find(known.begin(), known.end(), identity) == known.end()) {
+    for (const std::string& other : unindexed_identities()) known.push_back(other);
+    known.push_back(identity);
+    write_index({known.begin(), known.end()});
+  }
+  indexed_.insert(identity);
 }
 
 void CubinCache::write_manifest() const {
@@ -85,11 +162,9 @@ void CubinCache::write_manifest() const {
     entries.push_back(std::move(*listed.meta));
   });
   const CacheFolder root = CacheFolder::create(dir());
-  const json built_with = {{"version", kRecordVersion}, {"nvrtc", identities}};
-  json contents = built_with;
-  contents["entries"] = entries;
-  write_json(root, kBuiltWithFile, built_with);
-  write_json(root, kManifestFile, contents);
+  write_index(identities);
+  write_json(root, kManifestFile,
+             {{"version", kRecordVersion}, {"nvrtc", identities}, {"entries", entries}});
 }
 
 std::optional<std::string> CubinCache::recall_nvrtc(std::string_view path, std::uint64_t size,

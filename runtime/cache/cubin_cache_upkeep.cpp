@@ -121,6 +121,8 @@ std::vector<ListedEntry> CubinCache::list() const {
   std::string why;
   const auto contents = manifest(&why);
   if (!why.empty()) all.push_back({.path = kManifestFile, .why = why});
+  built_with(&why);
+  if (!why.empty()) all.push_back({.path = kBuiltWithFile, .why = why});
   if (!contents) return all;
   for (const CubinMeta& meta : contents->entries) {
     const std::string key = cache_key(meta.key);

@@ -1,5 +1,5 @@
 // CacheEntry <-> the bytes of its file; every byte read is checked before it is used.
-// Entry points: encode_entry, decode_entry.
+// Entry points: encode_entry, decode_entry, decode_meta.
 #include "runtime/cache/cubin_entry.h"
 
 #include <fmt/format.h>
@@ -121,7 +121,14 @@ std::string encode_entry(const CacheEntry& entry) {
   throw Error(ErrorCode::invalid_argument, "metadata does not survive being written as JSON");
 }
 
-CacheEntry decode_entry(std::string_view file) {
+namespace {
+
+// Where the parts of a file are; all of them are in it.
+struct Parts {
+  std::string_view meta, cubin, sealed, digest;
+};
+
+Parts parts_of(std::string_view file) {
   if (file.size() < kHeaderBytes + kDigestBytes) refuse("shorter than its header");
   if (file.substr(0, kMagic.size()) != kMagic) refuse("not a cubin cache entry: wrong magic");
   const std::uint64_t version = little_endian(file, 8, 4);
@@ -137,13 +144,27 @@ CacheEntry decode_entry(std::string_view file) {
   if (file.size() != sealed + kDigestBytes) {
     refuse(fmt::format("{} bytes, not the {} of its header", file.size(), sealed + kDigestBytes));
   }
-  const Sha256Digest digest = sha256(file.substr(0, sealed));
-  const std::string_view wanted(reinterpret_cast<const char*>(digest.data()), digest.size());
-  if (file.substr(sealed) != wanted) refuse("the checksum does not match");
-  const json meta = json::parse(file.substr(kHeaderBytes, meta_bytes), nullptr, false);
+  return {file.substr(kHeaderBytes, meta_bytes),
+          file.substr(kHeaderBytes + meta_bytes, cubin_bytes), file.substr(0, sealed),
+          file.substr(sealed)};
+}
+
+CubinMeta parsed(std::string_view text) {
+  const json meta = json::parse(text, nullptr, false);
   if (meta.is_discarded()) refuse("the metadata is not JSON");
-  CacheEntry entry{meta.get<CubinMeta>(),
-                   std::string(file.substr(kHeaderBytes + meta_bytes, cubin_bytes))};
+  return meta.get<CubinMeta>();
+}
+
+}  // namespace
+
+CubinMeta decode_meta(std::string_view file) { return parsed(parts_of(file).meta); }
+
+CacheEntry decode_entry(std::string_view file) {
+  const Parts parts = parts_of(file);
+  const Sha256Digest digest = sha256(parts.sealed);
+  const std::string_view wanted(reinterpret_cast<const char*>(digest.data()), digest.size());
+  if (parts.digest != wanted) refuse("the checksum does not match");
+  CacheEntry entry{parsed(parts.meta), std::string(parts.cubin)};
   if (const auto why = why_not_cubin_for(entry.cubin, entry.meta.key.arch)) refuse(*why);
   return entry;
 }

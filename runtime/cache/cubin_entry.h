@@ -54,4 +54,7 @@ std::string encode_entry(const CacheEntry& entry);
 // lengths, checksum, metadata, or a cubin that is not for the architecture its key names.
 CacheEntry decode_entry(std::string_view file);
 
+// The metadata alone, without looking at cubin and checksum: what the file claims to hold.
+CubinMeta decode_meta(std::string_view file);
+
 }  // namespace marlin

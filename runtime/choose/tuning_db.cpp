@@ -14,6 +14,7 @@
 #include "codegen/generator.h"
 #include "runtime/base/environment.h"
 #include "runtime/cache/cache_folder.h"
+#include "runtime/cache/cubin_cache.h"
 #include "runtime/choose/shipped_tuning.h"
 
 namespace marlin {

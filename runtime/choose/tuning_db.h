@@ -90,7 +90,4 @@ class TuningLayers {
 // $XDG_DATA_HOME/marlin/tuning.jsonl, else ~/.local/share/marlin/tuning.jsonl, else "".
 std::string default_tuning_db();
 
-// The database inside a prebuilt cache folder.
-inline constexpr const char* kTuningFileName = "tuning.jsonl";
-
 }  // namespace marlin

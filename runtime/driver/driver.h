@@ -6,6 +6,8 @@
 
 #include <string>
 
+#include "codegen/base/error.h"
+
 namespace marlin {
 
 // Each driver function we call and the CUDA version that introduced the signature we call it by,
@@ -85,6 +87,16 @@ Driver open_driver(const std::string& library);
 
 // Throws Error{driver_failed} "what: CUDA_ERROR_X (its text)" unless the result is a success.
 void check(CUresult result, const char* what);
+
+// A cubin that the driver will not have: for another GPU, of a newer toolkit, damaged. Others may
+// serve in its stead.
+struct RefusedCubin : Error {
+  using Error::Error;
+};
+
+// As check(), for a call that loads code: throws RefusedCubin where it is the code that is at
+// fault.
+void check_cubin(CUresult result, const char* what);
 
 // Whether a driver and at least one GPU are there. Never throws.
 bool gpu_available() noexcept;

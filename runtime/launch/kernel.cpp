@@ -27,6 +27,16 @@ void require_rows(const Problem& problem, std::int64_t rows) {
   }
 }
 
+std::string what_was_launched(const Plan& plan, const CUlaunchConfig& config) {
+  return fmt::format(
+      "cuLaunchKernelEx of {}, {} x {} x {} blocks of {} threads, {} bytes of "
+      "shared memory{}{}",
+      plan.launch.entry, config.gridDimX, config.gridDimY, config.gridDimZ, config.blockDimX,
+      config.sharedMemBytes,
+      plan.launch.cluster > 1 ? fmt::format(", clusters of {}", plan.launch.cluster) : "",
+      plan.launch.cooperative ? ", cooperative" : "");
+}
+
 }  // namespace
 
 void require_pointer(const char* name, const void* pointer) {
@@ -53,30 +63,39 @@ Kernel::Kernel(KernelText text, const FoundKernel& found, CUdevice device, Chose
                 .spill_bytes = found.entry.meta.spill_bytes,
                 .shared_bytes = plan.launch.shared_bytes,
                 .cubin_bytes = found.entry.cubin.size()};
+  const auto described = [&](const Error& error) {
+    const int version = driver().version;
+    return fmt::format("{}; {} on {}, built by NVRTC {}, the driver is for CUDA {}.{}",
+                       error.what(), to_string(plan.problem), to_string(plan.target),
+                       found.entry.meta.key.nvrtc, version / 1000, version % 1000 / 10);
+  };
   try {
     load(found.entry.cubin, device);
+  } catch (const RefusedCubin& error) {
+    unload();
+    throw RefusedCubin(error.code(), described(error));
   } catch (const Error& error) {
-    if (library_ != nullptr) driver().cuLibraryUnload(library_);
-    const int version = driver().version;
-    throw Error(error.code(),
-                fmt::format("{} for {} on {} (built by NVRTC {}; the driver is for CUDA {}.{})",
-                            error.what(), to_string(plan.problem), to_string(plan.target),
-                            found.entry.meta.key.nvrtc, version / 1000, version % 1000 / 10));
+    unload();
+    throw Error(error.code(), described(error));
   }
 }
 
-Kernel::~Kernel() { driver().cuLibraryUnload(library_); }
+Kernel::~Kernel() { unload(); }
+
+void Kernel::unload() const {
+  if (library_ != nullptr) driver().cuLibraryUnload(library_);
+}
 
 void Kernel::load(const std::string& cubin, CUdevice device) {
   const RelaxedCapture relaxed;
-  check(
+  check_cubin(
       driver().cuLibraryLoadData(&library_, cubin.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
       "cuLibraryLoadData");
-  check(driver().cuLibraryGetKernel(&kernel_, library_, text_.plan.launch.entry.c_str()),
-        "cuLibraryGetKernel");
-  check(driver().cuKernelSetAttribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                                      text_.plan.launch.shared_bytes, kernel_, device),
-        "cuKernelSetAttribute");
+  check_cubin(driver().cuLibraryGetKernel(&kernel_, library_, text_.plan.launch.entry.c_str()),
+              "cuLibraryGetKernel");
+  check_cubin(driver().cuKernelSetAttribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                            text_.plan.launch.shared_bytes, kernel_, device),
+              "cuKernelSetAttribute");
   load_into_context();
 }
 
@@ -85,7 +104,7 @@ void Kernel::load(const std::string& cubin, CUdevice device) {
 void Kernel::load_into_context() const {
   const RelaxedCapture relaxed;
   CUfunction function = nullptr;
-  check(driver().cuKernelGetFunction(&function, kernel_), "cuKernelGetFunction");
+  check_cubin(driver().cuKernelGetFunction(&function, kernel_), "cuKernelGetFunction");
 }
 
 unsigned Kernel::grid_x(std::int64_t rows) const {
@@ -130,9 +149,9 @@ void Kernel::enqueue(CUstream stream, const LaunchArgs& args, std::int64_t rows)
   config.hStream = stream;
   config.attrs = attributes;
   config.numAttrs = count;
-  check(driver().cuLaunchKernelEx(&config, reinterpret_cast<CUfunction>(kernel_), params.get(),
-                                  nullptr),
-        "cuLaunchKernelEx");
+  const CUresult result = driver().cuLaunchKernelEx(&config, reinterpret_cast<CUfunction>(kernel_),
+                                                    params.get(), nullptr);
+  if (result != CUDA_SUCCESS) check(result, what_was_launched(plan, config).c_str());
 }
 
 }  // namespace marlin

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "codegen/plan/plan.h"
 #include "marlin/compiled.h"
@@ -20,7 +22,7 @@ void require_pointer(const char* name, const void* pointer);
 class Kernel {
  public:
   // Loads the cubin on the device and into the current context, so that no launch loads anything.
-  // Throws Error{driver_failed}.
+  // Throws RefusedCubin or another Error{driver_failed}.
   Kernel(KernelText text, const FoundKernel& found, CUdevice device, ChosenBy by);
   ~Kernel();
   Kernel(const Kernel&) = delete;
@@ -41,9 +43,12 @@ class Kernel {
   CUkernel handle() const { return kernel_; }
   Origin origin() const { return origin_; }
   ChosenBy chosen_by() const { return chosen_by_; }
+  const std::vector<std::string>& passed_over() const { return passed_over_; }
+  void set_passed_over(std::vector<std::string> lines) { passed_over_ = std::move(lines); }
 
  private:
   void load(const std::string& cubin, CUdevice device);
+  void unload() const;
   unsigned grid_x(std::int64_t rows) const;
 
   KernelText text_;
@@ -51,6 +56,7 @@ class Kernel {
   Resources resources_;
   Origin origin_;
   ChosenBy chosen_by_;
+  std::vector<std::string> passed_over_;
   CUlibrary library_ = nullptr;
   CUkernel kernel_ = nullptr;
 };

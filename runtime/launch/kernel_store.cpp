@@ -4,6 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "runtime/choose/select.h"
 #include "runtime/driver/device.h"
 #include "runtime/driver/driver.h"
@@ -19,18 +22,96 @@ void refuse_while_capturing(CUstream stream, const Problem& problem) {
                           to_string(problem)));
 }
 
+std::string listed(const std::vector<std::string>& lines) {
+  std::string text = lines.empty() ? "" : "\nPassed over:";
+  for (const std::string& line : lines) text += "\n  " + line;
+  return text;
+}
+
+// The first folder that a prebuilt kernel could be put into and found in.
+std::string usable_dir(const Settings& settings) {
+  std::vector<std::string> dirs = settings.system_dirs;
+  if (!settings.cache_dir.empty()) dirs.insert(dirs.begin(), settings.cache_dir);
+  for (const std::string& dir : dirs) {
+    if (CubinCache(dir, true).refusal().empty()) return dir;
+  }
+  return {};
+}
+
 // The command names the config where others would not come to it by themselves.
-[[noreturn]] void refuse_jit(const Plan& plan, bool name_config, const Settings& settings) {
-  std::string dir = settings.cache_dir;
-  if (dir.empty() && !settings.system_dirs.empty()) dir = settings.system_dirs.front();
-  throw Error(ErrorCode::jit_disabled,
-              fmt::format("no cache has the kernel for {} on {}, and compiling is disabled; this "
-                          "command makes it: {}",
-                          to_string(plan.problem), to_string(plan.target),
-                          prebuild_command(plan, name_config ? to_string(plan.config) : "", dir)));
+[[noreturn]] void refuse_jit(const Plan& plan, bool name_config, const Settings& settings,
+                             const std::vector<std::string>& passed_over) {
+  const std::string command =
+      prebuild_command(plan, name_config ? to_string(plan.config) : "", usable_dir(settings));
+  throw Error(
+      ErrorCode::jit_disabled,
+      fmt::format("no cache has the kernel for {} on {}, and compiling is disabled; this "
+                  "command makes it: {}{}",
+                  to_string(plan.problem), to_string(plan.target), command, listed(passed_over)));
 }
 
 }  // namespace
+
+// The way from a problem to its kernel, and what is passed over on it.
+class KernelStore::Maker {
+ public:
+  Maker(KernelCaches& caches, const TableKey& key, Target target)
+      : caches_(caches), device_(key.device), problem_(key.problem), target_(std::move(target)) {}
+
+  // From a cache; null when none has it.
+  std::unique_ptr<Kernel> find(const Choice& choice) {
+    CacheSearch search = search_for(choice);
+    caches_.find(search);
+    note(search);
+    return std::move(kernel_);
+  }
+
+  // From a cache, else compiled. Throws Error, with all that was passed over where the driver takes
+  // none of it.
+  std::unique_ptr<Kernel> find_or_build(const Choice& choice, const CompileStep& compile) {
+    CacheSearch search = search_for(choice);
+    const bool found = caches_.find(search);
+    note(search);
+    try {
+      if (!found) caches_.build(search, [&] { return compile(*text_, caches_.failed_dir()); });
+    } catch (const RefusedCubin& error) {
+      throw Error(error.code(), error.what() + listed(passed_over_));
+    }
+    return std::move(kernel_);
+  }
+
+  const Plan& plan() const { return text_->plan; }  // of the last choice
+  const Settings& settings() const { return caches_.settings(); }
+  std::vector<std::string>& passed_over() { return passed_over_; }
+
+ private:
+  CacheSearch search_for(const Choice& choice) {
+    text_ = write_kernel(problem_, target_, choice.config);
+    return {.key_under =
+                [this](const std::string& nvrtc) { return cache_key(key_fields(*text_, nvrtc)); },
+            .use =
+                [this, by = choice.by](const FoundKernel& found) {
+                  kernel_ = std::make_unique<Kernel>(*text_, found, device_, by);
+                }};
+  }
+
+  // Each reason once: several configs may have been looked for.
+  void note(const CacheSearch& search) {
+    for (const std::string& line : search.passed_over) {
+      if (std::find(passed_over_.begin(), passed_over_.end(), line) == passed_over_.end()) {
+        passed_over_.push_back(line);
+      }
+    }
+  }
+
+  KernelCaches& caches_;
+  int device_;
+  Problem problem_;
+  Target target_;
+  std::optional<KernelText> text_;
+  std::unique_ptr<Kernel> kernel_;
+  std::vector<std::string> passed_over_;
+};
 
 KernelStore& process_store() {
   static auto& store = *new KernelStore;  // never ends: a kernel may be in use until the very last
@@ -54,36 +135,34 @@ const Kernel* KernelStore::make(const TableKey& key, const Options& options) {
   const std::shared_ptr<KernelCaches> caches = caches_for(options);
   const Settings& settings = caches->settings();
   const std::string gpu = device_name(key.device);
-  Choice choice = choose_config(options.config.value_or(""), key.problem, target, gpu,
-                                *tuning_of(tuning_paths(settings)), options.chained);
-  KernelText text = write_kernel(key.problem, target, choice.config);
-  std::optional<FoundKernel> found = caches->find(text);
-  if (!found && settings.disable_jit) {
-    if (!options.config) found = find_prebuilt(gpu, options.chained, *caches, choice, text);
-    if (!found) refuse_jit(text.plan, options.config || choice.by != ChosenBy::model, settings);
-  }
-  if (!found) found = caches->build(text, compile_);
-  auto kernel = std::make_unique<Kernel>(std::move(text), *found, key.device, choice.by);
+  const auto tuning = tuning_of(tuning_paths(settings));
+  const Choice choice = choose_config(options.config.value_or(""), key.problem, target, gpu,
+                                      tuning->layers, options.chained);
+  Maker maker(*caches, key, target);
+  maker.passed_over() = settings.problems;
+  for (const std::string& problem : tuning->problems) maker.passed_over().push_back(problem);
+  std::unique_ptr<Kernel> kernel = settings.disable_jit ? find_prebuilt(maker, choice, gpu, options)
+                                                        : maker.find_or_build(choice, compile_);
+  kernel->set_passed_over(std::move(maker.passed_over()));
   const std::lock_guard lock(mutex_);
   return kernels_.emplace_back(std::move(kernel)).get();
 }
 
-std::optional<FoundKernel> KernelStore::find_prebuilt(const std::string& gpu, bool chained,
-                                                      KernelCaches& caches, Choice& choice,
-                                                      KernelText& text) {
-  const auto tuning = tuning_of(tuning_paths(caches.settings(), false));
-  const Problem problem = text.plan.problem;
-  const Target target = text.plan.target;
-  for (Choice& other : prebuilt_choices(problem, target, gpu, *tuning, chained)) {
-    if (other.config == choice.config) continue;
-    KernelText written = write_kernel(problem, target, other.config);
-    if (auto found = caches.find(written)) {
-      choice = std::move(other);
-      text = std::move(written);
-      return found;
+// For this choice, else for another that its kernel may have been prebuilt with.
+std::unique_ptr<Kernel> KernelStore::find_prebuilt(Maker& maker, const Choice& choice,
+                                                   const std::string& gpu, const Options& options) {
+  if (auto kernel = maker.find(choice)) return kernel;
+  const Plan plan = maker.plan();
+  if (!options.config) {
+    const auto tuning = tuning_of(tuning_paths(maker.settings(), false));
+    for (const Choice& other :
+         prebuilt_choices(plan.problem, plan.target, gpu, tuning->layers, options.chained)) {
+      if (other.config == choice.config) continue;
+      if (auto kernel = maker.find(other)) return kernel;
     }
   }
-  return std::nullopt;
+  refuse_jit(plan, options.config || choice.by != ChosenBy::model, maker.settings(),
+             maker.passed_over());
 }
 
 int KernelStore::variant_of(const Options& options) {
@@ -106,11 +185,16 @@ std::shared_ptr<KernelCaches> KernelStore::caches_for(const Options& options) {
 }
 
 // A file is read once in the life of the store.
-std::shared_ptr<const TuningLayers> KernelStore::tuning_of(const std::vector<std::string>& paths) {
+std::shared_ptr<const KernelStore::Tuning> KernelStore::tuning_of(
+    const std::vector<std::string>& paths) {
   const std::lock_guard lock(mutex_);
-  std::shared_ptr<const TuningLayers>& layers = tuning_[paths];
-  if (!layers) layers = std::make_shared<const TuningLayers>(TuningLayers::open(paths));
-  return layers;
+  std::shared_ptr<const Tuning>& tuning = tuning_[paths];
+  if (!tuning) {
+    std::vector<std::string> problems;
+    TuningLayers layers = TuningLayers::open(paths, &problems);
+    tuning = std::make_shared<const Tuning>(Tuning{std::move(layers), std::move(problems)});
+  }
+  return tuning;
 }
 
 }  // namespace marlin

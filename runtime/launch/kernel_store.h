@@ -1,6 +1,7 @@
 // KernelStore: every kernel this process has, and the making of those it does not have yet.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -18,6 +19,9 @@
 
 namespace marlin {
 
+// compile_kernel(), or a test's stand-in for it.
+using CompileStep = std::function<CacheEntry(const KernelText&, const std::string& failed_dir)>;
+
 // Compiled::get() asks process_store(); tests make their own. All members are safe to
 // call from many threads at once.
 class KernelStore {
@@ -28,14 +32,19 @@ class KernelStore {
   const Kernel* get(const Problem& problem, const Options& options);
 
  private:
+  struct Tuning {
+    TuningLayers layers;
+    std::vector<std::string> problems;
+  };
+
+  class Maker;
+
   const Kernel* make(const TableKey& key, const Options& options);
+  std::unique_ptr<Kernel> find_prebuilt(Maker& maker, const Choice& choice, const std::string& gpu,
+                                        const Options& options);
   int variant_of(const Options& options);
   std::shared_ptr<KernelCaches> caches_for(const Options& options);
-  std::shared_ptr<const TuningLayers> tuning_of(const std::vector<std::string>& paths);
-  // A kernel that is in a cache for another choice than this one, which `choice` and `text` then
-  // become.
-  std::optional<FoundKernel> find_prebuilt(const std::string& gpu, bool chained,
-                                           KernelCaches& caches, Choice& choice, KernelText& text);
+  std::shared_ptr<const Tuning> tuning_of(const std::vector<std::string>& paths);
 
   CompileStep compile_;
   KernelTable table_;
@@ -45,7 +54,7 @@ class KernelStore {
   std::vector<std::unique_ptr<Kernel>> kernels_;
   std::map<std::string, int> variants_;  // what was asked for, but for the first two variants
   std::shared_ptr<KernelCaches> default_caches_;  // those of the environment
-  std::map<std::vector<std::string>, std::shared_ptr<const TuningLayers>> tuning_;  // by paths
+  std::map<std::vector<std::string>, std::shared_ptr<const Tuning>> tuning_;  // by paths
 };
 
 // The one that Compiled::get() and Linear ask.

@@ -24,18 +24,17 @@ struct PackKernels {
 
 CUkernel kernel_of(CUlibrary library, const char* name) {
   CUkernel kernel = nullptr;
-  check(driver().cuLibraryGetKernel(&kernel, library, name), "cuLibraryGetKernel");
+  check_cubin(driver().cuLibraryGetKernel(&kernel, library, name), "cuLibraryGetKernel");
   // Loads it into the current context, which a launch under capture must not have to do.
   CUfunction function = nullptr;
-  check(driver().cuKernelGetFunction(&function, kernel), "cuKernelGetFunction");
+  check_cubin(driver().cuKernelGetFunction(&function, kernel), "cuKernelGetFunction");
   return kernel;
 }
 
-PackKernels load(const std::string& arch) {
-  const std::string cubin = pack_cubin(arch);
+PackKernels load(const std::string& cubin) {
   const RelaxedCapture relaxed;  // another thread's capture is no concern of this load
   CUlibrary library = nullptr;   // never unloaded: launches of it may sit in graphs
-  check(
+  check_cubin(
       driver().cuLibraryLoadData(&library, cubin.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
       "cuLibraryLoadData");
   try {
@@ -59,7 +58,10 @@ const PackKernels& kernels(CUstream stream) {
                 "the first GPU packing call on a device loads its kernels, which cannot be done "
                 "while a stream is being captured: make one call before the capture");
   }
-  return loaded.emplace(device, load(target_of_device(device).arch)).first->second;
+  PackKernels kernels;
+  with_pack_cubin(target_of_device(device).arch,
+                  [&](const FoundKernel& found) { kernels = load(found.entry.cubin); });
+  return loaded.emplace(device, kernels).first->second;
 }
 
 // A grid of blocks by rows; size_y is for kernels whose threads have two dimensions.

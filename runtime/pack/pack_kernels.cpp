@@ -1,5 +1,5 @@
-// The packing template and the layout's tables -> CUDA text -> cubin, by way of the user's cache.
-// Entry points: pack_source, pack_cubin.
+// The packing template and the layout's tables -> CUDA text -> cubin, by way of the caches.
+// Entry points: pack_source, with_pack_cubin.
 #include "runtime/pack/pack_kernels.h"
 
 #include <fmt/format.h>
@@ -61,12 +61,12 @@ CacheEntry compile(const std::string& source, const std::string& arch) {
   return entry;
 }
 
-[[noreturn]] void refuse_to_compile(const std::string& arch) {
+[[noreturn]] void refuse_to_compile(const std::string& arch, const CacheSearch& search) {
   throw Error(ErrorCode::jit_disabled,
-              fmt::format("the kernels of GPU weight packing for {} are not in the cache and "
+              fmt::format("the kernels of GPU weight packing for {} are in no cache and "
                           "MARLIN_DISABLE_JIT is set: pack on the CPU, or pack on the GPU once "
-                          "without it",
-                          arch));
+                          "without it\nPassed over:\n  {}",
+                          arch, fmt::join(search.passed_over, "\n  ")));
 }
 
 }  // namespace
@@ -82,20 +82,16 @@ std::string pack_source() {
                  {"max_scale", fmt::format("{:#06x}", kMaxScaleBits)}});
 }
 
-std::string pack_cubin(const std::string& arch) {
-  const Settings settings = settings_from({});
-  CubinCache cache(CacheSettings{.dir = settings.cache_dir, .cap_bytes = cache_cap()});
-  const auto identity =
-      settings.disable_jit ? recalled_nvrtc_identity(cache) : remembered_nvrtc_identity(cache);
-  if (!identity) refuse_to_compile(arch);
+void with_pack_cubin(const std::string& arch, const std::function<void(const FoundKernel&)>& use) {
+  KernelCaches caches(settings_from({}));
   const std::string source = pack_source();
-  const std::string key = cache_key(key_fields(source, arch, *identity));
-  if (settings.disable_jit) {
-    auto entry = cache.load(key);
-    if (!entry) refuse_to_compile(arch);
-    return std::move(entry->cubin);
-  }
-  return load_or_build(cache, key, [&] { return compile(source, arch); }).entry.cubin;
+  CacheSearch search{
+      .key_under =
+          [&](const std::string& nvrtc) { return cache_key(key_fields(source, arch, nvrtc)); },
+      .use = use};
+  if (caches.find(search)) return;
+  if (caches.settings().disable_jit) refuse_to_compile(arch, search);
+  caches.build(search, [&] { return compile(source, arch); });
 }
 
 }  // namespace marlin

@@ -112,6 +112,10 @@ CUresult load(CUlibrary* library, const void*, CUjit_option*, void**, unsigned, 
               void**, unsigned) {
   note_unsafe();
   if (fake_cuda()->load_result != CUDA_SUCCESS) return fake_cuda()->load_result;
+  if (fake_cuda()->refused_loads > 0) {
+    --fake_cuda()->refused_loads;
+    return CUDA_ERROR_NO_BINARY_FOR_GPU;
+  }
   ++fake_cuda()->loads;
   const std::lock_guard lock(fake_cuda()->mutex);
   fake_cuda()->load_contexts.push_back(context_now());

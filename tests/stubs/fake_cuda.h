@@ -51,6 +51,7 @@ struct FakeCuda {
   std::atomic<bool> blocking_capture{false};  // what the legacy stream tells of
   std::atomic<CUstream> captured_stream{nullptr};
   std::atomic<CUresult> load_result{CUDA_SUCCESS};    // of cuLibraryLoadData
+  std::atomic<int> refused_loads{0};                  // so many to come have no image for this GPU
   std::atomic<CUresult> kernel_result{CUDA_SUCCESS};  // of cuLibraryGetKernel
   std::atomic<CUresult> launch_result{CUDA_SUCCESS};
   std::atomic<CUresult> alloc_result{CUDA_SUCCESS};

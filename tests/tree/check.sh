@@ -36,14 +36,14 @@ runtime/base              codegen/base
 runtime/driver            codegen/base codegen/problem runtime/base
 runtime/cache             codegen/base runtime/base
 runtime/choose            codegen codegen/base codegen/problem codegen/plan templates runtime/include/marlin runtime/base runtime/cache
-runtime/compile           codegen codegen/base codegen/problem codegen/plan runtime/include/marlin runtime/base runtime/cache runtime/choose
+runtime/compile           codegen codegen/base codegen/problem codegen/plan runtime/include/marlin runtime/base runtime/driver runtime/cache runtime/choose
 runtime/pack              codegen codegen/base codegen/problem codegen/formats codegen/emit runtime/include/marlin runtime/base runtime/driver runtime/cache runtime/choose runtime/compile
 runtime/launch            codegen codegen/base codegen/problem codegen/plan runtime/include/marlin runtime/base runtime/driver runtime/choose runtime/compile
 runtime/api               codegen/base runtime/include/marlin runtime/launch
 tuner/measure             codegen codegen/base codegen/problem templates runtime/include/marlin runtime/driver runtime/compile
 tuner/check               codegen codegen/base codegen/problem codegen/plan runtime/include/marlin tuner/measure
 tuner/report              codegen/base codegen/problem tuner/measure
-tuner/search              codegen codegen/base codegen/problem codegen/plan codegen/cost runtime/include/marlin runtime/base runtime/choose runtime/compile tuner/measure tuner/check tuner/report
+tuner/search              codegen codegen/base codegen/problem codegen/plan codegen/cost runtime/include/marlin runtime/base runtime/cache runtime/choose runtime/compile tuner/measure tuner/check tuner/report
 tuner/cli                 codegen codegen/base codegen/problem codegen/plan codegen/cost runtime/include/marlin runtime/base runtime/driver runtime/cache runtime/choose runtime/compile tuner/measure tuner/check tuner/report tuner/search
 '
 included() { # "file:line: room room" for every include of the project outside tests

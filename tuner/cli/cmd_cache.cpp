@@ -10,9 +10,11 @@
 #include <set>
 
 #include "codegen/base/error.h"
+#include "codegen/generator.h"
 #include "runtime/cache/cubin_cache.h"
 #include "tuner/cli/cli_common.h"
 #include "tuner/cli/verbs.h"
+#include "tuner/search/tuning_files.h"
 
 namespace marlin {
 namespace {
@@ -163,6 +165,12 @@ Exit run_info(const CacheOptions& options) {
   return Exit::done;
 }
 
+// No look-up comes to an entry of another kernel schema; `gc` ends it in its turn.
+std::string why_unreachable(const CubinMeta& meta) {
+  return fmt::format("sound, and of kernel schema {}: this program looks for those of {}",
+                     meta.key.schema, kKernelSchema);
+}
+
 Exit run_verify(const CacheOptions& options) {
   const CubinCache cache = open_existing(options);
   const std::vector<ListedEntry> entries = cache.list();
@@ -170,10 +178,14 @@ Exit run_verify(const CacheOptions& options) {
   result["entries"] = entries.size();
   result["findings"] = Json::array();
   std::string text;
+  result["unreachable"] = Json::array();
   for (const ListedEntry& entry : entries) {
-    if (entry.meta) continue;
-    result["findings"].push_back({{"path", entry.path}, {"why", entry.why}});
-    text += fmt::format("{}: {}\n", entry.path, entry.why);
+    const bool unreachable = entry.meta && entry.meta->key.schema != kKernelSchema;
+    if (entry.meta && !unreachable) continue;
+    const std::string why = unreachable ? why_unreachable(*entry.meta) : entry.why;
+    result[unreachable ? "unreachable" : "findings"].push_back(
+        {{"path", entry.path}, {"why", why}});
+    text += fmt::format("{}: {}\n", entry.path, why);
   }
   const std::size_t findings = result["findings"].size();
   text += fmt::format("{} entries, {} findings in {}\n", entries.size(), findings, cache.dir());
@@ -224,13 +236,22 @@ Exit run_export(const CacheOptions& options) {
 Exit run_import(const CacheOptions& options) {
   CubinCache cache = open_cache(options);
   const ImportResult done = cache.import_from(options.archive);
+  const LoadedDb choices =
+      load_db(TuningFile(fmt::format("{}: {}", options.archive, kTuningFileName), done.choices));
+  std::vector<BadLine> left_out = choices.bad;
+  if (!choices.records.empty()) {
+    for (const BadLine& bad : add_choices(cache.dir(), choices.records)) left_out.push_back(bad);
+  }
+  for (const BadLine& bad : left_out) warn("left out " + to_string(bad));
   Json result = cache_result("import", cache.dir());
   result["published"] = done.published;
   result["present"] = done.present;
-  options.json ? print(text_of(result))
-               : print(fmt::format("published {} entries, {} were present, in {}\n", done.published,
-                                   done.present, cache.dir()));
-  return Exit::done;
+  result["choices"] = choices.records.size();
+  options.json
+      ? print(text_of(result))
+      : print(fmt::format("published {} entries, {} were present, and {} choices, in {}\n",
+                          done.published, done.present, choices.records.size(), cache.dir()));
+  return left_out.empty() ? Exit::done : Exit::findings;
 }
 
 }  // namespace
@@ -266,10 +287,12 @@ void add_cache(CLI::App& app, Exit& exit) {
                    "bytes to keep, e.g. 256M (default: MARLIN_CACHE_CAP, 1G)")
       ->type_name("BYTES");
   add("clear", "Remove every entry", run_clear);
-  add("export", "Write the sound entries to a tar archive", run_export)
+  add("export", "Write the sound entries, and the choices that lead to them, to a tar archive",
+      run_export)
       ->add_option("archive", options->archive, "the file to write, - for stdout")
       ->required();
-  add("import", "Check and publish what export wrote, or another cache folder's entries",
+  add("import",
+      "Check and publish what export wrote, or another cache folder's entries and choices",
       run_import)
       ->add_option("archive", options->archive, "a tar archive or a cache folder")
       ->required();

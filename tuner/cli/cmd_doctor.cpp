@@ -1,5 +1,5 @@
 // marlin doctor: this machine -> what is found of all that compiling, caching and launching need,
-// and what is wrong with it. Entry point: add_doctor.
+// and what is wrong with it; a shape -> the kernel it gets here. Entry point: add_doctor.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -9,8 +9,11 @@
 #include <memory>
 
 #include "codegen/base/error.h"
+#include "codegen/generator.h"
 #include "runtime/cache/cubin_cache.h"
 #include "runtime/choose/settings.h"
+#include "runtime/compile/kernel_build.h"
+#include "runtime/compile/kernel_caches.h"
 #include "runtime/compile/nvrtc.h"
 #include "runtime/driver/device.h"
 #include "runtime/driver/driver.h"
@@ -125,14 +128,17 @@ std::filesystem::path standing_part(std::filesystem::path path) {
 }
 
 void count_entries(const CubinCache& cache, Check& result) {
-  std::size_t sound = 0, damaged = 0;
+  std::size_t sound = 0, damaged = 0, unreachable = 0;
   std::uint64_t bytes = 0;
   for (const ListedEntry& entry : cache.list()) {
     ++(entry.meta ? sound : damaged);
+    if (entry.meta && entry.meta->key.schema != kKernelSchema) ++unreachable;
     bytes += entry.bytes;
   }
-  result.details.update(Json{{"sound", sound}, {"damaged", damaged}, {"bytes", bytes}});
+  result.details.update(
+      Json{{"sound", sound}, {"damaged", damaged}, {"unreachable", unreachable}, {"bytes", bytes}});
   result.text += fmt::format(", {} entries, {} bytes, {} damaged", sound + damaged, bytes, damaged);
+  if (unreachable > 0) result.text += fmt::format(", {} of another kernel schema", unreachable);
   if (damaged > 0) result.state = "finding";
 }
 
@@ -250,6 +256,66 @@ std::vector<Check> examine() {
   return checks;
 }
 
+struct DoctorOptions {
+  ShapeOptions shapes;
+  TargetOptions targets;
+  bool chained = false, json = false;
+
+  bool asks_for_a_kernel() const { return !shapes.shapes.empty() || !shapes.sets.empty(); }
+};
+
+// Where the kernel of a config would come from, as KernelStore looks for it, and all that is passed
+// over before.
+std::vector<Check> check_kernel(const KernelText& text) {
+  KernelCaches caches(settings_from({}));
+  Check kernel{"kernel", "ok", ""};
+  CacheSearch search{
+      .key_under = [&](const std::string& nvrtc) { return cache_key(key_fields(text, nvrtc)); },
+      .use =
+          [&](const FoundKernel& found) {
+            kernel.text = fmt::format("in the {}: {}", to_string(found.origin), found.path);
+            kernel.details = {{"origin", to_string(found.origin)}, {"path", found.path}};
+          }};
+  if (!caches.find(search)) {
+    const bool jit = !caches.settings().disable_jit;
+    kernel.state = jit ? "ok" : "finding";
+    kernel.text = jit ? "in no cache: it is compiled when it is first asked for"
+                      : "in no cache, and compiling is disabled: it is an error";
+  }
+  std::vector<Check> checks;
+  for (const std::string& line : search.passed_over) {
+    checks.push_back({"passed over", "note", line});
+  }
+  checks.push_back(kernel);
+  return checks;
+}
+
+// The kernel that one problem gets.
+std::vector<Check> examine_kernel(const DoctorOptions& options) {
+  const Problem problem = kernel_problem(options.shapes.resolve_one().problem);
+  const Target target = options.targets.resolve_one();
+  const Choice choice = choice_for("", problem, target, gpu_name_of(target), options.chained);
+  const std::string config = to_string(choice.config), by = to_string(choice.by);
+  std::vector<Check> checks;
+  for (const std::string& line : settings_from({}).problems) {
+    checks.push_back({"passed over", "finding", line});
+  }
+  std::vector<std::string> problems;
+  TuningLayers::open(tuning_paths(settings_from({})), &problems);
+  for (const std::string& line : problems) checks.push_back({"passed over", "finding", line});
+  checks.push_back(
+      {"config",
+       "ok",
+       fmt::format(
+           "{} for {} on {}, by {}", config, to_string(problem), to_string(target),
+           choice.layer.empty() ? "the cost model" : fmt::format("{}, {}", choice.layer, by)),
+       {{"config", config}, {"chosen_by", by}, {"layer", choice.layer}}});
+  for (Check& check : check_kernel(write_kernel(problem, target, choice.config))) {
+    checks.push_back(std::move(check));
+  }
+  return checks;
+}
+
 Exit exit_of(const std::vector<Check>& checks) {
   Exit exit = Exit::done;
   for (const Check& check : checks) {
@@ -285,16 +351,17 @@ void print_text(const std::vector<Check>& checks) {
   print(table(rows));
 }
 
-Exit run_doctor(bool json) {
-  const std::vector<Check> checks = examine();
-  json ? print_json(checks) : print_text(checks);
+Exit run_doctor(const DoctorOptions& options) {
+  const std::vector<Check> checks =
+      options.asks_for_a_kernel() ? examine_kernel(options) : examine();
+  options.json ? print_json(checks) : print_text(checks);
   return exit_of(checks);
 }
 
 }  // namespace
 
 void add_doctor(CLI::App& app, Exit& exit) {
-  auto json = std::make_shared<bool>(false);
+  auto options = std::make_shared<DoctorOptions>();
   CLI::App* verb =
       app.add_subcommand("doctor", "Say what of this machine serves, and what is wrong");
   verb->footer(
@@ -305,11 +372,17 @@ void add_doctor(CLI::App& app, Exit& exit) {
       "missing: nothing can be compiled. Exit code 0 when all that compiling without a GPU needs "
       "is\n"
       "fine, 1 with findings, 3 without NVRTC.\n"
+      "\nWith a shape it says which config that gets here and why, where its kernel is found, and\n"
+      "what is passed over on the way.\n"
       "\nExamples:\n"
       "  marlin doctor\n"
-      "  MARLIN_NVRTC=/opt/cuda/lib64/libnvrtc.so.13 marlin doctor --json\n");
-  verb->add_flag("--json", *json, "the same as JSON");
-  verb->callback([json, &exit] { exit = run_doctor(*json); });
+      "  MARLIN_NVRTC=/opt/cuda/lib64/libnvrtc.so.13 marlin doctor --json\n"
+      "  MARLIN_SYSTEM_CACHE_DIRS=DIR MARLIN_DISABLE_JIT=1 marlin doctor --shape 16x4096x4096\n");
+  options->shapes.add_to(*verb);
+  options->targets.add_to(*verb);
+  verb->add_flag("--chained", options->chained, "with a shape: its kernel for chained launches");
+  verb->add_flag("--json", options->json, "the same as JSON");
+  verb->callback([options, &exit] { exit = run_doctor(*options); });
 }
 
 }  // namespace marlin

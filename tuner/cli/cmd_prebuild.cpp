@@ -167,17 +167,12 @@ Work plan_work(const PrebuildOptions& options) {
 // The choices whose kernels are there, so that get() comes to them with this folder and no other
 // database. They stand for earlier ones in the folder.
 void write_choices(const std::string& dir, const std::vector<Job>& jobs) {
-  const CacheFolder folder = CacheFolder::create(dir);
-  const auto before = folder.read(kTuningFileName, TuningFile::kMostFileBytes);
-  LoadedDb all =
-      load_db(TuningFile(fmt::format("{}/{}", dir, kTuningFileName), before.value_or("")));
-  for (const BadLine& bad : all.bad) warn("left out " + to_string(bad));
+  std::vector<TuningRecord> records;
   for (const Job& job : jobs) {
     if (job.status == Status::left || job.status == Status::failed) continue;
-    all.records.insert(all.records.end(), job.records.begin(), job.records.end());
+    records.insert(records.end(), job.records.begin(), job.records.end());
   }
-  const std::string text = text_of(merged({all}));
-  if (text != before.value_or("")) folder.publish(kTuningFileName, text);
+  for (const BadLine& bad : add_choices(dir, records)) warn("left out " + to_string(bad));
 }
 
 // Made or checked before the first compile, whose entry could not be kept otherwise.

@@ -45,9 +45,13 @@ CompileAhead::~CompileAhead() {
 std::string CompileAhead::make(const Job& job) {
   try {
     const KernelText text = write_kernel(job.problem, target_, job.config);
-    if (caches_.find(text)) return "";
-    caches_.build(text, compile_kernel);
-    ++compiled_;
+    bool compiled = false;
+    CacheSearch search{
+        .key_under = [&](const std::string& nvrtc) { return cache_key(key_fields(text, nvrtc)); },
+        .use = [&](const FoundKernel& found) { compiled = found.origin == Origin::compiled; }};
+    if (!caches_.find(search))
+      caches_.build(search, [&] { return compile_kernel(text, caches_.failed_dir()); });
+    if (compiled) ++compiled_;
     return "";
   } catch (const std::exception& error) {
     return error.what();

@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "codegen/plan/config.h"
+#include "codegen/problem/problem.h"
+#include "codegen/problem/target.h"
 #include "runtime/compile/kernel_caches.h"
 
 namespace marlin {

@@ -14,6 +14,8 @@
 
 #include "codegen/base/error.h"
 #include "runtime/base/unique_fd.h"
+#include "runtime/cache/cache_folder.h"
+#include "runtime/cache/cubin_cache.h"
 
 namespace marlin {
 namespace {
@@ -157,6 +159,17 @@ DbDiff diff_of(const LoadedDb& before, const LoadedDb& after) {
     if (!old.contains(place)) diff.added.push_back(record);
   }
   return diff;
+}
+
+std::vector<BadLine> add_choices(const std::string& dir, const std::vector<TuningRecord>& records) {
+  const CacheFolder folder = CacheFolder::create(dir);
+  const auto before = folder.read(kTuningFileName, TuningFile::kMostFileBytes);
+  LoadedDb all =
+      load_db(TuningFile(fmt::format("{}/{}", dir, kTuningFileName), before.value_or("")));
+  all.records.insert(all.records.end(), records.begin(), records.end());
+  const std::string text = text_of(merged({all}));
+  if (text != before.value_or("")) folder.publish(kTuningFileName, text);
+  return all.bad;
 }
 
 }  // namespace marlin

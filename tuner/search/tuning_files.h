@@ -48,6 +48,10 @@ std::vector<TuningRecord> merged(const std::vector<LoadedDb>& databases);
 // The lines of all, as a file holds them.
 std::string text_of(const std::vector<TuningRecord>& records);
 
+// Adds choices to those of a cache folder, where they stand for earlier ones for the same key. What
+// is left out of the file because it is damaged there.
+std::vector<BadLine> add_choices(const std::string& dir, const std::vector<TuningRecord>& records);
+
 // What `marlin db diff` shows.
 struct ChangedChoice {
   TuningRecord before, after;

@@ -85,6 +85,10 @@ class Compiled {
   const std::string& source() const;  // the emitted CUDA text
   const Resources& resources() const;
   Origin origin() const;
+  // What was passed over on the way to this kernel, and why, a line each: variables with values
+  // that mean nothing, folders and databases that are not there or not trusted, damaged entries,
+  // cubins that the driver refused, caches that do not have it.
+  const std::vector<std::string>& passed_over() const;
 
  private:
   Compiled(const Kernel* kernel, std::int64_t m) : kernel_(kernel), m_(m) {}

@@ -51,6 +51,60 @@ TEST_F(CubinRecords, KeysCanBeComputedFromTheFolderAlone) {
   EXPECT_EQ(shipped.load(cache_key(fields)), entry);
 }
 
+CacheEntry built_by(unsigned number, const std::string& nvrtc) {
+  CacheEntry entry = make_entry(number);
+  entry.meta.key.nvrtc = nvrtc;
+  return entry;
+}
+
+TEST_F(CubinRecords, EveryStoreKeepsTheIndex) {
+  ASSERT_TRUE(cache_.store(built_by(1, "13.0 a")));
+  ASSERT_TRUE(CubinCache(cache_.dir()).store(built_by(2, "12.8 b")));
+  ASSERT_TRUE(cache_.store(built_by(3, "13.0 a")));
+  EXPECT_EQ(cache_.built_with(), (std::vector<std::string>{"12.8 b", "13.0 a"}));
+  // What is damaged is named, and made anew with all that the folder holds.
+  write_file(cache_.dir() + "/built_with.json", "{}");
+  std::string why;
+  EXPECT_TRUE(cache_.built_with(&why).empty());
+  EXPECT_NE(why.find("built_with.json: is not of version 1"), std::string::npos) << why;
+  EXPECT_EQ(damaged_in(cache_.dir()).size(), 1U);
+  ASSERT_TRUE(CubinCache(cache_.dir()).store(built_by(4, "13.1 c")));
+  EXPECT_EQ(cache_.built_with(&why), (std::vector<std::string>{"12.8 b", "13.0 a", "13.1 c"}));
+  EXPECT_EQ(why, "");
+}
+
+TEST_F(CubinRecords, EntriesThatCameBesideTheIndexAreFound) {
+  CubinCache other(scratch_ / "other");
+  ASSERT_TRUE(other.store(built_by(1, "11.9 z")));
+  ASSERT_TRUE(other.store(built_by(2, "11.8 y")));
+  write_file(other.path_of(key_of(built_by(2, "11.8 y"))), "damaged");
+  ASSERT_TRUE(cache_.store(built_by(3, "13.0 a")));
+  fs::copy(other.dir() + "/v1", cache_.dir() + "/v1",
+           fs::copy_options::recursive | fs::copy_options::skip_existing);
+  const auto found = CubinCache(cache_.dir(), true).unindexed_identities();
+  EXPECT_NE(std::find(found.begin(), found.end(), "11.9 z"), found.end());
+  EXPECT_EQ(std::find(found.begin(), found.end(), "11.8 y"), found.end());
+  EXPECT_EQ(cache_.built_with(), (std::vector<std::string>{"13.0 a"}));
+  EXPECT_TRUE(CubinCache(scratch_ / "none").unindexed_identities().empty());
+}
+
+// Folders that are older than the index are not read again.
+TEST_F(CubinRecords, WhatTheIndexCoversIsNotReadAgain) {
+  for (unsigned number = 1; number <= 100; ++number) {
+    ASSERT_TRUE(cache_.store(built_by(number, number == 50 ? "11.9 z" : "13.0 a")));
+  }
+  fs::remove(cache_.dir() + "/built_with.json");
+  EXPECT_EQ(CubinCache(cache_.dir(), true).unindexed_identities().size(), 2U);
+  EXPECT_TRUE(cache_.built_with().empty());
+  EXPECT_EQ(cache_.unindexed_identities().size(), 2U);  // may be written, and is
+  EXPECT_EQ(cache_.built_with(), (std::vector<std::string>{"11.9 z", "13.0 a"}));
+  const auto before = fs::file_time_type::clock::now() - std::chrono::hours(1);
+  for (const auto& shard : fs::directory_iterator(cache_.dir() + "/v1")) {
+    if (shard.is_directory()) fs::last_write_time(shard.path(), before);
+  }
+  EXPECT_TRUE(cache_.unindexed_identities().empty());
+}
+
 TEST_F(CubinRecords, AnEntryMissingFromThePrebuiltFolderIsNamed) {
   for (unsigned number = 1; number <= 2; ++number) ASSERT_TRUE(cache_.store(make_entry(number)));
   cache_.write_manifest();

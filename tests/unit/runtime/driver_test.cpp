@@ -72,7 +72,8 @@ TEST_F(DriverTest, CheckNamesCallErrorAndText) {
     ADD_FAILURE() << "nothing was thrown";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::driver_failed);
-    EXPECT_STREQ(error.what(), "cuMemAlloc: CUDA_ERROR_MADE_UP (made up by a test)");
+    EXPECT_STREQ(error.what(),
+                 "cuMemAlloc: CUDA_ERROR_MADE_UP (made up by a test): free device memory");
   }
 }
 

@@ -89,18 +89,24 @@ class PackKernelCache : public testing::Test {
     return count;
   }
 
- private:
   fs::path dir_;
 };
 
 TEST_F(PackKernelCache, KeepsTheCubinAndServesItWithoutJit) {
+  const auto pack_cubin = [](const std::string& arch) {
+    std::string cubin;
+    with_pack_cubin(arch, [&](const FoundKernel& found) { cubin = found.entry.cubin; });
+    return cubin;
+  };
   const std::string built = pack_cubin("sm_80");
   EXPECT_EQ(entries(), 1);
   setenv("MARLIN_DISABLE_JIT", "1", 1);
   EXPECT_EQ(pack_cubin("sm_80"), built);
-  EXPECT_EQ(refusal([] { pack_cubin("sm_90"); }),
-            "jit_disabled: the kernels of GPU weight packing for sm_90 are not in the cache and "
-            "MARLIN_DISABLE_JIT is set: pack on the CPU, or pack on the GPU once without it");
+  EXPECT_EQ(refusal([&] { pack_cubin("sm_90"); }),
+            "jit_disabled: the kernels of GPU weight packing for sm_90 are in no cache and "
+            "MARLIN_DISABLE_JIT is set: pack on the CPU, or pack on the GPU once without it\n"
+            "Passed over:\n  " +
+                dir_.string() + ": has no entry for it");
   EXPECT_EQ(entries(), 1);
 }
 
