@@ -28,7 +28,7 @@ as_root() {
 }
 
 install_packages() {
-  local needed=(cmake g++ ninja-build ccache python3 clang-format clang-tidy libfmt-dev
+  local needed=(cmake g++ ninja-build ccache python3 python3-pip clang-format clang-tidy libfmt-dev
     nlohmann-json3-dev libcli11-dev libssl-dev libgtest-dev libgmock-dev)
   missing=()
   if ! command -v dpkg-query > /dev/null; then

@@ -72,10 +72,22 @@ double estimate_us(const Problem& problem, const Target& target, const GpuModel&
   return cost.clocks() / gpu.clock_mhz;
 }
 
+int least_nvrtc(const Target& target, const Config& config) {
+  // Blocks of a cluster that split K send their sums by st.async: PTX ISA 8.1, of CUDA 12.1.
+  constexpr int kStAsync = 12010;
+  const bool sends =
+      config.partition.kind == Partition::Kind::cluster && config.partition.count > 1;
+  return std::max(limits_of(target).least_nvrtc, sends ? kStAsync : 0);
+}
+
 std::vector<Estimate> rank_configs(const Problem& problem, const Target& target,
-                                   const GpuModel& gpu, bool chained) {
+                                   const GpuModel& gpu, bool chained, int nvrtc) {
+  // An architecture that the NVRTC does not know is another error than a config that it cannot
+  // have.
+  const int most = std::max(nvrtc, limits_of(target).least_nvrtc);
   std::vector<Estimate> ranked;
   for (const Config& config : legal_configs(problem, target)) {
+    if (nvrtc != 0 && least_nvrtc(target, config) > most) continue;
     ranked.push_back({config, estimate_us(problem, target, gpu, config, chained)});
   }
   if (ranked.empty()) {

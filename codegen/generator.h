@@ -34,6 +34,10 @@ std::optional<std::string> why_illegal(const Problem& problem, const Target& tar
 // Error{invalid_shape or invalid_target}.
 std::vector<Config> legal_configs(const Problem& problem, const Target& target);
 
+// The oldest NVRTC that compiles kernels of this config, as CUDA numbers versions: 12010 is 12.1.
+// tests/unit/runtime/nvrtc_versions_test.cpp holds it to what several versions do.
+int least_nvrtc(const Target& target, const Config& config);
+
 // Throws Error{invalid_shape, invalid_target or invalid_config} with the broken rule.
 Plan make_plan(const Problem& problem, const Target& target, const Config& config);
 
@@ -59,10 +63,10 @@ struct Estimate {
   double us = 0;
 };
 
-// Every legal config of every family, the fastest by the estimate first; ties in the order of
-// legal_configs(). Pure and deterministic. Throws Error{invalid_shape, invalid_target} and
-// Error{invalid_config} where no config is legal.
+// Every legal config of every family that an NVRTC of this version compiles (0: the newest), the
+// fastest by the estimate first; ties in the order of legal_configs(). Pure and deterministic.
+// Throws Error{invalid_shape, invalid_target} and Error{invalid_config} where no config is legal.
 std::vector<Estimate> rank_configs(const Problem& problem, const Target& target,
-                                   const GpuModel& gpu, bool chained = false);
+                                   const GpuModel& gpu, bool chained = false, int nvrtc = 0);
 
 }  // namespace marlin

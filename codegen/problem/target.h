@@ -15,6 +15,7 @@ struct ArchLimits {
   int shared_per_sm;       // of all blocks together; each block also takes 1 KiB of it
   int registers_per_sm;    // 32-bit
   int threads_per_sm;
+  int least_nvrtc;  // the oldest that knows it, as CUDA numbers versions: 12080 is 12.8
 };
 
 struct Target {

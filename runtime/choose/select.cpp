@@ -13,8 +13,13 @@ namespace {
 // the look-up of a record.
 class Opinion {
  public:
-  Opinion(const Problem& problem, const Target& target, std::string_view gpu, bool chained)
-      : problem_(problem), target_(target), gpu_(gpu_model_of(target, gpu)), chained_(chained) {}
+  Opinion(const Problem& problem, const Target& target, std::string_view gpu, bool chained,
+          int nvrtc)
+      : problem_(problem),
+        target_(target),
+        gpu_(gpu_model_of(target, gpu)),
+        chained_(chained),
+        nvrtc_(nvrtc) {}
 
   std::int64_t m() const { return problem_.shape.m; }
 
@@ -36,7 +41,7 @@ class Opinion {
 
  private:
   const std::vector<Estimate>& ranked() {
-    if (ranked_.empty()) ranked_ = rank_configs(problem_, target_, gpu_, chained_);
+    if (ranked_.empty()) ranked_ = rank_configs(problem_, target_, gpu_, chained_, nvrtc_);
     return ranked_;
   }
 
@@ -44,6 +49,7 @@ class Opinion {
   const Target& target_;
   GpuModel gpu_;
   bool chained_;
+  int nvrtc_;
   std::vector<Estimate> ranked_;
 };
 
@@ -59,23 +65,24 @@ bool serves(const TuningRecord& neighbour, Opinion& here) {
   if (neighbour.problem.shape.m != here.m() && here.reads_again(neighbour.config)) return false;
   const double behind = here.behind(neighbour.config);
   if (behind <= kMargin) return true;
-  Opinion there(neighbour.problem, neighbour.target, neighbour.gpu, neighbour.chained);
+  Opinion there(neighbour.problem, neighbour.target, neighbour.gpu, neighbour.chained, 0);
   return behind <= kMargin * there.behind(neighbour.config);
 }
 
 }  // namespace
 
 Config model_config(const Problem& problem, const Target& target, std::string_view gpu,
-                    bool chained) {
-  return Opinion(problem, target, gpu, chained).first();
+                    bool chained, int nvrtc) {
+  return Opinion(problem, target, gpu, chained, nvrtc).first();
 }
 
 Choice choose_config(const Problem& problem, const Target& target, std::string_view gpu,
-                     const TuningLayers& tuning, bool chained) {
+                     const TuningLayers& tuning, bool chained, int nvrtc) {
   require_valid(problem);
   require_valid(target);
-  Opinion model(problem, target, gpu, chained);
+  Opinion model(problem, target, gpu, chained, nvrtc);
   for (TunedChoice& found : tuning.candidates(problem, target, gpu, chained)) {
+    if (nvrtc != 0 && least_nvrtc(target, found.record.config) > nvrtc) continue;
     if (!found.exact && !serves(found.record, model)) continue;
     return {found.record.config, found.exact ? ChosenBy::tuned : ChosenBy::nearest,
             std::move(found.layer), std::move(found.record)};
@@ -84,9 +91,11 @@ Choice choose_config(const Problem& problem, const Target& target, std::string_v
 }
 
 Choice choose_config(std::string_view text, const Problem& problem, const Target& target,
-                     std::string_view gpu, const TuningLayers& tuning, bool chained) {
-  if (text.empty()) return choose_config(problem, target, gpu, tuning, chained);
-  if (text == kModelConfig) return {model_config(problem, target, gpu, chained), ChosenBy::model};
+                     std::string_view gpu, const TuningLayers& tuning, bool chained, int nvrtc) {
+  if (text.empty()) return choose_config(problem, target, gpu, tuning, chained, nvrtc);
+  if (text == kModelConfig) {
+    return {model_config(problem, target, gpu, chained, nvrtc), ChosenBy::model};
+  }
   return {parse_config(text), ChosenBy::given};
 }
 
@@ -99,6 +108,10 @@ std::vector<Choice> prebuilt_choices(const Problem& problem, const Target& targe
     choices.push_back(choose_config(problem, target, name, tuning));
   }
   choices.push_back({model_config(problem, target, {}, chained), ChosenBy::model});
+  const int oldest = limits_of(target).least_nvrtc;
+  for (const std::string_view name : {gpu, std::string_view()}) {
+    choices.push_back(choose_config(problem, target, name, tuning, chained, oldest));
+  }
   return choices;
 }
 

@@ -26,25 +26,27 @@ struct Choice {
 // finds it, for this problem, hardly farther behind its own first choice than where it was measured
 // to be the best; and never when its tiles make several passes over weights that a legal config of
 // its family reads once. `gpu` as its driver calls it, "" for any of the target; `chained` as
-// Options::chained. Throws Error{invalid_shape or invalid_target}; every valid shape has a config
-// on every known target.
+// Options::chained; `nvrtc` as for rank_configs(), which leaves records out, too. Throws
+// Error{invalid_shape or invalid_target}; every valid shape has a config on every known target.
 Choice choose_config(const Problem& problem, const Target& target, std::string_view gpu,
-                     const TuningLayers& tuning, bool chained = false);
+                     const TuningLayers& tuning, bool chained = false, int nvrtc = 0);
 
 // The same, unless the text says otherwise: a config's text, or kModelConfig for the model's
 // whatever the databases say. Whether a given config is legal is not asked. Throws
 // Error{invalid_config}, too.
 Choice choose_config(std::string_view text, const Problem& problem, const Target& target,
-                     std::string_view gpu, const TuningLayers& tuning, bool chained = false);
+                     std::string_view gpu, const TuningLayers& tuning, bool chained = false,
+                     int nvrtc = 0);
 inline constexpr std::string_view kModelConfig = "model";
 
 // The legal config that the cost model ranks first. Pure and deterministic. Throws as above.
 Config model_config(const Problem& problem, const Target& target, std::string_view gpu = {},
-                    bool chained = false);
+                    bool chained = false, int nvrtc = 0);
 
 // What else a kernel that cannot be compiled now may have been prebuilt with: the choice without
 // the user's own database, that of a machine that was not told the GPU, for chained launches those
-// for isolated ones, and the model's. `tuning` is without the user's database.
+// for isolated ones, the model's, and that of a machine with the oldest NVRTC. `tuning` is without
+// the user's database.
 std::vector<Choice> prebuilt_choices(const Problem& problem, const Target& target,
                                      std::string_view gpu, const TuningLayers& tuning,
                                      bool chained);

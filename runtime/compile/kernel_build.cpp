@@ -1,5 +1,5 @@
 // Shape + Target + Config -> source -> cache key -> CacheEntry.
-// Entry points: write_kernel, key_fields, compile_kernel.
+// Entry points: write_kernel, key_fields, compile_text, compile_kernel.
 #include "runtime/compile/kernel_build.h"
 
 #include <fmt/format.h>
@@ -13,7 +13,6 @@
 #include "codegen/generator.h"
 #include "runtime/base/sha256.h"
 #include "runtime/cache/cache_folder.h"
-#include "runtime/compile/nvrtc.h"
 
 namespace marlin {
 namespace {
@@ -72,6 +71,16 @@ std::string shell_word(const std::string& text) {
   return quoted + "'";
 }
 
+// ptxas would name an instruction that it does not know, in a line of its own making.
+void require_serves(const Nvrtc& compiler, const Plan& plan) {
+  const int least = least_nvrtc(plan.target, plan.config);
+  if (least <= std::max(compiler.number(), limits_of(plan.target).least_nvrtc)) return;
+  throw Error(ErrorCode::no_nvrtc,
+              fmt::format("NVRTC {} ({}) cannot compile config '{}' for {}: {} or newer is needed",
+                          compiler.version(), compiler.path(), to_string(plan.config),
+                          plan.target.arch, version_text(least)));
+}
+
 }  // namespace
 
 KernelText write_kernel(const Problem& problem, const Target& target, const Config& config) {
@@ -85,14 +94,18 @@ CacheKeyFields key_fields(const KernelText& kernel, std::string_view nvrtc_ident
           kernel.plan.target.arch, kernel.plan.launch.entry,  std::string(nvrtc_identity)};
 }
 
+CompileOutput compile_text(const KernelText& kernel) {
+  require_serves(nvrtc(), kernel.plan);
+  return nvrtc().compile({.source = kernel.source,
+                          .name = kernel.plan.launch.entry + ".cu",
+                          .arch = kernel.plan.target.arch,
+                          .options = kernel.options});
+}
+
 CacheEntry compile_kernel(const KernelText& kernel, const std::string& failed_dir) {
-  const Nvrtc& compiler = nvrtc();
   try {
-    CompileOutput output = compiler.compile({.source = kernel.source,
-                                             .name = kernel.plan.launch.entry + ".cu",
-                                             .arch = kernel.plan.target.arch,
-                                             .options = kernel.options});
-    return {describe(kernel, output, compiler.identity()), std::move(output.cubin)};
+    CompileOutput output = compile_text(kernel);
+    return {describe(kernel, output, nvrtc().identity()), std::move(output.cubin)};
   } catch (const Error& error) {
     if (error.code() != ErrorCode::compile_failed) throw;
     const std::string kept = keep_source(kernel.source, failed_dir);

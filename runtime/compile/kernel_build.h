@@ -9,6 +9,7 @@
 #include "codegen/plan/plan.h"
 #include "runtime/cache/cache_key.h"
 #include "runtime/cache/cubin_cache.h"
+#include "runtime/compile/nvrtc.h"
 
 namespace marlin {
 
@@ -24,6 +25,10 @@ KernelText write_kernel(const Problem& problem, const Target& target, const Conf
 
 // The fields of the kernel's key under the NVRTC of this identity; cache_key() hashes them.
 CacheKeyFields key_fields(const KernelText& kernel, std::string_view nvrtc_identity);
+
+// NVRTC's answer. Throws Error{no_nvrtc}, for a version that cannot compile the kernel's config,
+// too, or Error{compile_failed}.
+CompileOutput compile_text(const KernelText& kernel);
 
 // Compiles with nvrtc(), whose identity goes into entry.meta.key. When NVRTC refuses the source and
 // `failed_dir` can be written, the source is kept as failed_dir/<sha256 of source>.cu and the error

@@ -8,11 +8,13 @@
 #include <link.h>
 #include <nvrtc.h>
 
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <memory>
 
 #include "codegen/base/error.h"
+#include "codegen/problem/target.h"
 #include "runtime/compile/nvrtc_find.h"
 
 namespace marlin {
@@ -116,6 +118,15 @@ bool supports(const F& functions, const std::string& arch) {
   return false;
 }
 
+std::string needed_for(const std::string& arch) {
+  for (const ArchLimits& known : known_archs()) {
+    if (known.name == arch) {
+      return fmt::format(": {} or newer is needed", version_text(known.least_nvrtc));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Nvrtc::Nvrtc(const std::string& library) {
@@ -150,10 +161,8 @@ std::string Nvrtc::version() const { return fmt::format("{}.{}", major_, minor_)
 
 CompileOutput Nvrtc::compile(const CompileRequest& request) const {
   if (!supports(*functions_, request.arch)) {
-    throw Error(
-        ErrorCode::no_nvrtc,
-        fmt::format("NVRTC {} ({}) does not know {}{}", version(), path_, request.arch,
-                    compute_capability(request.arch) >= 100 ? ": 12.8 or newer is needed" : ""));
+    throw Error(ErrorCode::no_nvrtc, fmt::format("NVRTC {} ({}) does not know {}{}", version(),
+                                                 path_, request.arch, needed_for(request.arch)));
   }
   std::vector<std::string> options = {"--gpu-architecture=" + request.arch};
   options.insert(options.end(), request.options.begin(), request.options.end());
@@ -210,6 +219,19 @@ const Nvrtc& nvrtc() {
 CompileOutput nvrtc_compile(const CompileRequest& request) { return nvrtc().compile(request); }
 
 std::string nvrtc_identity() { return nvrtc().identity(); }
+
+int version_number(std::string_view text) {
+  int major = 0, minor = 0;
+  const char* end = text.data() + text.size();
+  const auto first = std::from_chars(text.data(), end, major);
+  if (first.ec != std::errc() || first.ptr == end || *first.ptr != '.') return 0;
+  const auto second = std::from_chars(first.ptr + 1, end, minor);
+  return second.ec == std::errc() && second.ptr == end ? 1000 * major + 10 * minor : 0;
+}
+
+std::string version_text(int number) {
+  return fmt::format("{}.{}", number / 1000, number % 1000 / 10);
+}
 
 std::vector<std::string> kernel_compile_options() {
   return {"--std=c++17", "--device-as-default-execution-space", "--ptxas-options=-v"};

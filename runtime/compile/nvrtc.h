@@ -41,6 +41,7 @@ class Nvrtc {
   const std::string& identity() const { return identity_; }
   // "13.0": the same without the build.
   std::string version() const;
+  int number() const { return 1000 * major_ + 10 * minor_; }  // 13000, as CUDA numbers versions
   const std::string& path() const { return path_; }
 
  private:
@@ -60,6 +61,10 @@ const Nvrtc& nvrtc();
 // nvrtc().compile(request) and nvrtc().identity().
 CompileOutput nvrtc_compile(const CompileRequest& request);
 std::string nvrtc_identity();
+
+// "12.1" <-> 12010. 0 for a text that is no version.
+int version_number(std::string_view text);
+std::string version_text(int number);
 
 // The file that nvrtc() would open (links followed), found without opening it; empty when there is
 // none or only the dynamic loader can tell.

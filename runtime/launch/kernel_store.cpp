@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <optional>
 
+#include "codegen/generator.h"
 #include "runtime/choose/select.h"
+#include "runtime/compile/nvrtc.h"
 #include "runtime/driver/device.h"
 #include "runtime/driver/driver.h"
 
@@ -81,6 +83,8 @@ class KernelStore::Maker {
   }
 
   const Plan& plan() const { return text_->plan; }  // of the last choice
+  const Problem& problem() const { return problem_; }
+  const Target& target() const { return target_; }
   const Settings& settings() const { return caches_.settings(); }
   std::vector<std::string>& passed_over() { return passed_over_; }
 
@@ -141,11 +145,31 @@ const Kernel* KernelStore::make(const TableKey& key, const Options& options) {
   Maker maker(*caches, key, target);
   maker.passed_over() = settings.problems;
   for (const std::string& problem : tuning->problems) maker.passed_over().push_back(problem);
-  std::unique_ptr<Kernel> kernel = settings.disable_jit ? find_prebuilt(maker, choice, gpu, options)
-                                                        : maker.find_or_build(choice, compile_);
+  std::unique_ptr<Kernel> kernel = settings.disable_jit
+                                       ? find_prebuilt(maker, choice, gpu, options)
+                                       : find_or_build(maker, choice, gpu, options);
   kernel->set_passed_over(std::move(maker.passed_over()));
   const std::lock_guard lock(mutex_);
   return kernels_.emplace_back(std::move(kernel)).get();
+}
+
+// For this choice, else, where the NVRTC here cannot compile its config, for the best that it can.
+std::unique_ptr<Kernel> KernelStore::find_or_build(Maker& maker, const Choice& choice,
+                                                   const std::string& gpu, const Options& options) {
+  const Target& target = maker.target();
+  const int least = least_nvrtc(target, choice.config);
+  if (choice.by == ChosenBy::given || least <= limits_of(target).least_nvrtc) {
+    return maker.find_or_build(choice, compile_);
+  }
+  if (auto kernel = maker.find(choice)) return kernel;
+  if (least <= nvrtc().number()) return maker.find_or_build(choice, compile_);
+  maker.passed_over().push_back(fmt::format("config '{}': needs NVRTC {} or newer, and {} is {}",
+                                            to_string(choice.config), version_text(least),
+                                            nvrtc().path(), nvrtc().version()));
+  return maker.find_or_build(choose_config(options.config.value_or(""), maker.problem(), target,
+                                           gpu, tuning_of(tuning_paths(maker.settings()))->layers,
+                                           options.chained, nvrtc().number()),
+                             compile_);
 }
 
 // For this choice, else for another that its kernel may have been prebuilt with.

@@ -40,6 +40,8 @@ class KernelStore {
   class Maker;
 
   const Kernel* make(const TableKey& key, const Options& options);
+  std::unique_ptr<Kernel> find_or_build(Maker& maker, const Choice& choice, const std::string& gpu,
+                                        const Options& options);
   std::unique_ptr<Kernel> find_prebuilt(Maker& maker, const Choice& choice, const std::string& gpu,
                                         const Options& options);
   int variant_of(const Options& options);

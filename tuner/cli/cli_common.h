@@ -66,10 +66,11 @@ std::string gpu_name_of(const Target& target);
 const TuningLayers& tuning_layers();
 
 // The choice of this text (a config, "model" or "" as for Options::config), checked against shape
-// and target. `gpu` as its driver calls it, "" for any; `chained` as Options::chained. Throws
+// and target. `gpu` as its driver calls it, "" for any; `chained` as Options::chained;
+// `nvrtc` as for choose_config(). Throws
 // Error{invalid_config}.
 Choice choice_for(const std::string& text, const Problem& problem, const Target& target,
-                  std::string_view gpu, bool chained = false);
+                  std::string_view gpu, bool chained = false, int nvrtc = 0);
 // Its config, for the GPU here when it is of this target.
 Config config_for(const std::string& text, const Problem& problem, const Target& target,
                   bool chained = false);

@@ -132,8 +132,8 @@ const TuningLayers& tuning_layers() {
 }
 
 Choice choice_for(const std::string& text, const Problem& problem, const Target& target,
-                  std::string_view gpu, bool chained) {
-  Choice choice = choose_config(text, problem, target, gpu, tuning_layers(), chained);
+                  std::string_view gpu, bool chained, int nvrtc) {
+  Choice choice = choose_config(text, problem, target, gpu, tuning_layers(), chained, nvrtc);
   if (choice.by != ChosenBy::given) return choice;
   if (const auto rule = why_illegal(problem, target, choice.config)) {
     throw Error(ErrorCode::invalid_config,

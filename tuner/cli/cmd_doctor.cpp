@@ -41,12 +41,22 @@ constexpr const char* kVariables[] = {"MARLIN_CACHE_DIR", "MARLIN_SYSTEM_CACHE_D
                                       "CUDA_HOME",        "CUDA_PATH",
                                       "LD_LIBRARY_PATH",  "CUDA_VISIBLE_DEVICES"};
 
+// The oldest NVRTC that compiles every config (for architectures that it knows).
+constexpr int kAllConfigs = 12010;
+
 Check check_nvrtc() {
   Check result{"NVRTC", "ok", ""};
   try {
     const Nvrtc& library = nvrtc();
     result.text = fmt::format("{} at {}", library.identity(), library.path());
     result.details = {{"identity", library.identity()}, {"path", library.path()}};
+    if (library.number() < kAllConfigs) {
+      result.state = "note";
+      result.text += fmt::format(
+          ": {} compiles the kernels whose clusters split K, and with an "
+          "older one others take their place",
+          version_text(kAllConfigs));
+    }
   } catch (const Error& error) {
     result.state = "missing";
     result.text = error.what();
@@ -244,7 +254,7 @@ std::vector<Check> check_settings() {
 
 std::vector<Check> examine() {
   std::vector<Check> checks = {check_nvrtc()};
-  if (checks.front().state == "ok") checks.push_back(check_archs());
+  if (checks.front().state != "missing") checks.push_back(check_archs());
   checks.push_back(check_driver());
   const int gpus = gpu_count();
   for (int ordinal = 0; ordinal < gpus; ++ordinal) checks.push_back(check_gpu(ordinal));
@@ -254,6 +264,15 @@ std::vector<Check> examine() {
   for (const Check& check : check_tuning()) checks.push_back(check);
   checks.push_back(check_disassembler());
   return checks;
+}
+
+// 0 without an NVRTC: what is compiled elsewhere serves here.
+int nvrtc_number() {
+  try {
+    return nvrtc().number();
+  } catch (const Error&) {
+    return 0;
+  }
 }
 
 struct DoctorOptions {
@@ -294,7 +313,8 @@ std::vector<Check> check_kernel(const KernelText& text) {
 std::vector<Check> examine_kernel(const DoctorOptions& options) {
   const Problem problem = kernel_problem(options.shapes.resolve_one().problem);
   const Target target = options.targets.resolve_one();
-  const Choice choice = choice_for("", problem, target, gpu_name_of(target), options.chained);
+  const Choice choice =
+      choice_for("", problem, target, gpu_name_of(target), options.chained, nvrtc_number());
   const std::string config = to_string(choice.config), by = to_string(choice.by);
   std::vector<Check> checks;
   for (const std::string& line : settings_from({}).problems) {

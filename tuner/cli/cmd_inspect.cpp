@@ -32,15 +32,6 @@ KernelText kernel_for(const InspectOptions& options, const Problem& asked, const
   return write_kernel(problem, target, config_for(options.config, problem, target));
 }
 
-CompileOutput compile(const KernelText& kernel) {
-  CompileRequest request;
-  request.source = kernel.source;
-  request.name = kernel.plan.launch.entry + ".cu";
-  request.arch = kernel.plan.target.arch;
-  request.options = kernel.options;
-  return nvrtc_compile(request);
-}
-
 std::string base64(const std::string& bytes) {
   std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
   const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
@@ -81,7 +72,7 @@ void dump_one(const InspectOptions& options, const std::string& disassembler) {
   } else if (options.what == "cuda") {
     result["cuda"] = text = kernel.source;
   } else {
-    CompileOutput compiled = compile(kernel);
+    CompileOutput compiled = compile_text(kernel);
     text = options.what == "ptx" ? std::move(compiled.ptx) : std::move(compiled.cubin);
     if (options.what == "sass") text = disassemble(disassembler, text);
     if (options.what == "cubin") {
@@ -105,7 +96,7 @@ struct ResourceRow {
 
 void fill_row(ResourceRow& row) {
   try {
-    const CompileOutput compiled = compile(row.kernel);
+    const CompileOutput compiled = compile_text(row.kernel);
     row.resources = parse_resources(compiled.log, row.kernel.plan.launch.entry);
     row.cubin_bytes = compiled.cubin.size();
     row.compile_ms = compiled.milliseconds;

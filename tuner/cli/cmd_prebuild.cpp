@@ -77,7 +77,8 @@ std::vector<Job> jobs_for_shapes(const PrebuildOptions& options) {
       const Problem problem = kernel_problem(named.problem);
       if (std::find(planned.begin(), planned.end(), problem) != planned.end()) continue;
       planned.push_back(problem);
-      const Choice choice = choice_for(options.config, problem, target, gpu, options.chained);
+      const Choice choice =
+          choice_for(options.config, problem, target, gpu, options.chained, nvrtc().number());
       jobs.push_back(job_for(named.layer, problem, target, choice));
       if (choice.record) jobs.back().records.push_back(*choice.record);
     }

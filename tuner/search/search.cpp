@@ -9,6 +9,7 @@
 
 #include "codegen/generator.h"
 #include "codegen/plan/plan.h"
+#include "runtime/compile/nvrtc.h"
 
 namespace marlin {
 namespace {
@@ -248,7 +249,7 @@ std::vector<Config> candidates_for(const Problem& problem, const TuningSubject& 
                                    const SearchRules& rules) {
   const GpuModel board = gpu_model_of(subject.target, subject.gpu);
   const std::vector<Estimate> ranked =
-      rank_configs(problem, subject.target, board, subject.chained);
+      rank_configs(problem, subject.target, board, subject.chained, version_number(subject.nvrtc));
   std::size_t most = rules.candidates == 0 ? ranked.size() : rules.candidates;
   if (rules.candidates != 0) {
     most = std::clamp<std::size_t>(static_cast<std::size_t>(kTrialsUs / ranked.front().us),

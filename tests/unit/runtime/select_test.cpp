@@ -1,6 +1,7 @@
 // Every valid shape has legal configs on every architecture, and the chosen one is among them.
 #include "runtime/choose/select.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -284,7 +285,17 @@ TEST(Select, ThePrebuiltOfEitherKindAreLookedFor) {
   EXPECT_EQ(built_with(true).front(), test::plain_config(3));
   EXPECT_EQ(built_with(true).at(1), test::plain_config(2));
   EXPECT_EQ(built_with(false).front(), test::plain_config(2));
-  EXPECT_EQ(built_with(false).back(), model_config(problem, test::kH200));
+  // The model's own, and that of a machine with an NVRTC that knows no st.async.
+  EXPECT_THAT(built_with(false), testing::Contains(model_config(problem, test::kH200)));
+  const Problem narrow = problem_of(1, 4096, 4096);
+  const Config old = model_config(narrow, test::kH200, {}, false, 12000);
+  EXPECT_LT(least_nvrtc(test::kH200, old),
+            least_nvrtc(test::kH200, model_config(narrow, test::kH200)));
+  std::vector<Config> all;
+  for (const Choice& choice : prebuilt_choices(narrow, test::kH200, "", layers_of({}), false)) {
+    all.push_back(choice.config);
+  }
+  EXPECT_THAT(all, testing::Contains(old));
 }
 
 TEST(Select, BadShapesAreRefusedBeforeAnyDatabase) {
