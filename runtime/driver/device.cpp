@@ -1,13 +1,18 @@
 // The current CUDA context -> its device and that device's Target.
-// Entry points: current_device, target_of_device.
+// Entry points: current_device, target_of_current_context, target_of_device.
 #include "runtime/driver/device.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <utility>
 
 #include "codegen/base/error.h"
+#include "runtime/base/lock_free_table.h"
 #include "runtime/driver/driver.h"
 
 namespace marlin {
@@ -23,6 +28,22 @@ Target ask(CUdevice device) {
   return {arch_for(attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR),
                    attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)),
           attribute(device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)};
+}
+
+struct IdHash {
+  std::size_t operator()(std::uint64_t id) const noexcept { return mixed_bits(id); }
+};
+
+// Nothing from a driver that knows no green contexts.
+std::optional<int> sms_of([[maybe_unused]] CUcontext context) {
+#if CUDA_VERSION >= 12040
+  CUdevResource resource = {};
+  if (driver().cuCtxGetDevResource != nullptr &&
+      driver().cuCtxGetDevResource(context, &resource, CU_DEV_RESOURCE_TYPE_SM) == CUDA_SUCCESS) {
+    return static_cast<int>(resource.sm.smCount);
+  }
+#endif
+  return std::nullopt;
 }
 
 }  // namespace
@@ -49,7 +70,28 @@ const Target& target_of_device(int device) {
   return found->second;
 }
 
-Target target_of_current_device() { return target_of_device(current_device()); }
+const ContextTarget& target_of_current_context() {
+  // Contexts by the ids that the driver never gives twice; they outlive threads that end after
+  // main().
+  static auto& known = *new LockFreeTable<std::uint64_t, ContextTarget, IdHash>;
+  static thread_local std::uint64_t last_id = 0;
+  static thread_local const ContextTarget* last = nullptr;
+  CUcontext context = nullptr;
+  if (driver().cuCtxGetCurrent(&context) != CUDA_SUCCESS || context == nullptr) current_device();
+  unsigned long long id = 0;
+  check(driver().cuCtxGetId(context, &id), "cuCtxGetId");
+  if (last != nullptr && last_id == id) return *last;
+  const ContextTarget* found = known.find(id);
+  if (found == nullptr) {
+    const int device = current_device();
+    Target target = target_of_device(device);
+    target.sms = std::min(target.sms, sms_of(context).value_or(target.sms));
+    found = known.insert(id, new ContextTarget{device, std::move(target)});
+  }
+  last_id = id;
+  last = found;
+  return *found;
+}
 
 std::string device_name(int device) {
   char name[256] = {};

@@ -98,6 +98,14 @@ Driver open_driver(const std::string& library) {
   }
   MARLIN_DRIVER_FUNCTIONS(MARLIN_RESOLVE)
 #undef MARLIN_RESOLVE
+#define MARLIN_RESOLVE(name, version)                                            \
+  {                                                                              \
+    void* function = nullptr;                                                    \
+    find(#name, &function, version, CU_GET_PROC_ADDRESS_LEGACY_STREAM, nullptr); \
+    driver.name = reinterpret_cast<PFN_##name##_v##version>(function);           \
+  }
+  MARLIN_OPTIONAL_DRIVER_FUNCTIONS(MARLIN_RESOLVE)
+#undef MARLIN_RESOLVE
   initialise(driver, library);
   driver.cuDriverGetVersion(&driver.version);
   return driver;

@@ -40,6 +40,10 @@ namespace marlin {
   X(cuOccupancyMaxActiveBlocksPerMultiprocessor, 6050) \
   X(cuThreadExchangeStreamCaptureMode, 10010)          \
   X(cuStreamIsCapturing, 10000)                        \
+  X(cuStreamGetCaptureInfo, 11030)                     \
+  X(cuStreamGetId, 12000)                              \
+  X(cuUserObjectCreate, 11030)                         \
+  X(cuGraphRetainUserObject, 11030)                    \
   X(cuStreamBeginCapture, 10010)                       \
   X(cuStreamEndCapture, 10000)                         \
   X(cuStreamCreate, 2000)                              \
@@ -69,9 +73,17 @@ namespace marlin {
   X(cuMemsetD8Async, 3020)                             \
   X(cuMemsetD16Async, 3020)
 
+// Those that older drivers lack: null there.
+#if CUDA_VERSION >= 12040
+#define MARLIN_OPTIONAL_DRIVER_FUNCTIONS(X) X(cuCtxGetDevResource, 12040)
+#else
+#define MARLIN_OPTIONAL_DRIVER_FUNCTIONS(X)
+#endif
+
 struct Driver {
 #define MARLIN_DECLARE(name, version) PFN_##name##_v##version name = nullptr;
   MARLIN_DRIVER_FUNCTIONS(MARLIN_DECLARE)
+  MARLIN_OPTIONAL_DRIVER_FUNCTIONS(MARLIN_DECLARE)
 #undef MARLIN_DECLARE
   int version = 0;  // of CUDA, as the driver reports it: 12080 for 12.8
 };

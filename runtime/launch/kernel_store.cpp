@@ -123,7 +123,8 @@ KernelStore& process_store() {
 }
 
 const Kernel* KernelStore::get(const Problem& problem, const Options& options) {
-  const TableKey key = {current_device(), variant_of(options), kernel_problem(problem)};
+  const ContextTarget& here = target_of_current_context();
+  const TableKey key = {here.device, here.target.sms, variant_of(options), kernel_problem(problem)};
   if (const Kernel* kernel = table_.find(key)) return kernel;
   require_valid(key.problem);
   refuse_while_capturing(options.stream, key.problem);
@@ -134,7 +135,7 @@ const Kernel* KernelStore::get(const Problem& problem, const Options& options) {
 }
 
 const Kernel* KernelStore::make(const TableKey& key, const Options& options) {
-  Target target = options.target ? *options.target : target_of_device(key.device);
+  Target target = options.target ? *options.target : target_of_current_context().target;
   target.arch = arch_named(target.arch);
   const std::shared_ptr<KernelCaches> caches = caches_for(options);
   const Settings& settings = caches->settings();

@@ -1,4 +1,4 @@
-// KernelTable: kernels by device and shape, read by any number of threads without a lock.
+// KernelTable: kernels by device, SMs and problem, read by any number of threads without a lock.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +13,7 @@ class Kernel;
 
 struct TableKey {
   int device = 0;
+  int sms = 0;      // that the context has: the kernel is written for so many
   int variant = 0;  // 0: our choice of config for the device itself; 1: that for chained launches
   Problem problem;  // m is a rung unless it is exact
 
@@ -34,6 +35,7 @@ struct TableKeyHash {
         static_cast<std::uint64_t>(key.problem.shape.a_stride) * 0xa0761d6478bd642fu +
         static_cast<std::uint64_t>(key.problem.shape.c_stride) * 0xe7037ed1a0b428dbu +
         static_cast<std::uint64_t>(key.device) * 0x85ebca77c2b2ae63u +
+        static_cast<std::uint64_t>(key.sms) * 0xd1342543de82ef95u +
         static_cast<std::uint64_t>(key.variant) * 0xff51afd7ed558ccdu +
         static_cast<std::uint64_t>(key.problem.shape.exact_m);
     return mixed_bits(sum);

@@ -19,6 +19,9 @@
 namespace marlin {
 namespace {
 
+// What no kernel goes beyond: the partial sums of two tiles of 64 x 256 for each SM, and counters.
+constexpr std::size_t kWorkspaceOfAnSm = std::size_t{132} << 10;
+
 CUcontext current_context() {
   CUcontext context = nullptr;
   check(driver().cuCtxGetCurrent(&context), "cuCtxGetCurrent");
@@ -128,17 +131,14 @@ void Ladder::launch(CUstream stream, const void* a, std::int64_t m, void* c) con
   const int rung = rung_index(m);
   const Kernel* kernel = kernel_at(rung);
   if (kernel == nullptr) kernel = fill(rung, stream);
+  LaunchArgs args = {
+      .a = a, .b = weights_.b, .scales = weights_.scales, .c = c, .dependent = options_.chained};
   const auto bytes = static_cast<std::size_t>(kernel->plan().workspace.bytes);
-  void* workspace = bytes > 0 ? workspaces_.get(context_id_, stream, bytes) : nullptr;
-  kernel->enqueue(stream,
-                  {.a = a,
-                   .b = weights_.b,
-                   .scales = weights_.scales,
-                   .c = c,
-                   .workspace = workspace,
-                   .m = {},  // enqueue() is told
-                   .dependent = options_.chained},
-                  m);
+  if (bytes == 0) return kernel->enqueue(stream, args, m);
+  Workspaces::Lease workspace = workspaces_.lend(context_id_, stream, bytes);
+  args.workspace = workspace.pointer();
+  kernel->enqueue(stream, args, m);
+  workspace.enqueued();
 }
 
 void Ladder::require_context() const {
@@ -158,7 +158,9 @@ const Kernel* Ladder::fill(int rung, CUstream stream) const {
       {.shape = {.m = rungs()[rung], .n = weights_.n, .k = weights_.k}, .scheme = weights_.scheme},
       options);
   kernel->load_into_context();  // it may have been loaded into another one of this device only
-  workspaces_.expect(context_id_, static_cast<std::size_t>(kernel->plan().workspace.bytes));
+  const Plan& plan = kernel->plan();
+  workspaces_.reserve(context_id_, static_cast<std::size_t>(plan.workspace.bytes),
+                      kWorkspaceOfAnSm * static_cast<std::size_t>(plan.target.sms));
   slots_[rung].store(kernel, std::memory_order_release);
   return kernel;
 }

@@ -1,10 +1,11 @@
-// A stream -> the zeroed device memory that its launches share, allocated at the first need.
-// Entry points: Workspaces::get, process_workspaces.
+// A stream -> the zeroed device memory that its launches share.
+// Entry points: Workspaces::reserve, Workspaces::lend, process_workspaces.
 #include "runtime/launch/workspaces.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "codegen/base/error.h"
 #include "runtime/driver/driver.h"
@@ -74,6 +75,16 @@ CUdeviceptr allocate_zeroed(std::size_t bytes) {
 
 }  // namespace
 
+Workspaces::Lease::Lease(Shared& shared, CUstream stream, std::unique_lock<std::mutex> lock)
+    : pointer_(shared.pointer), shared_(&shared), stream_(stream), lock_(std::move(lock)) {}
+
+void Workspaces::Lease::enqueued() {
+  if (shared_ == nullptr) return;
+  check(driver().cuEventRecord(shared_->done, stream_), "cuEventRecord");
+  shared_->used = true;
+  lock_.unlock();
+}
+
 StreamKey Workspaces::key_of(std::uint64_t context, CUstream stream) {
   if (stream == CU_STREAM_LEGACY) return {context, nullptr, 0};
   if (stream != CU_STREAM_PER_THREAD) return {context, stream, 0};
@@ -81,23 +92,112 @@ StreamKey Workspaces::key_of(std::uint64_t context, CUstream stream) {
   return {context, stream, thread.number()};
 }
 
-void* Workspaces::grow(const StreamKey& key, std::size_t bytes) {
+void Workspaces::reserve(std::uint64_t context, std::size_t bytes, std::size_t most) {
+  if (bytes == 0) return;
   const std::lock_guard lock(mutex_);
-  const Buffer* present = table_.find(key);
-  if (present != nullptr && present->bytes >= bytes) return present->pointer;
-  bytes = std::max(bytes, expected_[key.context]);
-  if (present != nullptr) bytes = std::max(bytes, 2 * present->bytes);
-  const CUdeviceptr address = allocate_zeroed(bytes);
-  buffers_.push_back(std::make_unique<Buffer>(
-      Buffer{reinterpret_cast<void*>(address), bytes}));  // NOLINT(performance-no-int-to-ptr)
-  table_.assign(key, buffers_.back().get());
-  return buffers_.back()->pointer;
+  Pool& pool = pools_[context];
+  if (pool.bytes < bytes) grow(pool, pool.bytes == 0 ? bytes : std::max(bytes, most));
 }
 
-void Workspaces::expect(std::uint64_t context, std::size_t bytes) {
-  const std::lock_guard lock(mutex_);
-  std::size_t& expected = expected_[context];
-  expected = std::max(expected, bytes);
+// One allocation for all buffers. Those that are outgrown stay: work may be under way in them, and
+// graphs hold their addresses.
+void Workspaces::grow(Pool& pool, std::size_t bytes) {
+  constexpr std::size_t kAlignment = 256;
+  bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const RelaxedCapture relaxed;
+  for (Shared& shared : pool.shared) {
+    if (shared.done != nullptr) continue;
+    check(driver().cuEventCreate(&shared.done, CU_EVENT_DISABLE_TIMING), "cuEventCreate");
+  }
+  CUdeviceptr address = allocate_zeroed((kOwn + kShared) * bytes);
+  const auto next = [&] {
+    void* const pointer = reinterpret_cast<void*>(address);  // NOLINT(performance-no-int-to-ptr)
+    address += bytes;
+    return pointer;
+  };
+  for (void*& own : pool.own) own = next();
+  for (Shared& shared : pool.shared) shared.pointer = next();
+  pool.bytes = bytes;
+}
+
+Workspaces::Lease Workspaces::find(const StreamKey& key, CUstream stream, std::size_t bytes) {
+  std::unique_lock lock(mutex_);
+  Pool& pool = pools_[key.context];
+  if (pool.bytes < bytes) grow(pool, bytes);
+  auto owner = std::find(pool.owners.begin(), pool.owners.end(), key);
+  if (owner == pool.owners.end() && pool.owners.size() < kOwn) {
+    owner = pool.owners.insert(owner, key);
+  }
+  if (owner != pool.owners.end()) {
+    void* const pointer = pool.own[static_cast<std::size_t>(owner - pool.owners.begin())];
+    table_.assign(key, &buffers_.emplace_back(Buffer{pointer, pool.bytes}));
+    return Lease(pointer);
+  }
+  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+  cuuint64_t capture = 0;
+  CUgraph graph = nullptr;
+  if (is_capturing(stream)) {
+    check(driver().cuStreamGetCaptureInfo(stream, &status, &capture, &graph, nullptr, nullptr),
+          "cuStreamGetCaptureInfo");
+  }
+  if (status == CU_STREAM_CAPTURE_STATUS_ACTIVE) {
+    return Lease(captured_for(pool, graph, capture, bytes));
+  }
+  return {shared_for(pool, stream), stream, std::move(lock)};
+}
+
+// The one that the stream has had last, else the one that nobody has used for the longest time.
+Workspaces::Shared& Workspaces::shared_for(Pool& pool, CUstream stream) {
+  unsigned long long id = 0;  // unlike its handle never that of a later stream
+  check(driver().cuStreamGetId(stream, &id), "cuStreamGetId");
+  auto found = std::find_if(pool.shared.begin(), pool.shared.end(), [&](const Shared& shared) {
+    return shared.used && shared.stream_id == id;
+  });
+  if (found == pool.shared.end()) {
+    found =
+        std::min_element(pool.shared.begin(), pool.shared.end(),
+                         [](const Shared& x, const Shared& y) { return x.last_use < y.last_use; });
+    if (found->used) {
+      check(driver().cuStreamWaitEvent(stream, found->done, CU_EVENT_WAIT_DEFAULT),
+            "cuStreamWaitEvent");
+    }
+    found->stream_id = id;
+  }
+  found->last_use = ++pool.uses;
+  return *found;
+}
+
+void* Workspaces::captured_for(Pool& pool, CUgraph graph, std::uint64_t capture,
+                               std::size_t bytes) {
+  Captured* free = nullptr;
+  for (Captured& one : pool.captured) {
+    if (one.bytes < bytes) continue;
+    if (one.in_use.load(std::memory_order_acquire)) {
+      if (one.capture == capture) return one.pointer;
+    } else {
+      free = &one;
+    }
+  }
+  const RelaxedCapture relaxed;
+  if (free == nullptr) {
+    const CUdeviceptr address = allocate_zeroed(pool.bytes);
+    free = &pool.captured.emplace_back();
+    free->pointer = reinterpret_cast<void*>(address);  // NOLINT(performance-no-int-to-ptr)
+    free->bytes = pool.bytes;
+    free->in_use = false;
+  }
+  // The driver calls this when graph and instances are gone; it may call nothing of the driver.
+  const CUhostFn gone = [](void* one) {
+    static_cast<Captured*>(one)->in_use.store(false, std::memory_order_release);
+  };
+  CUuserObject object = nullptr;
+  check(driver().cuUserObjectCreate(&object, free, gone, 1, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC),
+        "cuUserObjectCreate");
+  free->capture = capture;
+  free->in_use = true;
+  check(driver().cuGraphRetainUserObject(graph, object, 1, CU_GRAPH_USER_OBJECT_MOVE),
+        "cuGraphRetainUserObject");
+  return free->pointer;
 }
 
 Workspaces& process_workspaces() {

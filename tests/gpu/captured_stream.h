@@ -27,14 +27,20 @@ class CapturedStream {
   }
   // The number of nodes captured; an error when the capture was spoilt.
   std::size_t end() {
+    if (graph_ != nullptr) driver().cuGraphDestroy(graph_);
     check(driver().cuStreamEndCapture(stream_, &graph_), "cuStreamEndCapture");
     std::size_t nodes = 0;
     check(driver().cuGraphGetNodes(graph_, nullptr, &nodes), "cuGraphGetNodes");
     return nodes;
   }
-  void replay() {
+  // The caller's to destroy.
+  CUgraphExec instantiate() {
     CUgraphExec exec = nullptr;
     check(driver().cuGraphInstantiateWithFlags(&exec, graph_, 0), "cuGraphInstantiateWithFlags");
+    return exec;
+  }
+  void replay() {
+    CUgraphExec exec = instantiate();
     check(driver().cuGraphLaunch(exec, stream_), "cuGraphLaunch");
     check(driver().cuStreamSynchronize(stream_), "cuStreamSynchronize");
     check(driver().cuGraphExecDestroy(exec), "cuGraphExecDestroy");

@@ -2,6 +2,7 @@
 // Entry point: the tests of suite LinearGpu.
 #include "marlin/linear.h"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -236,6 +237,158 @@ TEST_F(LinearGpu, ACapturedCallIsReplayedOnNewData) {
     }
   }
 }
+
+std::size_t free_memory() {
+  std::size_t free = 0, total = 0;
+  check(driver().cuMemGetInfo(&free, &total), "cuMemGetInfo");
+  return free;
+}
+
+// As a server has them that makes a stream for each request.
+TEST_F(LinearGpu, StreamsThatComeAndGoShareABoundedPool) {
+  constexpr std::size_t kWaves = 20, kStreams = 25;
+  constexpr std::size_t kMost = std::size_t{32} << 20;  // of what streams themselves may take
+  const Layer& layer = *layers_.front();
+  EXPECT_TRUE(shares_tiles(layer));
+  std::vector<Output> outputs;
+  for (std::size_t i = 0; i < kStreams; ++i) outputs.emplace_back(layer.weights.n);
+  std::map<std::int64_t, Halves> alone;
+  const Stream first;
+  for (const std::int64_t m : kRowCounts) alone[m] = outputs[0].run(layer, first.handle(), m);
+  std::size_t before = 0;
+  int different = 0;
+  for (std::size_t wave = 0; wave < kWaves; ++wave) {
+    std::vector<Stream> streams(kStreams);
+    for (std::size_t i = 0; i < kStreams; ++i) {
+      const std::int64_t m = kRowCounts[(i + 7 * wave) % std::size(kRowCounts)];
+      outputs[i].poison(streams[i].handle());
+      layer.linear(streams[i].handle(), layer.a.pointer(), m, outputs[i].pointer());
+    }
+    for (std::size_t i = 0; i < kStreams; ++i) {
+      const std::int64_t m = kRowCounts[(i + 7 * wave) % std::size(kRowCounts)];
+      if (outputs[i].read(streams[i].handle()) != alone[m]) ++different;
+    }
+    if (wave == 0) before = free_memory();
+  }
+  EXPECT_EQ(different, 0);
+  EXPECT_GE(free_memory() + kMost, before);
+}
+
+// Two graphs of one stream and calls on others, all at the same time.
+TEST_F(LinearGpu, GraphsOfLaterStreamsHaveTheirOwnWorkspace) {
+  constexpr int kRounds = 50;
+  const Layer& layer = *layers_.front();
+  const Output eager(layer.weights.n), one(layer.weights.n), two(layer.weights.n);
+  const Stream streams[4];  // three of them have a workspace of their own
+  for (const Stream& stream : streams) eager.run(layer, stream.handle(), 40);
+  const Halves expected[2] = {eager.run(layer, streams[0].handle(), 16),
+                              eager.run(layer, streams[0].handle(), 40)};
+  CapturedStream stream(CU_STREAM_NON_BLOCKING);
+  CUgraphExec graphs[2] = {};
+  for (int i = 0; i < 2; ++i) {
+    stream.begin();
+    layer.linear(stream.handle(), layer.a.pointer(), i == 0 ? 16 : 40,
+                 (i == 0 ? one : two).pointer());
+    EXPECT_EQ(stream.end(), 1u);
+    graphs[i] = stream.instantiate();
+  }
+  int different = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    one.poison(streams[1].handle());
+    two.poison(streams[2].handle());
+    check(driver().cuGraphLaunch(graphs[0], streams[1].handle()), "cuGraphLaunch");
+    check(driver().cuGraphLaunch(graphs[1], streams[2].handle()), "cuGraphLaunch");
+    if (eager.run(layer, streams[3].handle(), 40) != expected[1]) ++different;
+    if (one.read(streams[1].handle()) != expected[0]) ++different;
+    if (two.read(streams[2].handle()) != expected[1]) ++different;
+  }
+  EXPECT_EQ(different, 0);
+  for (CUgraphExec graph : graphs) check(driver().cuGraphExecDestroy(graph), "cuGraphExecDestroy");
+}
+
+#if CUDA_VERSION >= 12050
+// Driver functions that only this test needs; the library is in the process already.
+template <typename Function>
+Function driver_function(const char* name) {
+  return reinterpret_cast<Function>(dlsym(dlopen("libcuda.so.1", RTLD_NOW), name));
+}
+
+// A context with some of the GPU's SMs, current while it lives, and a stream of it.
+class GreenContext {
+ public:
+  explicit GreenContext(unsigned sms) {
+    check(driver().cuCtxGetCurrent(&before_), "cuCtxGetCurrent");
+    CUdevice device = 0;
+    check(driver().cuCtxGetDevice(&device), "cuCtxGetDevice");
+    CUdevResource all = {}, some = {};
+    check(driver_function<PFN_cuDeviceGetDevResource_v12040>("cuDeviceGetDevResource")(
+              device, &all, CU_DEV_RESOURCE_TYPE_SM),
+          "cuDeviceGetDevResource");
+    unsigned groups = 1;
+    check(driver_function<PFN_cuDevSmResourceSplitByCount_v12040>("cuDevSmResourceSplitByCount")(
+              &some, &groups, &all, nullptr, 0, sms),
+          "cuDevSmResourceSplitByCount");
+    sms_ = static_cast<int>(some.sm.smCount);
+    CUdevResourceDesc description = nullptr;
+    check(driver_function<PFN_cuDevResourceGenerateDesc_v12040>("cuDevResourceGenerateDesc")(
+              &description, &some, 1),
+          "cuDevResourceGenerateDesc");
+    check(driver_function<PFN_cuGreenCtxCreate_v12040>("cuGreenCtxCreate")(
+              &green_, description, device, CU_GREEN_CTX_DEFAULT_STREAM),
+          "cuGreenCtxCreate");
+    CUcontext context = nullptr;
+    check(driver_function<PFN_cuCtxFromGreenCtx_v12040>("cuCtxFromGreenCtx")(&context, green_),
+          "cuCtxFromGreenCtx");
+    check(driver().cuCtxSetCurrent(context), "cuCtxSetCurrent");
+    check(driver_function<PFN_cuGreenCtxStreamCreate_v12050>("cuGreenCtxStreamCreate")(
+              &stream_, green_, CU_STREAM_NON_BLOCKING, 0),
+          "cuGreenCtxStreamCreate");
+  }
+  ~GreenContext() {
+    driver().cuStreamDestroy(stream_);
+    driver().cuCtxSetCurrent(before_);
+    driver_function<PFN_cuGreenCtxDestroy_v12040>("cuGreenCtxDestroy")(green_);
+  }
+  GreenContext(const GreenContext&) = delete;
+  GreenContext& operator=(const GreenContext&) = delete;
+
+  int sms() const { return sms_; }
+  CUstream stream() const { return stream_; }
+
+ private:
+  CUcontext before_ = nullptr;
+  CUgreenCtx green_ = nullptr;
+  CUstream stream_ = nullptr;
+  int sms_ = 0;
+};
+
+TEST_F(LinearGpu, AGreenContextHasKernelsForItsSms) {
+  if (driver().cuCtxGetDevResource == nullptr) GTEST_SKIP() << "a driver without green contexts";
+  const Layer& layer = *layers_.front();
+  const std::vector<double> product = layer.product();
+  const Output output(layer.weights.n);
+  for (const unsigned sms : {16u, 32u}) {
+    const GreenContext green(sms);
+    ASSERT_LT(green.sms(), gpu_->target().sms);
+    const Problem problem = {.shape = {.m = 64, .n = layer.weights.n, .k = layer.weights.k}};
+    EXPECT_EQ(Compiled::get(problem, in_memory()).target().sms, green.sms());
+    const Linear linear({.n = layer.weights.n,
+                         .k = layer.weights.k,
+                         .b = layer.b.pointer(),
+                         .scales = layer.scales.pointer()},
+                        in_memory());
+    for (const std::int64_t m : kRowCounts) {
+      output.poison(green.stream());
+      linear(green.stream(), layer.a.pointer(), m, output.pointer());
+      const Halves out = output.read(green.stream());
+      EXPECT_LT(relative_error(out, product, static_cast<std::size_t>(m * layer.weights.n)), 1e-3)
+          << sms << " SMs, m = " << m;
+    }
+  }
+  EXPECT_EQ(Compiled::get({.m = 64, .n = 512, .k = 4096}, in_memory()).target().sms,
+            gpu_->target().sms);
+}
+#endif
 
 TEST_F(LinearGpu, AMissDuringACaptureIsRefusedAndTheGraphStaysWhole) {
   const Layer& layer = *layers_.front();

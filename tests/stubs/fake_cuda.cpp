@@ -2,6 +2,7 @@
 // Entry points: fake_cuda, cuGetProcAddress_v2.
 #include "tests/stubs/fake_cuda.h"
 
+#include <atomic>
 #include <cstring>
 #include <optional>
 #include <set>
@@ -217,6 +218,67 @@ CUresult set_bytes(CUdeviceptr address, unsigned char value, std::size_t bytes, 
   return CUDA_SUCCESS;
 }
 
+CUresult stream_id(CUstream stream, unsigned long long* id) {
+  static std::atomic<unsigned long long> threads{0};
+  static thread_local const unsigned long long thread = ++threads;
+  const std::lock_guard lock(fake_cuda()->mutex);
+  const auto found = fake_cuda()->stream_ids.find(stream);
+  *id = found != fake_cuda()->stream_ids.end() ? found->second
+        : stream == CU_STREAM_PER_THREAD       ? 0xf000000000000000u + thread
+                                               : reinterpret_cast<std::uintptr_t>(stream);
+  return CUDA_SUCCESS;
+}
+
+CUresult capture_info(CUstream stream, CUstreamCaptureStatus* status, cuuint64_t* id,
+                      CUgraph* graph, const CUgraphNode**, std::size_t*) {
+  if (stream == nullptr || stream != fake_cuda()->captured_stream) return CUDA_ERROR_NOT_SUPPORTED;
+  *status = CU_STREAM_CAPTURE_STATUS_ACTIVE;
+  *id = fake_cuda()->capture_id;
+  *graph = reinterpret_cast<CUgraph>(std::uintptr_t{fake_cuda()->capture_id});
+  return CUDA_SUCCESS;
+}
+
+CUresult create_user_object(CUuserObject* object, void* what, CUhostFn destroy, unsigned,
+                            unsigned) {
+  const std::lock_guard lock(fake_cuda()->mutex);
+  fake_cuda()->user_objects.push_back({what, destroy, nullptr});
+  *object = reinterpret_cast<CUuserObject>(fake_cuda()->user_objects.size());
+  return CUDA_SUCCESS;
+}
+
+CUresult retain_user_object(CUgraph graph, CUuserObject object, unsigned, unsigned flags) {
+  if (flags != CU_GRAPH_USER_OBJECT_MOVE) return CUDA_ERROR_NOT_SUPPORTED;
+  const std::lock_guard lock(fake_cuda()->mutex);
+  fake_cuda()->user_objects.at(reinterpret_cast<std::uintptr_t>(object) - 1).graph = graph;
+  return CUDA_SUCCESS;
+}
+
+CUresult create_event(CUevent* event, unsigned) {
+  *event = reinterpret_cast<CUevent>(new char);  // for the life of the process, as pools have them
+  return CUDA_SUCCESS;
+}
+
+CUresult note_event(CUevent event, CUstream stream, bool wait) {
+  if (stream != nullptr && stream == fake_cuda()->captured_stream) ++fake_cuda()->spoilt;
+  const std::lock_guard lock(fake_cuda()->mutex);
+  fake_cuda()->events.push_back({event, stream, wait});
+  return CUDA_SUCCESS;
+}
+CUresult record_event(CUevent event, CUstream stream) { return note_event(event, stream, false); }
+CUresult wait_event(CUstream stream, CUevent event, unsigned) {
+  return note_event(event, stream, true);
+}
+
+#if CUDA_VERSION >= 12040
+CUresult context_resource(CUcontext context, CUdevResource* resource, CUdevResourceType) {
+  const std::lock_guard lock(fake_cuda()->mutex);
+  const auto found = fake_cuda()->context_sms.find(context);
+  resource->sm.smCount = static_cast<unsigned>(
+      found != fake_cuda()->context_sms.end() ? found->second : fake_cuda()->sms.load());
+  return CUDA_SUCCESS;
+}
+#endif
+
 CUresult synchronize(CUstream stream) {
   if (stream == nullptr || stream == fake_cuda()->captured_stream) ++fake_cuda()->spoilt;
   const std::lock_guard lock(fake_cuda()->mutex);
@@ -237,33 +299,30 @@ FakeCuda* fake_cuda() {
 
 CUresult cuGetProcAddress_v2(const char* symbol, void** function, int, cuuint64_t,
                              CUdriverProcAddressQueryResult*) {
-  static const auto& functions = *new DriverFunctions{
-      {"cuInit", pointer(init)},
-      {"cuDriverGetVersion", pointer(driver_version)},
-      {"cuGetErrorName", pointer(error_name)},
-      {"cuGetErrorString", pointer(error_string)},
-      {"cuDeviceGetCount", pointer(device_count)},
-      {"cuDeviceGetName", pointer(device_name)},
-      {"cuDeviceGetAttribute", pointer(device_attribute)},
-      {"cuCtxGetDevice", pointer(current_device)},
-      {"cuCtxGetCurrent", pointer(current_context)},
-      {"cuCtxSetCurrent", pointer(set_context)},
-      {"cuCtxGetId", pointer(context_id)},
-      {"cuMemAlloc", pointer(allocate)},
-      {"cuMemFree", pointer(release)},
-      {"cuStreamCreate", pointer(create_stream)},
-      {"cuStreamDestroy", pointer(destroy_stream)},
-      {"cuMemsetD8Async", pointer(set_bytes)},
-      {"cuStreamSynchronize", pointer(synchronize)},
-      {"cuThreadExchangeStreamCaptureMode", pointer(exchange_capture_mode)},
-      {"cuStreamIsCapturing", pointer(is_capturing)},
-      {"cuLibraryLoadData", pointer(load)},
-      {"cuLibraryUnload", pointer(unload)},
-      {"cuLibraryGetKernel", pointer(get_kernel)},
-      {"cuKernelGetFunction", pointer(get_function)},
-      {"cuKernelSetAttribute", pointer(set_attribute)},
-      {"cuLaunchKernelEx", pointer(launch)},
-      {"cuTensorMapEncodeTiled", pointer(encode_map)},
+  static const auto& functions = *new DriverFunctions {
+    {"cuInit", pointer(init)}, {"cuDriverGetVersion", pointer(driver_version)},
+        {"cuGetErrorName", pointer(error_name)}, {"cuGetErrorString", pointer(error_string)},
+        {"cuDeviceGetCount", pointer(device_count)}, {"cuDeviceGetName", pointer(device_name)},
+        {"cuDeviceGetAttribute", pointer(device_attribute)},
+        {"cuCtxGetDevice", pointer(current_device)}, {"cuCtxGetCurrent", pointer(current_context)},
+        {"cuCtxSetCurrent", pointer(set_context)}, {"cuCtxGetId", pointer(context_id)},
+        {"cuMemAlloc", pointer(allocate)}, {"cuMemFree", pointer(release)},
+        {"cuStreamCreate", pointer(create_stream)}, {"cuStreamDestroy", pointer(destroy_stream)},
+        {"cuMemsetD8Async", pointer(set_bytes)}, {"cuStreamSynchronize", pointer(synchronize)},
+        {"cuThreadExchangeStreamCaptureMode", pointer(exchange_capture_mode)},
+        {"cuStreamIsCapturing", pointer(is_capturing)},
+        {"cuStreamGetCaptureInfo", pointer(capture_info)}, {"cuStreamGetId", pointer(stream_id)},
+        {"cuUserObjectCreate", pointer(create_user_object)},
+        {"cuGraphRetainUserObject", pointer(retain_user_object)},
+        {"cuEventCreate", pointer(create_event)}, {"cuEventRecord", pointer(record_event)},
+        {"cuStreamWaitEvent", pointer(wait_event)},
+#if CUDA_VERSION >= 12040
+        {"cuCtxGetDevResource", pointer(context_resource)},
+#endif
+        {"cuLibraryLoadData", pointer(load)}, {"cuLibraryUnload", pointer(unload)},
+        {"cuLibraryGetKernel", pointer(get_kernel)}, {"cuKernelGetFunction", pointer(get_function)},
+        {"cuKernelSetAttribute", pointer(set_attribute)}, {"cuLaunchKernelEx", pointer(launch)},
+        {"cuTensorMapEncodeTiled", pointer(encode_map)},
   };
   const char* lacking = fake_cuda()->lacking;
   if (lacking != nullptr && std::string(lacking) == symbol) return CUDA_ERROR_NOT_FOUND;

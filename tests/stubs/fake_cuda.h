@@ -35,6 +35,20 @@ struct FakeLaunch {
   bool was_loaded = false;  // into that context, by cuKernelGetFunction
 };
 
+// A step that one stream takes after another's.
+struct FakeEvent {
+  CUevent event = nullptr;
+  CUstream stream = nullptr;
+  bool wait = false;  // else it was recorded there
+};
+
+// What a graph keeps alive.
+struct FakeUserObject {
+  void* object = nullptr;
+  CUhostFn destroy = nullptr;
+  CUgraph graph = nullptr;
+};
+
 // A tensor map as it was asked for, in elements and bytes.
 struct FakeMap {
   std::uint64_t columns = 0, rows = 0, pitch = 0;
@@ -50,6 +64,7 @@ struct FakeCuda {
   std::atomic<bool> has_context{true};
   std::atomic<bool> blocking_capture{false};  // what the legacy stream tells of
   std::atomic<CUstream> captured_stream{nullptr};
+  std::atomic<std::uint64_t> capture_id{1};           // of that capture; its graph has this address
   std::atomic<CUresult> load_result{CUDA_SUCCESS};    // of cuLibraryLoadData
   std::atomic<int> refused_loads{0};                  // so many to come have no image for this GPU
   std::atomic<CUresult> kernel_result{CUDA_SUCCESS};  // of cuLibraryGetKernel
@@ -68,6 +83,10 @@ struct FakeCuda {
   std::vector<FakeLaunch> log;               // all launches
   std::map<CUdeviceptr, FakeMemory> memory;  // not freed
   std::vector<CUcontext> load_contexts;      // of each cuLibraryLoadData
+  std::vector<FakeEvent> events;
+  std::vector<FakeUserObject> user_objects;
+  std::map<CUstream, unsigned long long> stream_ids;  // else the handle
+  std::map<CUcontext, int> context_sms;               // of green contexts
 };
 
 }  // namespace marlin::test

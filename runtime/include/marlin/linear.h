@@ -36,19 +36,22 @@ class Ladder;  // what stands behind a Linear
 // was moved from may only be assigned to or destroyed. Calls and warm_up() are safe from many
 // threads at once; moving and destroying is for one thread when no other is inside.
 //
-// Workspaces. Some kernels need device memory to add partial sums in. It is allocated by the
-// library, one buffer for each stream, which all Linears share, and kept until the process ends. So
-// work on the same buffer must not run at the same time:
-// - A graph takes the workspace of the stream it was captured from to wherever it is launched. It
-//   must not run at the same time as another graph captured from that stream, or as calls on that
-//   stream. Capture such graphs from a stream each, or launch them through Compiled, which leaves
-//   the workspace to the caller.
+// Workspaces. Some kernels need device memory to add partial sums in. It is the library's, which
+// all Linears of a context share: five buffers, allocated when the first such kernel is made, and
+// kept until the process ends. The first three streams of a context that need one keep one each.
+// Later streams are lent the other two by events, so that their work on them follows each other; in
+// programs with more than three streams at once this may cost concurrency, never correctness.
+// - A graph captured from one of the first three streams takes that stream's buffer to wherever it
+// is
+//   launched. It must not run at the same time as another graph captured from that stream, or as
+//   calls on that stream. Capture such graphs from a stream each, or launch them through Compiled,
+//   which leaves the workspace to the caller. Graphs from other streams have buffers of their own.
 // - The driver may give a new stream the handle of a destroyed one, and then it has the same
-//   workspace: destroy a stream when its work has finished, and keep streams that graphs were
-//   captured from as long as these graphs where they are to run at the same time.
+//   workspace: destroy a stream when its work has finished, and keep the first three streams that
+//   graphs were captured from as long as these graphs where they are to run at the same time.
 // - A null stream is the legacy default stream, in programs built for per-thread default streams
 //   as well: these pass CU_STREAM_PER_THREAD (cudaStreamPerThread), of which every thread has its
-//   own workspace until the thread ends.
+//   own.
 class Linear {
  public:
   // Remembers the pointers and allocates nothing on the device. The options serve every kernel;
@@ -67,8 +70,8 @@ class Linear {
   // atomic load, a look-up of the stream's workspace if the kernel needs one, and a launch, and it
   // can be captured in a CUDA graph. Otherwise the kernel is made as by Compiled::get(), which is
   // Error{capturing} while the stream, or a blocking stream of the context, is being captured. A
-  // stream's first call that needs a workspace allocates it, also during a capture, which stays
-  // intact.
+  // call that has its kernel neither allocates nor waits; but a capture that needs a workspace of
+  // its own has it allocated, and stays intact.
   //
   // With m = 0 it enqueues nothing and looks at no pointer, as a rank without rows needs it.
   //

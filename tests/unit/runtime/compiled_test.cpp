@@ -20,6 +20,7 @@
 #include "codegen/base/error.h"
 #include "codegen/generator.h"
 #include "runtime/choose/select.h"
+#include "runtime/driver/driver.h"
 #include "runtime/launch/kernel_store.h"
 #include "tests/stubs/fake_cuda.h"
 #include "tests/unit/problems.h"
@@ -491,6 +492,25 @@ TEST_F(CompiledTest, DuringACaptureAHitWorksAndAMissIsRefused) {
   // When it is not, the kernel is loaded in a mode that leaves captures alone.
   EXPECT_NE(store_.get(other, cached()), nullptr);
   EXPECT_EQ(fake_cuda()->unrelaxed, unrelaxed);
+}
+
+// A green context has some of the device's SMs: its kernels are written for these.
+TEST_F(CompiledTest, AContextWithFewerSmsHasKernelsOfItsOwn) {
+  const Kernel* whole = store_.get(kShape, in_memory());
+  EXPECT_EQ(whole->plan().target.sms, 132);
+  const CUcontext green = test::fake_context(0, 1);
+  {
+    const std::lock_guard lock(fake_cuda()->mutex);
+    fake_cuda()->context_sms[green] = 32;
+  }
+  check(driver().cuCtxSetCurrent(green), "cuCtxSetCurrent");
+  const Kernel* part = store_.get(kShape, in_memory());
+  EXPECT_EQ(store_.get(kShape, in_memory()), part);
+  check(driver().cuCtxSetCurrent(test::fake_context(0, 2)), "cuCtxSetCurrent");
+  EXPECT_EQ(store_.get(kShape, in_memory()), whole);  // another context with all of them
+  check(driver().cuCtxSetCurrent(test::fake_context(0)), "cuCtxSetCurrent");
+  EXPECT_EQ(part->plan().target, (Target{"sm_90a", 32}));
+  EXPECT_EQ(store_.get(kShape, in_memory()), whole);
 }
 
 TEST_F(CompiledTest, WithoutAContextThereIsNoKernel) {

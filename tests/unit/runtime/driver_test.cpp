@@ -79,7 +79,7 @@ TEST_F(DriverTest, CheckNamesCallErrorAndText) {
 
 TEST_F(DriverTest, ADeviceIsATarget) {
   EXPECT_TRUE(gpu_available());
-  EXPECT_EQ(target_of_current_device(), (Target{"sm_90a", 132}));
+  EXPECT_EQ(target_of_current_context().target, (Target{"sm_90a", 132}));
   EXPECT_EQ(device_name(0), "Fake GPU");
 }
 

@@ -23,6 +23,7 @@ const Kernel* kernel_number(std::uintptr_t number) {
 
 TableKey key_number(int i) {
   return {i % 3,
+          132,
           i % 2,
           {.shape = {.m = 1 + i % 7, .n = 64 * (1 + i / 5), .k = 128 * (1 + i % 11)},
            .scheme = {.group = 128}}};
@@ -68,8 +69,11 @@ TEST(KernelTable, AnAssignedKernelTakesTheOldOnesPlaceThroughEveryGrowth) {
 
 TEST(KernelTable, EveryFieldOfTheKeyTells) {
   const TableKey base = {
-      0, 0, {.shape = {.m = 16, .n = 4096, .k = 4096, .exact_m = false}, .scheme = {.group = 128}}};
-  std::vector<TableKey> others(7, base);
+      0,
+      132,
+      0,
+      {.shape = {.m = 16, .n = 4096, .k = 4096, .exact_m = false}, .scheme = {.group = 128}}};
+  std::vector<TableKey> others(8, base);
   others[0].device = 1;
   others[1].variant = 1;
   others[2].problem.shape.m = 32;
@@ -77,6 +81,7 @@ TEST(KernelTable, EveryFieldOfTheKeyTells) {
   others[4].problem.shape.k = 8192;
   others[5].problem.scheme.group = -1;
   others[6].problem.shape.exact_m = true;
+  others[7].sms = 32;
   KernelTable table;
   table.insert(base, kernel_number(1));
   for (const TableKey& other : others) EXPECT_EQ(table.find(other), nullptr);
@@ -90,7 +95,7 @@ TEST(KernelTable, LowBitsOfTheHashSpreadRealShapes) {
   for (std::int64_t m = 1; m <= 64; m *= 2) {
     for (const std::int64_t n : {1024, 4096, 6144, 8192, 14336, 28672}) {
       for (const std::int64_t k : {1024, 4096, 8192, 14336, 28672}) {
-        slots.insert(TableKeyHash()({0, 0, problem_of(m, n, k)}) & 511);
+        slots.insert(TableKeyHash()({0, 132, 0, problem_of(m, n, k)}) & 511);
         ++keys;
       }
     }

@@ -4,7 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <iterator>
+#include <map>
 #include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -21,9 +25,11 @@ CUstream stream_number(std::uintptr_t number) {
   return reinterpret_cast<CUstream>(0x10000 + 0x100 * number);
 }
 
+// The allocation that holds this buffer.
 test::FakeMemory memory_at(const void* pointer) {
   const std::lock_guard lock(fake_cuda()->mutex);
-  return fake_cuda()->memory.at(reinterpret_cast<CUdeviceptr>(pointer));
+  const auto after = fake_cuda()->memory.upper_bound(reinterpret_cast<CUdeviceptr>(pointer));
+  return std::prev(after)->second;
 }
 
 class WorkspacesTest : public testing::Test {
@@ -39,70 +45,173 @@ class WorkspacesTest : public testing::Test {
     EXPECT_EQ(fake_cuda()->unrelaxed, 0);
   }
 
+  // As a launch does: the buffer that it had.
+  void* use(std::uint64_t context, CUstream stream, std::size_t bytes = kBytes) {
+    Workspaces::Lease lease = workspaces_.lend(context, stream, bytes);
+    void* const pointer = lease.pointer();
+    lease.enqueued();
+    return pointer;
+  }
+
+  static std::size_t events() {
+    const std::lock_guard lock(fake_cuda()->mutex);
+    return fake_cuda()->events.size();
+  }
+  static test::FakeEvent event(std::size_t number) {
+    const std::lock_guard lock(fake_cuda()->mutex);
+    return fake_cuda()->events.at(number);
+  }
+
+  // The graph of this capture is destroyed, with all its instances.
+  static void destroy_graph(std::uint64_t capture) {
+    for (const test::FakeUserObject& object : fake_cuda()->user_objects) {
+      if (object.graph == reinterpret_cast<CUgraph>(std::uintptr_t{capture})) {
+        object.destroy(object.object);
+      }
+    }
+  }
+
+  static constexpr std::size_t kAll = Workspaces::kOwn + Workspaces::kShared;
   Workspaces workspaces_;
 };
 
-TEST_F(WorkspacesTest, TheFirstNeedAllocatesZeroedMemoryAndTheNextFindsIt) {
+TEST_F(WorkspacesTest, TheFirstStreamsHaveTheirOwnFromOneZeroedAllocation) {
   const int before = fake_cuda()->allocations;
-  void* first = workspaces_.get(1, stream_number(1), kBytes);
-  EXPECT_TRUE(memory_at(first).zeroed);
-  EXPECT_EQ(memory_at(first).bytes, kBytes);
-  EXPECT_EQ(workspaces_.get(1, stream_number(1), kBytes), first);
-  EXPECT_EQ(workspaces_.get(1, stream_number(1), 1), first);
+  std::set<void*> all;
+  for (std::uintptr_t stream = 1; stream <= Workspaces::kOwn; ++stream) {
+    void* first = use(1, stream_number(stream));
+    EXPECT_TRUE(memory_at(first).zeroed);
+    EXPECT_EQ(memory_at(first).bytes, kAll * kBytes);
+    EXPECT_EQ(use(1, stream_number(stream)), first);
+    EXPECT_EQ(use(1, stream_number(stream), 1), first);
+    all.insert(first);
+  }
+  EXPECT_EQ(all.size(), Workspaces::kOwn);
   EXPECT_EQ(fake_cuda()->allocations, before + 1);
+  use(2, stream_number(1));
+  EXPECT_EQ(fake_cuda()->allocations, before + 2);  // of another context
 }
 
-TEST_F(WorkspacesTest, EachStreamOfEachContextHasItsOwn) {
-  std::set<void*> all;
-  for (const std::uint64_t context : {1, 2}) {
-    for (std::uintptr_t stream = 0; stream < 100; ++stream) {
-      all.insert(workspaces_.get(context, stream == 0 ? nullptr : stream_number(stream), kBytes));
+// A server's streams come and go; each is handed a buffer after all that was enqueued with it.
+TEST_F(WorkspacesTest, HoweverManyStreamsComeTheMemoryIsBounded) {
+  const int before = fake_cuda()->allocations;
+  for (std::uintptr_t stream = 1; stream <= Workspaces::kOwn; ++stream) {
+    use(1, stream_number(stream));
+  }
+  const std::size_t none = events();
+  std::map<void*, CUstream> last;  // of each shared buffer
+  for (std::uintptr_t stream = 10; stream < 510; ++stream) {
+    const std::size_t from = events();
+    void* pointer = use(1, stream_number(stream));
+    const bool handed_over = last.count(pointer) != 0;
+    ASSERT_EQ(events(), from + (handed_over ? 2 : 1));
+    if (handed_over) {
+      EXPECT_TRUE(event(from).wait);
+      EXPECT_EQ(event(from).stream, stream_number(stream));
     }
+    const test::FakeEvent recorded = event(events() - 1);
+    EXPECT_FALSE(recorded.wait);
+    EXPECT_EQ(recorded.stream, stream_number(stream));
+    EXPECT_TRUE(!handed_over || event(from).event == recorded.event);
+    last[pointer] = stream_number(stream);
   }
-  EXPECT_EQ(all.size(), 200u);
-  for (const std::uint64_t context : {1, 2}) {
-    EXPECT_EQ(all.count(workspaces_.get(context, stream_number(7), kBytes)), 1u);
+  EXPECT_EQ(last.size(), Workspaces::kShared);
+  EXPECT_EQ(fake_cuda()->allocations, before + 1);
+  // The stream that had one last waits for nobody.
+  const std::size_t from = events();
+  use(1, stream_number(509));
+  EXPECT_EQ(events(), from + 1);
+  // The first streams need no events.
+  use(1, stream_number(1));
+  EXPECT_EQ(events(), from + 1);
+  EXPECT_GT(from, none);
+}
+
+// The driver gives handles of destroyed streams to new ones: ids tell them apart.
+TEST_F(WorkspacesTest, ANewStreamWithAnOldHandleWaitsForTheOldOnesWork) {
+  for (std::uintptr_t stream = 1; stream <= Workspaces::kOwn; ++stream) {
+    use(1, stream_number(stream));
   }
+  void* before = use(1, stream_number(70));
+  use(1, stream_number(71));
+  {
+    const std::lock_guard lock(fake_cuda()->mutex);
+    fake_cuda()->stream_ids[stream_number(70)] = 12345;
+  }
+  const std::size_t from = events();
+  EXPECT_EQ(use(1, stream_number(70)), before);
+  EXPECT_TRUE(event(from).wait);
+  const std::lock_guard lock(fake_cuda()->mutex);
+  fake_cuda()->stream_ids.clear();
+}
+
+TEST_F(WorkspacesTest, WhatIsCapturedKeepsItsBufferUntilTheGraphIsGone) {
+  for (std::uintptr_t stream = 1; stream <= Workspaces::kOwn; ++stream) {
+    use(1, stream_number(stream));
+  }
+  const auto captured = [&](std::uint64_t capture, std::size_t bytes = kBytes) {
+    fake_cuda()->captured_stream = stream_number(90);
+    fake_cuda()->capture_id = capture;
+    void* pointer = use(1, stream_number(90), bytes);
+    fake_cuda()->captured_stream = nullptr;
+    return pointer;
+  };
+  const int before = fake_cuda()->allocations;
+  const std::size_t from = events();
+  void* first = captured(11);
+  EXPECT_TRUE(memory_at(first).zeroed);
+  EXPECT_EQ(captured(11), first);  // its next launch
+  void* second = captured(12);
+  EXPECT_NE(second, first);
+  EXPECT_EQ(events(), from);  // no event of ours gets into a graph
+  EXPECT_EQ(fake_cuda()->allocations, before + 2);
+  // No stream is ever lent one of these.
+  for (std::uintptr_t stream = 100; stream < 120; ++stream) {
+    void* lent = use(1, stream_number(stream));
+    EXPECT_NE(lent, first);
+    EXPECT_NE(lent, second);
+  }
+  destroy_graph(11);
+  EXPECT_EQ(captured(13), first);
+  EXPECT_EQ(fake_cuda()->allocations, before + 2);
+  const std::lock_guard lock(fake_cuda()->mutex);
+  fake_cuda()->user_objects.clear();
 }
 
 TEST_F(WorkspacesTest, BothHandlesOfTheLegacyStreamAreOne) {
-  EXPECT_EQ(workspaces_.get(1, nullptr, kBytes), workspaces_.get(1, CU_STREAM_LEGACY, kBytes));
+  EXPECT_EQ(use(1, nullptr), use(1, CU_STREAM_LEGACY));
 }
 
 // One handle for a stream of each thread that is alive.
 TEST_F(WorkspacesTest, EachThreadHasItsPerThreadStream) {
-  const auto own = [&] { return workspaces_.get(1, CU_STREAM_PER_THREAD, kBytes); };
+  const auto own = [&] { return use(1, CU_STREAM_PER_THREAD); };
   void* mine = own();
   void* theirs = nullptr;
   std::thread([&] { theirs = own(); }).join();
   EXPECT_NE(mine, theirs);
   EXPECT_EQ(own(), mine);
-  const int before = fake_cuda()->allocations;
   for (int i = 0; i < 10; ++i) {  // one after the other: each takes over from the one before
     std::thread([&] { EXPECT_EQ(own(), theirs); }).join();
   }
+}
+
+TEST_F(WorkspacesTest, WhatIsReservedIsAllocatedOnceAndGrowsToTheMost) {
+  const int before = fake_cuda()->allocations;
+  workspaces_.reserve(1, 0, 64 * kBytes);
   EXPECT_EQ(fake_cuda()->allocations, before);
-}
-
-TEST_F(WorkspacesTest, GrowthIsAtLeastTwofoldAndKeepsTheOld) {
-  void* small = workspaces_.get(1, stream_number(1), kBytes);
-  void* grown = workspaces_.get(1, stream_number(1), kBytes + 1);
-  EXPECT_NE(grown, small);
-  EXPECT_EQ(memory_at(grown).bytes, 2 * kBytes);
-  EXPECT_TRUE(memory_at(grown).zeroed);
-  EXPECT_EQ(memory_at(small).bytes, kBytes);  // not freed
-  EXPECT_EQ(workspaces_.get(1, stream_number(1), 1), grown);
-  void* large = workspaces_.get(1, stream_number(1), 10 * kBytes);
-  EXPECT_EQ(memory_at(large).bytes, 10 * kBytes);
-}
-
-TEST_F(WorkspacesTest, WhatIsExpectedOfAContextIsAllocatedAtOnce) {
-  workspaces_.expect(1, 5 * kBytes);
-  workspaces_.expect(1, 3 * kBytes);
-  void* first = workspaces_.get(1, stream_number(1), kBytes);
-  EXPECT_EQ(memory_at(first).bytes, 5 * kBytes);
-  EXPECT_EQ(workspaces_.get(1, stream_number(1), 5 * kBytes), first);
-  EXPECT_EQ(memory_at(workspaces_.get(2, stream_number(1), kBytes)).bytes, kBytes);
+  workspaces_.reserve(1, 2 * kBytes, 64 * kBytes);
+  workspaces_.reserve(1, kBytes, 64 * kBytes);
+  EXPECT_EQ(fake_cuda()->allocations, before + 1);
+  void* small = use(1, stream_number(1));
+  EXPECT_EQ(memory_at(small).bytes, kAll * 2 * kBytes);
+  workspaces_.reserve(1, 3 * kBytes, 64 * kBytes);
+  EXPECT_EQ(fake_cuda()->allocations, before + 2);
+  EXPECT_EQ(use(1, stream_number(1)), small);  // large enough for this, and not given back
+  void* large = use(1, stream_number(1), 3 * kBytes);
+  EXPECT_NE(large, small);
+  EXPECT_EQ(memory_at(large).bytes, kAll * 64 * kBytes);
+  EXPECT_EQ(use(1, stream_number(1)), large);
+  EXPECT_EQ(fake_cuda()->allocations, before + 2);
 }
 
 // TearDown looks whether anything was done that a capture does not allow.
@@ -110,14 +219,14 @@ TEST_F(WorkspacesTest, AllocatesBesideACapture) {
   fake_cuda()->captured_stream = stream_number(1);
   fake_cuda()->blocking_capture = true;
   for (const CUstream stream : {stream_number(1), stream_number(2), CUstream{nullptr}}) {
-    EXPECT_TRUE(memory_at(workspaces_.get(1, stream, kBytes)).zeroed);
+    EXPECT_TRUE(memory_at(use(1, stream)).zeroed);
   }
 }
 
 TEST_F(WorkspacesTest, AFailureIsAnErrorThatLeavesNothingBehind) {
   const auto refusal = [&] {
     try {
-      workspaces_.get(1, stream_number(1), kBytes);
+      use(1, stream_number(1));
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::driver_failed);
       return std::string(error.what());
@@ -126,27 +235,38 @@ TEST_F(WorkspacesTest, AFailureIsAnErrorThatLeavesNothingBehind) {
   };
   const std::size_t held = fake_cuda()->memory.size();
   fake_cuda()->alloc_result = CUDA_ERROR_OUT_OF_MEMORY;
-  EXPECT_EQ(refusal().substr(0, 37), "allocating a workspace of 4096 bytes:");
+  EXPECT_EQ(refusal().substr(0, 38), "allocating a workspace of 20480 bytes:");
   fake_cuda()->alloc_result = CUDA_SUCCESS;
   fake_cuda()->memset_result = CUDA_ERROR_LAUNCH_FAILED;
   EXPECT_EQ(refusal().substr(0, 20), "zeroing a workspace:");
   fake_cuda()->memset_result = CUDA_SUCCESS;
   EXPECT_EQ(fake_cuda()->memory.size(), held);
-  EXPECT_TRUE(memory_at(workspaces_.get(1, stream_number(1), kBytes)).zeroed);
+  EXPECT_TRUE(memory_at(use(1, stream_number(1))).zeroed);
 }
 
-TEST_F(WorkspacesTest, ManyThreadsAgreeOnEachStreamsBuffer) {
-  constexpr std::size_t kThreads = 8, kStreams = 100;
-  const int before = fake_cuda()->allocations;
-  std::vector<std::vector<void*>> got(kThreads, std::vector<void*>(kStreams));
+// Nobody is handed a buffer between another's look-up and its event.
+TEST_F(WorkspacesTest, ManyThreadsShareWithoutMeeting) {
+  constexpr std::size_t kThreads = 8, kRounds = 200;
+  std::map<void*, std::atomic<int>> users;
+  workspaces_.reserve(1, kBytes, kBytes);
+  for (std::uintptr_t stream = 1; stream <= Workspaces::kOwn; ++stream) {
+    use(1, stream_number(stream));
+  }
+  for (std::uintptr_t stream = 50; stream < 50 + Workspaces::kShared; ++stream) {
+    users[use(1, stream_number(stream))] = 0;
+  }
+  std::atomic<int> met{0};
   test::run_together(kThreads, [&](std::size_t t) {
-    for (std::size_t i = 0; i < kStreams; ++i) {
-      const std::size_t at = (i + 13 * t) % kStreams;
-      got[t][at] = workspaces_.get(1, stream_number(at + 1), kBytes);
+    for (std::size_t i = 0; i < kRounds; ++i) {
+      Workspaces::Lease lease = workspaces_.lend(1, stream_number(100 + t), kBytes);
+      std::atomic<int>& here = users.at(lease.pointer());
+      if (++here != 1) ++met;
+      std::this_thread::yield();
+      --here;
+      lease.enqueued();
     }
   });
-  EXPECT_EQ(fake_cuda()->allocations, before + static_cast<int>(kStreams));
-  for (std::size_t t = 1; t < kThreads; ++t) EXPECT_EQ(got[t], got[0]);
+  EXPECT_EQ(met, 0);
 }
 
 }  // namespace
