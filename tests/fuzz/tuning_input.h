@@ -87,11 +87,4 @@ inline void check_database(const std::string& text) {
   check_look_up(text, problem_of(INT64_MAX, -1, 0, 7, false), {"", -1});
 }
 
-// As it is, and with checksums that are right. Throws std::logic_error for what does not hold.
-inline void check_tuning_input(std::string_view input) {
-  const std::string text(input), with_sums = sealed(input);
-  check_database(text);
-  if (with_sums != text) check_database(with_sums);
-}
-
 }  // namespace marlin::test
