@@ -158,7 +158,7 @@ TEST(TargetOptions, Pairing) {
   EXPECT_EQ(targets({"sm_89", "sm_89"}, {58, 58}), (Targets{{"sm_89", 58}}));
   EXPECT_THROW(targets({"sm_80", "sm_90a", "sm_89"}, {1, 2}), Error);
   EXPECT_THROW(targets({"sm_80"}, {0}), Error);
-  EXPECT_THROW(targets({"sm_81"}, {108}), Error);
+  EXPECT_THROW(targets({"sm_70"}, {108}), Error);
   EXPECT_THROW((TargetOptions{{"sm_80"}, {54, 108}}.resolve_one()), Error);
 }
 
