@@ -15,6 +15,8 @@
 #include "runtime/choose/select.h"
 #include "runtime/compile/kernel_build.h"
 #include "runtime/compile/nvrtc.h"
+#include "runtime/launch/kernel_store.h"
+#include "tests/stubs/fake_cuda.h"
 #include "tests/unit/problems.h"
 
 namespace marlin {
@@ -35,6 +37,7 @@ struct Version {
 class NvrtcVersions : public testing::TestWithParam<Version> {
  protected:
   void SetUp() override {
+    ASSERT_NE(fake_cuda(), nullptr);  // keeps the make-believe driver linked
     const fs::path folder = fs::path(NVRTC_WHEELS) / GetParam().text;
     std::error_code none;
     for (const auto& file : fs::recursive_directory_iterator(folder, none)) {
@@ -117,6 +120,39 @@ TEST_P(NvrtcVersions, ChooseWhatTheyCompile) {
       }
     }
     EXPECT_NO_THROW(compile_kernel(write_kernel(problem, target, here)));
+  }
+}
+
+// The whole way on a make-believe GPU: a kernel that is compiled, and a word about the one that was
+// not.
+TEST_P(NvrtcVersions, GetGivesWhatTheyCompile) {
+  const Problem problem = problem_of(1, 4096, 4096);
+  const Options options = {.cache_dir = "",
+                           .system_dirs = std::vector<std::string>{},
+                           .disable_jit = false,
+                           .tuning_db = "",
+                           .config = "model"};
+  KernelStore store;
+  const Kernel* kernel = store.get(problem, options);
+  const Target target = kernel->plan().target;
+  EXPECT_EQ(kernel->origin(), Origin::compiled);
+  EXPECT_LE(least_nvrtc(target, kernel->plan().config), nvrtc().number());
+  const Config first = model_config(problem, target);
+  ASSERT_EQ(least_nvrtc(target, first), 12010);
+  if (nvrtc().number() >= 12010) {
+    EXPECT_EQ(kernel->plan().config, first);
+  } else {
+    EXPECT_THAT(kernel->passed_over(),
+                testing::Contains(HasSubstr("': needs NVRTC 12.1 or newer, and ")));
+  }
+  // A config that was asked for by its text is not exchanged for another.
+  Options given = options;
+  given.config = to_string(first);
+  const auto get = [&] { store.get(problem, given); };
+  if (nvrtc().number() >= 12010) {
+    EXPECT_NO_THROW(get());
+  } else {
+    EXPECT_THROW(get(), Error);
   }
 }
 
