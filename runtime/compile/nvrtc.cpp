@@ -226,7 +226,8 @@ int version_number(std::string_view text) {
   const auto first = std::from_chars(text.data(), end, major);
   if (first.ec != std::errc() || first.ptr == end || *first.ptr != '.') return 0;
   const auto second = std::from_chars(first.ptr + 1, end, minor);
-  return second.ec == std::errc() && second.ptr == end ? 1000 * major + 10 * minor : 0;
+  const bool plausible = major >= 0 && major < 1000 && minor >= 0 && minor < 100;
+  return second.ec == std::errc() && second.ptr == end && plausible ? 1000 * major + 10 * minor : 0;
 }
 
 std::string version_text(int number) {

@@ -166,7 +166,7 @@ TEST(VersionNumber, IsThatOfCuda) {
   EXPECT_EQ(version_number("12.1"), 12010);
   EXPECT_EQ(version_number("13.0"), 13000);
   EXPECT_EQ(version_text(12080), "12.8");
-  for (const char* bad : {"", "12", "12.", ".1", "12.1.3", "a.b"})
+  for (const char* bad : {"", "12", "12.", ".1", "12.1.3", "a.b", "2147483647.1", "-1.0", "12.100"})
     EXPECT_EQ(version_number(bad), 0);
 }
 
