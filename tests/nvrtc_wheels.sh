@@ -10,7 +10,7 @@ for version in "$@"; do
   [[ $version == 12.* ]] && name+=-cu12
   new=$dir/$version.new
   rm -rf "$new"
-  if python3 -m pip download --quiet --no-deps --disable-pip-version-check --dest "$new" \
+  if python3 -m pip download --quiet --no-deps --disable-pip-version-check --timeout 10 --retries 1 --dest "$new" \
     "$name==$version" && (cd "$new" && python3 -m zipfile -e ./*.whl . && rm ./*.whl); then
     mv "$new" "$dir/$version"
   else
