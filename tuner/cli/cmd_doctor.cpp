@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
@@ -283,56 +284,73 @@ struct DoctorOptions {
   bool asks_for_a_kernel() const { return !shapes.shapes.empty() || !shapes.sets.empty(); }
 };
 
-// Where the kernel of a config would come from, as KernelStore looks for it, and all that is passed
-// over before.
-std::vector<Check> check_kernel(const KernelText& text) {
-  KernelCaches caches(settings_from({}));
-  Check kernel{"kernel", "ok", ""};
+// Whether a cache has the kernel of this config; what is passed over goes into `checks`.
+bool check_caches(KernelCaches& caches, const KernelText& text, Check& kernel,
+                  std::vector<Check>& checks) {
   CacheSearch search{
       .key_under = [&](const std::string& nvrtc) { return cache_key(key_fields(text, nvrtc)); },
       .use =
           [&](const FoundKernel& found) {
-            kernel.text = fmt::format("in the {}: {}", to_string(found.origin), found.path);
-            kernel.details = {{"origin", to_string(found.origin)}, {"path", found.path}};
+            const std::string config = to_string(text.plan.config),
+                              origin = to_string(found.origin);
+            kernel.text = fmt::format("'{}' in the {}: {}", config, origin, found.path);
+            kernel.details = {{"config", config}, {"origin", origin}, {"path", found.path}};
           }};
-  if (!caches.find(search)) {
-    const bool jit = !caches.settings().disable_jit;
-    kernel.state = jit ? "ok" : "finding";
-    kernel.text = jit ? "in no cache: it is compiled when it is first asked for"
-                      : "in no cache, and compiling is disabled: it is an error";
-  }
-  std::vector<Check> checks;
+  const bool found = caches.find(search);
   for (const std::string& line : search.passed_over) {
-    checks.push_back({"passed over", "note", line});
+    const bool known = std::any_of(checks.begin(), checks.end(),
+                                   [&](const Check& check) { return check.text == line; });
+    if (!known) checks.push_back({"passed over", "note", line});
+  }
+  return found;
+}
+
+// Where the kernel would come from, as KernelStore looks for it.
+void check_kernel(const Problem& problem, const Target& target, const Choice& choice,
+                  const DoctorOptions& options, std::vector<Check>& checks) {
+  KernelCaches caches(settings_from({}));
+  const Settings& settings = caches.settings();
+  std::vector<Choice> choices = {choice};
+  if (settings.disable_jit) {
+    const TuningLayers prebuilt = TuningLayers::open(tuning_paths(settings, false));
+    for (Choice& other :
+         prebuilt_choices(problem, target, gpu_name_of(target), prebuilt, options.chained)) {
+      choices.push_back(std::move(other));
+    }
+  }
+  Check kernel{"kernel", "ok", ""};
+  const bool found = std::any_of(choices.begin(), choices.end(), [&](const Choice& one) {
+    return check_caches(caches, write_kernel(problem, target, one.config), kernel, checks);
+  });
+  if (!found) {
+    kernel.state = settings.disable_jit ? "finding" : "ok";
+    kernel.text = settings.disable_jit ? "in no cache, and compiling is disabled: it is an error"
+                                       : "in no cache: it is compiled when it is first asked for";
   }
   checks.push_back(kernel);
-  return checks;
 }
 
 // The kernel that one problem gets.
 std::vector<Check> examine_kernel(const DoctorOptions& options) {
   const Problem problem = kernel_problem(options.shapes.resolve_one().problem);
   const Target target = options.targets.resolve_one();
-  const Choice choice =
-      choice_for("", problem, target, gpu_name_of(target), options.chained, nvrtc_number());
-  const std::string config = to_string(choice.config), by = to_string(choice.by);
+  const Settings settings = settings_from({});
+  std::vector<std::string> problems = settings.problems;
+  TuningLayers::open(tuning_paths(settings), &problems);
   std::vector<Check> checks;
-  for (const std::string& line : settings_from({}).problems) {
-    checks.push_back({"passed over", "finding", line});
-  }
-  std::vector<std::string> problems;
-  TuningLayers::open(tuning_paths(settings_from({})), &problems);
   for (const std::string& line : problems) checks.push_back({"passed over", "finding", line});
+  const int nvrtc = settings.disable_jit ? 0 : nvrtc_number();
+  const Choice choice =
+      choice_for("", problem, target, gpu_name_of(target), options.chained, nvrtc);
+  const std::string config = to_string(choice.config), by = to_string(choice.by);
   checks.push_back(
       {"config",
        "ok",
        fmt::format(
-           "{} for {} on {}, by {}", config, to_string(problem), to_string(target),
-           choice.layer.empty() ? "the cost model" : fmt::format("{}, {}", choice.layer, by)),
+           "'{}' for {} on {}, by {}", config, to_string(problem), to_string(target),
+           choice.layer.empty() ? "the cost model" : fmt::format("{}: {}", choice.layer, by)),
        {{"config", config}, {"chosen_by", by}, {"layer", choice.layer}}});
-  for (Check& check : check_kernel(write_kernel(problem, target, choice.config))) {
-    checks.push_back(std::move(check));
-  }
+  check_kernel(problem, target, choice, options, checks);
   return checks;
 }
 
