@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -46,6 +47,20 @@ std::optional<int> sms_of([[maybe_unused]] CUcontext context) {
   return std::nullopt;
 }
 
+ContextTarget ask_about(CUcontext context) {
+  const int device = current_device();
+  Target target = target_of_device(device);
+  target.sms = std::min(target.sms, sms_of(context).value_or(target.sms));
+  return {device, std::move(target)};
+}
+
+// Contexts by the ids that the driver never gives twice.
+struct KnownContexts {
+  LockFreeTable<std::uint64_t, ContextTarget, IdHash> targets;
+  std::mutex mutex;  // of what follows
+  std::deque<ContextTarget> all;
+};
+
 }  // namespace
 
 int current_device() {
@@ -71,9 +86,7 @@ const Target& target_of_device(int device) {
 }
 
 const ContextTarget& target_of_current_context() {
-  // Contexts by the ids that the driver never gives twice; they outlive threads that end after
-  // main().
-  static auto& known = *new LockFreeTable<std::uint64_t, ContextTarget, IdHash>;
+  static auto& known = *new KnownContexts;  // outlives threads that end after main()
   static thread_local std::uint64_t last_id = 0;
   static thread_local const ContextTarget* last = nullptr;
   CUcontext context = nullptr;
@@ -81,12 +94,13 @@ const ContextTarget& target_of_current_context() {
   unsigned long long id = 0;
   check(driver().cuCtxGetId(context, &id), "cuCtxGetId");
   if (last != nullptr && last_id == id) return *last;
-  const ContextTarget* found = known.find(id);
+  const ContextTarget* found = known.targets.find(id);
   if (found == nullptr) {
-    const int device = current_device();
-    Target target = target_of_device(device);
-    target.sms = std::min(target.sms, sms_of(context).value_or(target.sms));
-    found = known.insert(id, new ContextTarget{device, std::move(target)});
+    const std::lock_guard lock(known.mutex);
+    found = known.targets.find(id);
+    if (found == nullptr) {
+      found = known.targets.insert(id, &known.all.emplace_back(ask_about(context)));
+    }
   }
   last_id = id;
   last = found;
