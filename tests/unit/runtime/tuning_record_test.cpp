@@ -171,7 +171,11 @@ TEST(TuningRecord, HostileLinesAreRefusedWithTheRule) {
       {edited(good, "\"exact_m\"", "\"chained\":true,\"exact_m\""), "\"exact_m\" is not there"},
       {edited(good, "\"config\":{", "\"config\":[["), "\"config\" is no object"},
       {edited(good, "NVIDIA H200", ""), "the GPU has no name"},
-      {edited(good, "H200", std::string("H\000", 4)), "no printable ASCII"},
+      {edited(good, "H200",
+              std::string("H\0"
+                          "00",
+                          4)),
+       "no printable ASCII"},
       {edited(good, "H200", "H\xff"), "no printable ASCII"},
       {edited(good, "H200", "H\xc3\xa9"), "no printable ASCII"},
       {edited(good, "H200", "H\n"), "no printable ASCII"},
