@@ -338,7 +338,8 @@ std::vector<Check> examine_kernel(const DoctorOptions& options) {
   std::vector<std::string> problems = settings.problems;
   TuningLayers::open(tuning_paths(settings), &problems);
   std::vector<Check> checks;
-  for (const std::string& line : problems) checks.push_back({"passed over", "finding", line});
+  std::transform(problems.begin(), problems.end(), std::back_inserter(checks),
+                 [](const std::string& line) { return Check{"passed over", "finding", line}; });
   const int nvrtc = settings.disable_jit ? 0 : nvrtc_number();
   const Choice choice =
       choice_for("", problem, target, gpu_name_of(target), options.chained, nvrtc);
