@@ -339,7 +339,9 @@ std::vector<Check> examine_kernel(const DoctorOptions& options) {
   TuningLayers::open(tuning_paths(settings), &problems);
   std::vector<Check> checks;
   std::transform(problems.begin(), problems.end(), std::back_inserter(checks),
-                 [](const std::string& line) { return Check{"passed over", "finding", line}; });
+                 [](const std::string& line) {
+                   return Check{"passed over", "finding", line};
+                 });
   const int nvrtc = settings.disable_jit ? 0 : nvrtc_number();
   const Choice choice =
       choice_for("", problem, target, gpu_name_of(target), options.chained, nvrtc);
