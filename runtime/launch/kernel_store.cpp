@@ -62,20 +62,17 @@ class KernelStore::Maker {
 
   // From a cache; null when none has it.
   std::unique_ptr<Kernel> find(const Choice& choice) {
-    CacheSearch search = search_for(choice);
-    caches_.find(search);
-    note(search);
+    search_ = search_for(choice);
+    caches_.find(search_);
+    note(search_);
     return std::move(kernel_);
   }
 
-  // From a cache, else compiled. Throws Error, with all that was passed over where the driver takes
-  // none of it.
-  std::unique_ptr<Kernel> find_or_build(const Choice& choice, const CompileStep& compile) {
-    CacheSearch search = search_for(choice);
-    const bool found = caches_.find(search);
-    note(search);
+  // The kernel of the last choice, which find() has not found, compiled. Throws Error, with all
+  // that was passed over where the driver does not take it.
+  std::unique_ptr<Kernel> build(const CompileStep& compile) {
     try {
-      if (!found) caches_.build(search, [&] { return compile(*text_, caches_.failed_dir()); });
+      caches_.build(search_, [&] { return compile(*text_, caches_.failed_dir()); });
     } catch (const RefusedCubin& error) {
       throw Error(error.code(), error.what() + listed(passed_over_));
     }
@@ -113,6 +110,7 @@ class KernelStore::Maker {
   Problem problem_;
   Target target_;
   std::optional<KernelText> text_;
+  CacheSearch search_;
   std::unique_ptr<Kernel> kernel_;
   std::vector<std::string> passed_over_;
 };
@@ -157,20 +155,19 @@ const Kernel* KernelStore::make(const TableKey& key, const Options& options) {
 // For this choice, else, where the NVRTC here cannot compile its config, for the best that it can.
 std::unique_ptr<Kernel> KernelStore::find_or_build(Maker& maker, const Choice& choice,
                                                    const std::string& gpu, const Options& options) {
+  if (auto kernel = maker.find(choice)) return kernel;
   const Target& target = maker.target();
   const int least = least_nvrtc(target, choice.config);
-  if (choice.by == ChosenBy::given || least <= limits_of(target).least_nvrtc) {
-    return maker.find_or_build(choice, compile_);
-  }
-  if (auto kernel = maker.find(choice)) return kernel;
-  if (least <= nvrtc().number()) return maker.find_or_build(choice, compile_);
+  const bool may_change = choice.by != ChosenBy::given && least > limits_of(target).least_nvrtc;
+  if (!may_change || least <= nvrtc().number()) return maker.build(compile_);
   maker.passed_over().push_back(fmt::format("config '{}': needs NVRTC {} or newer, and {} is {}",
                                             to_string(choice.config), version_text(least),
                                             nvrtc().path(), nvrtc().version()));
-  return maker.find_or_build(choose_config(options.config.value_or(""), maker.problem(), target,
-                                           gpu, tuning_of(tuning_paths(maker.settings()))->layers,
-                                           options.chained, nvrtc().number()),
-                             compile_);
+  const Choice other = choose_config(options.config.value_or(""), maker.problem(), target, gpu,
+                                     tuning_of(tuning_paths(maker.settings()))->layers,
+                                     options.chained, nvrtc().number());
+  if (auto kernel = maker.find(other)) return kernel;
+  return maker.build(compile_);
 }
 
 // For this choice, else for another that its kernel may have been prebuilt with.
