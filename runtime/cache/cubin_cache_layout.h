@@ -1,10 +1,13 @@
-// The names inside a cache folder; shared by the files that implement CubinCache.
+// The names inside a cache folder and the walk through it; shared by the files that implement
+// CubinCache.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "codegen/base/error.h"
+#include "runtime/cache/cache_folder.h"
 #include "runtime/cache/cache_key.h"
 
 namespace marlin {
@@ -39,5 +42,23 @@ inline std::optional<std::string> key_of(std::string_view shard, std::string_vie
   if (!is_cache_key(key) || key.substr(0, 2) != shard) return std::nullopt;
   return std::string(key);
 }
+
+// The folders ab/ of a cache, opened one at a time. What is no folder of ours (a link, for one) is
+// handed to `refused` with the reason.
+template <typename Visit, typename Refused>
+void visit_shards(const CacheFolder& layout, Visit visit, Refused refused) {
+  for (const std::string& name : layout.names()) {
+    if (!is_shard(name)) continue;
+    std::optional<CacheFolder> shard;
+    try {
+      shard = layout.subfolder(name);
+    } catch (const Error& error) {
+      refused(name, error.what());
+    }
+    if (shard) visit(name, *shard);
+  }
+}
+
+inline void ignore_refused(const std::string&, const char*) {}
 
 }  // namespace marlin

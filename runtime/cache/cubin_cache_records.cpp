@@ -56,15 +56,13 @@ std::string in_file(const std::string& dir, const char* name, const std::excepti
 }
 
 // How many entries were read for it.
-int collect_identities(const CacheFolder& layout, const std::string& shard_name,
+int collect_identities(const CacheFolder& shard, const std::string& shard_name,
                        std::set<std::string>& identities) {
-  const auto shard = layout.subfolder(shard_name);
-  if (!shard) return 0;
   int read = 0;
-  for (const std::string& name : shard->names()) {
+  for (const std::string& name : shard.names()) {
     if (!key_of(shard_name, name)) continue;
     try {
-      const auto file = shard->read(name, kMaxEntryBytes);
+      const auto file = shard.read(name, kMaxEntryBytes);
       if (file) identities.insert(decode_meta(*file).key.nvrtc);
     } catch (const Error&) {
       // Damage is named where the entry itself is asked for.
@@ -116,12 +114,12 @@ std::vector<std::string> CubinCache::unindexed_identities() const {
     if (!layout) return {};
     const auto index = root->stat(kBuiltWithFile);
     const bool indexed = index && !built_with().empty();
-    for (const std::string& name : layout->names()) {
-      const auto shard_stat = is_shard(name) ? layout->stat(name) : std::nullopt;
-      if (!shard_stat) continue;
-      if (indexed && shard_stat->modified_ns + kIndexMargin < index->modified_ns) continue;
-      entries += collect_identities(*layout, name, identities);
-    }
+    const auto collect = [&](const std::string& name, const CacheFolder& shard) {
+      const auto info = layout->stat(name);
+      const bool covered = indexed && info && info->modified_ns + kIndexMargin < index->modified_ns;
+      if (!covered) entries += collect_identities(shard, name, identities);
+    };
+    visit_shards(*layout, collect, ignore_refused);
     if (read_only() || entries < kEntriesWorthAnIndex)
       return {identities.begin(), identities.end()};
     // So that the next process need not read them again.

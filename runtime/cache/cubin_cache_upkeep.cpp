@@ -71,24 +71,6 @@ int remove_temporaries(const CacheFolder& root, const CacheFolder& layout,
                             [](const std::string& name) { return name == kNvrtcFile; });
 }
 
-// The folders ab/ of a cache, opened one at a time. What is no folder of ours (a link, for one) is
-// handed to `refused` with the reason.
-template <typename Visit, typename Refused>
-void visit_shards(const CacheFolder& layout, Visit visit, Refused refused) {
-  for (const std::string& name : layout.names()) {
-    if (!is_shard(name)) continue;
-    std::optional<CacheFolder> shard;
-    try {
-      shard = layout.subfolder(name);
-    } catch (const Error& error) {
-      refused(name, error.what());
-    }
-    if (shard) visit(name, *shard);
-  }
-}
-
-void ignore_refused(const std::string&, const char*) {}
-
 }  // namespace
 
 void CubinCache::visit_entries(const Visit& visit) const {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/cache/cubin_cache.h"
 #include "runtime/choose/tuning_record.h"
 
 namespace marlin {
@@ -31,7 +32,7 @@ class TuningFile {
   // The data measured for the library's release (tuner/data), embedded in it.
   static const TuningFile& shipped();
 
-  static constexpr std::size_t kMostFileBytes = std::size_t{64} << 20;
+  static constexpr std::size_t kMostFileBytes = kMaxChoicesBytes;
 
   const std::string& name() const { return name_; }  // its path, or "shipped"
   std::string_view text() const { return text_; }

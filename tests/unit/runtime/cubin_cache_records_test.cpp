@@ -88,6 +88,14 @@ TEST_F(CubinRecords, EntriesThatCameBesideTheIndexAreFound) {
   EXPECT_TRUE(CubinCache(scratch_ / "none").unindexed_identities().empty());
 }
 
+TEST_F(CubinRecords, AFolderThatIsRefusedHidesNoOther) {
+  ASSERT_TRUE(cache_.store(built_by(1, "13.0 a")));
+  fs::remove(cache_.dir() + "/built_with.json");
+  fs::create_directory_symlink("nowhere", cache_.dir() + "/v1/00");
+  EXPECT_EQ(CubinCache(cache_.dir(), true).unindexed_identities(),
+            (std::vector<std::string>{"13.0 a"}));
+}
+
 // Folders that are older than the index are not read again.
 TEST_F(CubinRecords, WhatTheIndexCoversIsNotReadAgain) {
   for (unsigned number = 1; number <= 100; ++number) {
