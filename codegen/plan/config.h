@@ -66,6 +66,13 @@ struct WgmmaOptions {
   int k_steps_per_commit = 1;  // k16 steps whose products are one commit group
   int raster = 1;              // m tiles that follow one another before the next n tile comes
   int multicast = 1;  // blocks of a cluster, side by side along n, that share their activations
+  // The order of a consumer's loop. Fragments for all k16 steps of a stage, each step a commit
+  // group, so that no product waits for one of its own stage; else two commit groups' in turns.
+  bool whole_stage = false;
+  // A stage's sums are scaled while the products of the next one, with a set of their own, run.
+  int sum_sets = 1;
+  // The next stage's packed weights are read behind the last products of a stage, not before them.
+  bool late_packed = false;
 
   template <class Self, class Visitor>
   static void visit(Self& self, Visitor& visitor) {
@@ -73,6 +80,9 @@ struct WgmmaOptions {
     visitor.count("burst", "burst", self.k_steps_per_commit);  // as records and texts call it
     visitor.count("raster", "raster", self.raster);
     visitor.count("multicast", "multicast", self.multicast);
+    visitor.flag("whole_stage", "whole", self.whole_stage);
+    visitor.count("sum_sets", "sets", self.sum_sets);
+    visitor.flag("late_packed", "late", self.late_packed);
   }
   friend bool operator==(const WgmmaOptions&, const WgmmaOptions&) = default;
 };

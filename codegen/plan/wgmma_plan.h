@@ -51,10 +51,16 @@ struct WgmmaPlan {
     int lines = 0;           // of 64 k
     int line = 0;            // from 64 k of all rows to the next 64
     int activation_box = 0;  // rows that one block copies, for all that share them
-    int packed_row = 0;      // from one k16 step to the next
+    int packed_boxes = 1;    // side by side along n: a copy's box has at most 256 columns
+    int packed_columns = 0;  // of such a box
+    int packed_box = 0;      // from one box to the next, each [k16 step][column]
+    int packed_row = 0;      // from one k16 step of a box to the next
     int scales_row = 0;      // from one row of scales to the next
 
     int packed_at(int step) const { return step * packed_row; }
+    int packed_box_at(int box) const { return box * packed_box; }
+    // Blocks of 64 columns in a box.
+    int packed_blocks() const { return packed_columns / kPackTileN; }
     int scales_at(int row) const { return row * scales_row; }
     int line_at(int i) const { return i * line; }
     // Of a k16 step's activations, as descriptors count: in units of 16 bytes.
@@ -75,6 +81,9 @@ struct WgmmaPlan {
       visitor("lines", self.lines);
       visitor("line", self.line);
       visitor("activation_box", self.activation_box);
+      visitor("packed_boxes", self.packed_boxes);
+      visitor("packed_columns", self.packed_columns);
+      visitor("packed_box", self.packed_box);
       visitor("packed_row", self.packed_row);
       visitor("scales_row", self.scales_row);
     }

@@ -11,12 +11,18 @@
 namespace marlin {
 namespace {
 
+constexpr std::int64_t kStep = 8;    // rows: what a tile can have more or less
+constexpr std::int64_t kFine = 256;  // up to here each step is a rung
+constexpr int kFew = 3;              // rungs below the first step
+constexpr int kFineRungs = kFew + static_cast<int>(kFine / kStep);
+
 constexpr std::array<std::int64_t, kRungs> make_rungs() {
   std::array<std::int64_t, kRungs> all = {};
   std::size_t count = 0;
-  for (std::int64_t power = 1; power <= kMaxM; power *= 2) {
-    if (power > 16) all.at(count++) = power / 4 * 3;
-    all.at(count++) = power;
+  for (std::int64_t m = 1; m < kStep; m *= 2) all.at(count++) = m;
+  for (std::int64_t m = kStep; m <= kFine; m += kStep) all.at(count++) = m;
+  for (std::int64_t power = kFine; power < kMaxM; power *= 2) {
+    for (int quarter = 1; quarter <= 4; ++quarter) all.at(count++) = power + power / 4 * quarter;
   }
   return all;
 }
@@ -52,12 +58,16 @@ int rung_index(std::int64_t m) {
   if (m < 1 || m > kMaxM) {
     throw Error(ErrorCode::invalid_shape, fmt::format("m = {} is not in 1..{}", m, kMaxM));
   }
-  // 2^doublings is the smallest power of two >= m. Up to 2^4 each power is one rung; from there on
-  // the rung before it, 3/4 of it, may do.
-  const int doublings = std::bit_width(static_cast<std::uint64_t>(m - 1));
-  if (doublings <= 4) return doublings;
-  const bool less = m <= std::int64_t{3} << (doublings - 2);
-  return 2 * doublings - 4 - (less ? 1 : 0);
+  if (m <= kFine) {
+    if (m > kStep / 2) return kFew - 1 + static_cast<int>((m + kStep - 1) / kStep);
+    return std::bit_width(static_cast<std::uint64_t>(m - 1));
+  }
+  // Quarters of the power of two below m, from that power on.
+  const int power = std::bit_width(static_cast<std::uint64_t>(m - 1)) - 1;
+  const auto quarters = static_cast<int>((m - 1) >> (power - 2)) - 3;
+  constexpr int kFinePower = 8;
+  static_assert(kFine == 1 << kFinePower);
+  return kFineRungs - 1 + 4 * (power - kFinePower) + quarters;
 }
 
 std::string to_string(const Shape& shape) {

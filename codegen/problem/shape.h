@@ -30,9 +30,10 @@ inline constexpr std::int64_t kMaxK = std::int64_t{1} << 20;
 // The rule a shape breaks, or nothing when it keeps them all.
 std::optional<std::string> broken_rule(const Shape& shape);
 
-// The ladder of M, ascending: 1, 2, 4, 8, 16, then two rungs for each doubling (24, 32, 48, ...) up
-// to kMaxM. A kernel that is not exact is written for a rung and serves every smaller m.
-inline constexpr int kRungs = 29;
+// The ladder of M, ascending: 1, 2, 4, every multiple of eight up to 256, then four rungs for each
+// doubling (320, 384, 448, 512, 640, ...) up to kMaxM. A kernel that is not exact is written for a
+// rung and serves every smaller m.
+inline constexpr int kRungs = 67;
 const std::array<std::int64_t, kRungs>& rungs();
 
 // The smallest rung that is >= m, and its place in rungs(), 0..kRungs - 1. Throw

@@ -61,6 +61,7 @@ Fiber::Fiber(const Kernel& kernel, const LaunchShape& launch, const Arguments& a
       threads_(threads),
       active_(threads, true),
       left_(threads, false),
+      broken_out_(threads, false),
       scopes_(1),
       stages_(threads, std::deque<std::vector<Copy>>(1)),
       stores_(threads, std::deque<Group>(1)) {
@@ -162,7 +163,7 @@ void Fiber::branch(const Node& node) {
   for (int t = 0; t < threads_; ++t) active_[t] = before[t] && !left_[t];
 }
 
-// "continue", or "return" of a lambda: nothing more for these threads until its end.
+// "continue", "break", or "return" of a lambda: nothing more for these threads until its end.
 void Fiber::leave(const Node& node) {
   if (!node.kids.empty()) {
     const Value value = evaluate(node.kids[0]);
@@ -173,6 +174,7 @@ void Fiber::leave(const Node& node) {
   }
   for (int t = 0; t < threads_; ++t) {
     left_[t] = left_[t] || active_[t];
+    if (node.text == "break") broken_out_[t] = broken_out_[t] || active_[t];
     active_[t] = false;
   }
 }
@@ -202,6 +204,8 @@ bool Fiber::narrow(const std::vector<bool>& go_on) {
 void Fiber::loop(const Node& node) {
   constexpr int kMany = 1 << 20;
   const std::vector<bool> before = active_;
+  std::vector<bool> outer_loop(threads_);
+  std::swap(outer_loop, broken_out_);
   scopes_.emplace_back();
   execute(node.kids[0]);
   for (int rounds = 0;; ++rounds) {
@@ -210,11 +214,15 @@ void Fiber::loop(const Node& node) {
     if (!narrow(more)) break;
     const std::vector<bool> round = active_, left_before = left_;
     execute(node.kids[3]);
-    active_ = round;
     left_ = left_before;
+    std::vector<bool> stay = broken_out_;
+    stay.flip();
+    active_ = round;
+    if (!narrow(stay)) break;
     execute(node.kids[2]);
   }
   scopes_.pop_back();
+  std::swap(outer_loop, broken_out_);
   active_ = before;
 }
 

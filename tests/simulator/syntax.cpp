@@ -168,7 +168,7 @@ class Parser {
     if (is("if")) return branch();
     if (is("for")) return loop();
     if (is("auto")) return lambda();
-    if (is("continue") || is("return")) return leave();
+    if (is("continue") || is("break") || is("return")) return leave();
     Node result = simple();
     expect(";");
     return result;

@@ -31,7 +31,7 @@ struct Node {
     block,
     branch,  // if (kids[0]) kids[1] [else kids[2]]
     loop,    // for (kids[0]; kids[1]; kids[2]) kids[3]
-    leave,   // continue, or return [kids[0]]
+    leave,   // continue, break, or return [kids[0]]
   };
   Kind kind = Kind::block;
   std::string text;

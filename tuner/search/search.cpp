@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <tuple>
 
 #include "codegen/generator.h"
@@ -86,6 +87,40 @@ struct Candidate {
 
 bool is_fresh(const TuningRecord& record, const TuningSubject& subject) {
   return !is_stale(record, subject.nvrtc, subject.driver);
+}
+
+// Configs of one kind: where the model errs about one it errs about all of them.
+std::string kind_of(const Config& config) {
+  const bool wgmma = config.family() == Family::wgmma;
+  return fmt::format("{} n{} w{} {} {}", name_of(config.family()), config.tile_n, config.warps_n,
+                     kPartitionNames[static_cast<std::size_t>(config.partition.kind)],
+                     wgmma ? 2 * config.wgmma().sum_sets + config.wgmma().whole_stage : 0);
+}
+
+// So many of the ranked: two thirds of them the first, the others the first of each further kind.
+std::vector<Config> varied(const std::vector<Estimate>& ranked, std::size_t most) {
+  std::vector<bool> taken(ranked.size());
+  std::set<std::string> kinds;
+  std::size_t count = most - most / 3;
+  for (std::size_t i = 0; i < count; ++i) {
+    taken[i] = true;
+    kinds.insert(kind_of(ranked[i].config));
+  }
+  for (std::size_t i = count; i < ranked.size() && count < most; ++i) {
+    if (!kinds.insert(kind_of(ranked[i].config)).second) continue;
+    taken[i] = true;
+    ++count;
+  }
+  for (std::size_t i = 0; i < ranked.size() && count < most; ++i) {
+    if (taken[i]) continue;
+    taken[i] = true;
+    ++count;
+  }
+  std::vector<Config> configs;
+  for (std::size_t i = 0; i < ranked.size(); ++i) {
+    if (taken[i]) configs.push_back(ranked[i].config);
+  }
+  return configs;
 }
 
 // The choice that a run which resumes keeps.
@@ -255,11 +290,7 @@ std::vector<Config> candidates_for(const Problem& problem, const TuningSubject& 
     most = std::clamp<std::size_t>(static_cast<std::size_t>(kTrialsUs / ranked.front().us),
                                    (most + 2) / 3, most);
   }
-  std::vector<Config> configs;
-  for (std::size_t i = 0; i < std::min(most, ranked.size()); ++i) {
-    configs.push_back(ranked[i].config);
-  }
-  return configs;
+  return varied(ranked, std::min(most, ranked.size()));
 }
 
 std::vector<Config> configs_to_try(const Problem& problem, const TuningJournal& journal,

@@ -44,7 +44,7 @@ class TuneDevice {
 };
 
 struct SearchRules {
-  std::size_t candidates = 24;  // configs tried, of those the cost model ranks first; 0: all
+  std::size_t candidates = 24;  // configs tried, see candidates_for(); 0: all
   std::size_t finalists = 6;    // of these, raced; half where a launch takes milliseconds
   double close = 1.08;          // a finalist's trial is within this of the fastest
   int rounds = 8;               // of the race; half as well
@@ -54,7 +54,8 @@ struct SearchRules {
   bool retune_stale = false;    // but not those made with other versions
 };
 
-// The configs to try for this shape, in the order of the cost model, whose own choice comes first.
+// The configs to try for this shape, in the order of the cost model, whose own choice comes first:
+// those it ranks first, and beside these the first of each other kind, of which it may think wrong.
 // Where a launch takes milliseconds there are fewer, down to a third: the largest products would
 // else take all the time, and differ least.
 std::vector<Config> candidates_for(const Problem& problem, const TuningSubject& subject,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "codegen/base/integers.h"
 #include "codegen/families/wgmma/wgmma.h"
 #include "codegen/plan/resources.h"
 
@@ -27,9 +28,9 @@ Rule tile_rule(const Config& config) {
                        config.warps_n, config.warps_k);
   }
   const int quarter = config.warps_n * 16;
-  if (config.tile_n > 256 || !one_of(config.tile_n, {quarter, 2 * quarter, 4 * quarter})) {
+  if (config.tile_n > 512 || !one_of(config.tile_n, {quarter, 2 * quarter, 4 * quarter})) {
     return fmt::format(
-        "tile_n = {} does not give each warpgroup 64, 128 or 256 of at most 256 columns",
+        "tile_n = {} does not give each warpgroup 64, 128 or 256 of at most 512 columns",
         config.tile_n);
   }
   if (!one_of(config.warp_k, {64, 128})) {
@@ -42,6 +43,13 @@ Rule tile_rule(const Config& config) {
       config.warp_k / 16 / config.wgmma().k_steps_per_commit < 2) {
     return fmt::format("burst = {} is none of 1, 2, 4 or more than half of the {} k16 steps",
                        config.wgmma().k_steps_per_commit, config.warp_k / 16);
+  }
+  if (config.wgmma().whole_stage && config.wgmma().k_steps_per_commit != 1) {
+    return fmt::format("a whole stage's fragments are a commit group each, not burst = {}",
+                       config.wgmma().k_steps_per_commit);
+  }
+  if (!one_of(config.wgmma().sum_sets, {1, 2})) {
+    return fmt::format("sets = {} is none of 1, 2", config.wgmma().sum_sets);
   }
   const auto [kind, count] = config.partition;
   if (count < 1) return fmt::format("the partition's count, {}, is not positive", count);
@@ -141,14 +149,26 @@ Rule partition_rule(const Plan& plan) {
   }
 }
 
-// A consumer's sums, two sets of fragments, a stage's packed weights, scales and addresses.
+// Where a stage's sums are not added up at its end, its products go on beside the next one's, and
+// ptxas runs products one by one when fragments of all steps are written beside them (C7513).
+Rule loop_rule(const Plan& plan) {
+  const WgmmaOptions& options = plan.config.wgmma();
+  if (options.sum_sets == 1 && !options.whole_stage) return std::nullopt;
+  if (scales_accumulators(plan) && plan.scales.rows == 1) return std::nullopt;
+  return "two sets of sums and a whole stage's fragments are for accumulators that are scaled once "
+         "a stage";
+}
+
+// A consumer's sums, its fragments, a stage's packed weights, scales and addresses.
 Rule register_rule(const Plan& plan) {
   constexpr int kAddressesAndTemporaries = 36;
   const Config& config = plan.config;
   const bool totals = plan.scales.grouped && config.scale_on == ScaleOn::accumulators;
   const int scales = plan.scales.grouped ? plan.scales.rows + (totals ? 0 : 2) : 2;
-  const int tile = plan.wgmma().roles.accumulators * (totals ? 2 : 1) +
-                   8 * config.wgmma().k_steps_per_commit + plan.tiles.k_steps + scales;
+  const int sums = totals ? 1 + config.wgmma().sum_sets : 1;
+  const int fragments =
+      4 * (config.wgmma().whole_stage ? plan.tiles.k_steps : 2 * config.wgmma().k_steps_per_commit);
+  const int tile = plan.wgmma().roles.accumulators * sums + fragments + plan.tiles.k_steps + scales;
   const int registers = plan.wgmma().roles.m64_tiles * tile + kAddressesAndTemporaries;
   if (registers > plan.wgmma().roles.consumer_registers) {
     return fmt::format("about {} registers a thread exceed the {} there are", registers,
@@ -168,35 +188,80 @@ std::optional<std::string> wgmma_rule(const Problem& problem, const Target& targ
   if (Rule rule = shape_rule(problem, config)) return rule;
   const Plan plan = wgmma_plan(problem, target, config);
   if (Rule rule = partition_rule(plan)) return rule;
+  if (Rule rule = loop_rule(plan)) return rule;
   if (Rule rule = register_rule(plan)) return rule;
   return shared_memory_rule(plan);
 }
 
 namespace {
 
-// The ways to cut a tile among warpgroups that are worth having. Tiles of 192 columns pay where 192
-// divides n, as that n is seldom whole waves of wider ones.
+// The ways to cut a tile among warpgroups that are worth having, and where: narrow tiles for the
+// narrow products, wide ones for few rows, of which they read fewer copies. Tiles of 192 columns
+// pay where 192 divides n, as that n is seldom whole waves of wider ones.
 struct Tiling {
   int tile_n, warps_n, warp_k;
+  int most_m = 256;  // rows of the tile
+  std::int64_t least_n = 0, most_n = kMaxN;
+  bool divides = false;  // whether tile_n has to divide n
 };
-constexpr Tiling kTilings[] = {{256, 8, 128},  {256, 16, 128}, {128, 8, 128}, {128, 4, 128},
-                               {256, 8, 64},   {128, 8, 64},   {256, 16, 64}, {128, 4, 64},
-                               {192, 12, 128}, {192, 12, 64}};
+constexpr Tiling kTilings[] = {
+    {256, 8, 128},
+    {256, 16, 128},
+    {128, 8, 128},
+    {128, 4, 128},
+    {256, 8, 64},
+    {128, 8, 64},
+    {256, 16, 64},
+    {128, 4, 64},
+    {.tile_n = 192, .warps_n = 12, .warp_k = 128, .divides = true},
+    {.tile_n = 192, .warps_n = 12, .warp_k = 64, .divides = true},
+    {.tile_n = 64, .warps_n = 4, .warp_k = 128, .most_m = 64, .most_n = 8192},
+    {.tile_n = 384, .warps_n = 12, .warp_k = 128, .most_m = 32, .least_n = 32768},
+    {.tile_n = 512, .warps_n = 8, .warp_k = 64, .most_m = 16, .least_n = 32768}};
 
-// All rows at once where one tile can hold them, or half of them; else the sizes that lose little.
+bool suits(const Tiling& tiling, const Problem& problem, int tile_m) {
+  const std::int64_t n = problem.shape.n;
+  return tile_m <= tiling.most_m && n >= tiling.least_n && n <= tiling.most_n &&
+         (!tiling.divides || n % tiling.tile_n == 0);
+}
+
+// The orders of a consumer's loop that are worth having.
+struct Loop {
+  int k_steps_per_commit;
+  bool whole_stage = false;
+  int sum_sets = 1;
+  bool late_packed = false;
+  int most_m = 256;  // rows of the tile
+};
+constexpr Loop kLoops[] = {
+    {1},
+    {2},
+    {4},
+    {.k_steps_per_commit = 4, .late_packed = true, .most_m = 32},
+    {.k_steps_per_commit = 2, .sum_sets = 2, .late_packed = true, .most_m = 64},
+    {.k_steps_per_commit = 1, .whole_stage = true, .most_m = 128},
+    {.k_steps_per_commit = 1, .whole_stage = true, .sum_sets = 2, .most_m = 96},
+    {.k_steps_per_commit = 1,
+     .whole_stage = true,
+     .sum_sets = 2,
+     .late_packed = true,
+     .most_m = 64}};
+
+// All rows at once or in tiles of nearly equal size, none of which has eight rows too many; of more
+// rows than a few tiles hold the sizes that lose little.
 std::vector<int> tile_ms(const Problem& problem) {
-  const auto n8_rows = [](std::int64_t m) { return static_cast<int>((m + 7) / 8 * 8); };
-  if (problem.shape.m <= 64) return {n8_rows(problem.shape.m)};
-  if (problem.shape.m <= 256) {
-    std::vector<int> all = {64, 128};
-    if (problem.shape.m <= 128) all = {n8_rows((problem.shape.m + 1) / 2), 64};
-    if (problem.shape.m == 192) all.push_back(96);
-    all.push_back(n8_rows(problem.shape.m));
-    std::sort(all.begin(), all.end());
-    all.erase(std::unique(all.begin(), all.end()), all.end());
-    return all;
+  constexpr std::int64_t kOneTile = 64, kFewTiles = 256, kManyTiles = 1024;
+  const std::int64_t m = problem.shape.m;
+  if (m <= kOneTile) return {round_up(static_cast<int>(m), 8)};
+  if (m > kManyTiles) return {64, 96, 128, 192, 256};
+  const int least = m <= kFewTiles ? 32 : 64;
+  std::vector<int> all;
+  for (int tiles = 1; round_up(ceil_div(m, tiles), 8) >= least; ++tiles) {
+    const int rows = round_up(ceil_div(m, tiles), 8);
+    if (rows <= 256 && (all.empty() || rows < all.back())) all.push_back(rows);
   }
-  return {64, 96, 128, 192, 256};
+  std::reverse(all.begin(), all.end());
+  return all;
 }
 
 // With as many stages as fit.
@@ -250,8 +315,8 @@ void add_blocks(const Problem& problem, const Target& target, Config config,
 }  // namespace
 
 std::vector<Config> wgmma_configs(const Problem& problem, const Target& target) {
-  constexpr int kFewest = 17;  // tokens; below, the decode family is faster
-  constexpr int kRaster = 8;   // rows of tiles
+  constexpr int kFewest = 9;  // tokens; below, the other families are faster
+  constexpr int kRaster = 8;  // rows of tiles
   std::vector<Config> configs;
   if (problem.shape.m < kFewest || target.arch != "sm_90a") return configs;
   Config config;
@@ -262,12 +327,16 @@ std::vector<Config> wgmma_configs(const Problem& problem, const Target& target) 
     config.wgmma().raster =
         static_cast<int>(std::min<std::int64_t>((problem.shape.m + tile_m - 1) / tile_m, kRaster));
     for (const Tiling& tiling : kTilings) {
-      if (tiling.tile_n == 192 && problem.shape.n % 192 != 0) continue;
+      if (!suits(tiling, problem, tile_m)) continue;
       config.tile_n = tiling.tile_n;
       config.warps_n = tiling.warps_n;
       config.warp_k = tiling.warp_k;
-      for (int burst : {1, 2, 4}) {
-        config.wgmma().k_steps_per_commit = burst;
+      for (const Loop& loop : kLoops) {
+        if (tile_m > loop.most_m) continue;
+        config.wgmma().k_steps_per_commit = loop.k_steps_per_commit;
+        config.wgmma().whole_stage = loop.whole_stage;
+        config.wgmma().sum_sets = loop.sum_sets;
+        config.wgmma().late_packed = loop.late_packed;
         for (ScaleOn scale_on : {ScaleOn::weights, ScaleOn::accumulators}) {
           config.scale_on = scale_on;
           add_blocks(problem, target, config, configs);

@@ -31,11 +31,14 @@ void packed_lambda(const Plan& plan, Text& text) {
   text.open("auto copy_packed = [&](unsigned stage, unsigned k_tile) {{");
   text.line("mbarrier_arrive_expect_tx(full + stage * 8, {});",
             by_n_tile(plan, plan.wgmma().stage.bytes, plan.wgmma().tail.stage_bytes));
-  text.line(
-      "tma_load_2d(shared + kPacked + stage * {}, &packed_map, n_tile * {}, k_tile * {}, full + "
-      "stage * "
-      "8);",
-      plan.wgmma().stage.packed, plan.config.tile_n, plan.tiles.k_steps);
+  const WgmmaPlan::Stage& stage = plan.wgmma().stage;
+  for (int box = 0; box < stage.packed_boxes; ++box) {
+    text.line(
+        "tma_load_2d({}, &packed_map, {}, k_tile * {}, full + stage * 8);",
+        plus(fmt::format("shared + kPacked + stage * {}", stage.packed), stage.packed_box_at(box)),
+        plus(fmt::format("n_tile * {}", plan.config.tile_n), box * stage.packed_columns),
+        plan.tiles.k_steps);
+  }
   if (plan.scales.grouped) text.line("copy_scales(stage, k_tile);");
   text.close("};");
 }

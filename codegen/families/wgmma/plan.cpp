@@ -90,8 +90,12 @@ void set_stage(Plan& plan) {
   stage.lines = config.warp_k / kLineK;
   stage.line = config.tile_m * kLineBytes;
   stage.activations = stage.lines * stage.line;
-  stage.packed_row = kPackedStepBytes * config.tile_n;
-  stage.packed = plan.tiles.k_steps * stage.packed_row;
+  constexpr int kBoxColumns = 256;  // what a tensor copy's box may have along a dimension
+  stage.packed_boxes = ceil_div(config.tile_n, kBoxColumns);
+  stage.packed_columns = config.tile_n / stage.packed_boxes;
+  stage.packed_row = kPackedStepBytes * stage.packed_columns;
+  stage.packed_box = plan.tiles.k_steps * stage.packed_row;
+  stage.packed = stage.packed_boxes * stage.packed_box;
   if (plan.scales.grouped) stage.scales_row = kHalfBytes * config.tile_n;
   stage.scales = plan.scales.rows * stage.scales_row;
   stage.bytes = stage.activations + stage.packed + stage.scales;
@@ -201,7 +205,7 @@ void set_tensor_maps(Plan& plan) {
       {Operand::a, Element::f16, problem.shape.k, 0, global.activations.row, kLineK,
        own.stage.activation_box, true},
       {Operand::b, Element::packed, problem.shape.n, problem.shape.k / kPackTileK,
-       global.packed.row, config.tile_n, plan.tiles.k_steps, false},
+       global.packed.row, own.stage.packed_columns, plan.tiles.k_steps, false},
       {Operand::c, Element::f16, problem.shape.n, 0, global.output.row, kLineBytes / kHalfBytes,
        stored_rows, true}};
   plan.launch.parameters = {{Operand::a, true},

@@ -157,6 +157,10 @@ class RandomCases {
     config.wgmma().k_steps_per_commit = 1 << (upto(3) - 1);
     config.wgmma().raster = upto(2) == 1 ? 1 : static_cast<int>(upto(4));
     config.wgmma().multicast = upto(3) == 1 ? 2 : 1;
+    config.wgmma().whole_stage = upto(3) == 1;
+    if (config.wgmma().whole_stage) config.wgmma().k_steps_per_commit = 1;
+    config.wgmma().sum_sets = upto(3) == 1 ? 2 : 1;
+    config.wgmma().late_packed = upto(3) == 1;
     return config;
   }
 
