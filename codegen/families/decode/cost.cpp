@@ -13,30 +13,31 @@ namespace {
 // kernels timed alone on an H200 and as many timed in chains (tuner/NOTES.md). Only the order of
 // the estimates matters.
 struct Constants {
-  double dequantise;  // one word a lane: 16 columns of a k16 step, of a scheduler
-  double tensor;      // its product with eight tokens
-  double scale;       // scaling the sums of 16 columns x 8 tokens after a unit
-  double stall;       // part of the work that one warp a scheduler cannot hide
-  double copy_rate;   // bytes a clock that copies of tokens take away
-  double reach;       // device memory's rate in the best case, over plain reads'
-  double latency_us;  // from a request to device memory to its data
-  double start;       // launch until the first data
-  double later_wave;  // of the start, for each wave after the first
-  double gather;      // over the warps of a tile, for each 64 columns x 8 tokens of a warp
-  double part;        // and for each part of K
-  double pair;        // a cluster of two blocks
-  double cluster;     // a cluster of more
-  double idle;        // part of a stage that is not in flight: the one being read
-  double tokens;      // bytes of tokens, over bytes of weights
-  double early;       // requesting all weights before any token
+  double dequantise;   // one word a lane: 16 columns of a k16 step, of a scheduler
+  double tensor;       // its product with eight tokens
+  double scale;        // scaling the sums of 16 columns x 8 tokens after a unit
+  double stall;        // part of the work that one warp a scheduler cannot hide
+  double copy_rate;    // bytes a clock that copies of tokens take away
+  double reach;        // device memory's rate in the best case, over plain reads'
+  double latency_us;   // from a request to device memory to its data
+  double start;        // launch until the first data
+  double later_wave;   // of the start, for each wave after the first
+  double gather;       // over the warps of a tile, for each 64 columns x 8 tokens of a warp
+  double part;         // and for each part of K
+  double pair;         // a cluster of two blocks
+  double cluster;      // a cluster of more
+  double idle;         // part of a stage that is not in flight: the one being read
+  double tokens;       // bytes of tokens, over bytes of weights
+  double shared_rate;  // bytes a clock from L2 into an SM's shared memory
+  double early;        // requesting all weights before any token
   double overlap_loss;
 };
 
-constexpr Constants kAlone = {12.67, 2.895, 250.2, 0.270, 297.9, 1.208,  0.792, 1990, 0.314,
-                              251,   83.4,  566,   1388,  0.332, 0.1231, 1237,  0.267};
-constexpr Constants kChained = {13.62, 2.501, 198.6, 0.308, 616.2, 1.209,  1.068, 2344, 0.204,
-                                548,   31.1,  782,   2009,  0,     0.0690, -627,  0.298};
-constexpr double kPrivateRing = 3;  // each unit, where warps do not share activations
+constexpr Constants kAlone = {14.85, 2.537, 89.97, 0.2939, 504.2,  1.209,   0.7938, 1608, 0.3009,
+                              808.4, 76.49, 695.4, 3479,   0.4288, 0.09487, 51.3,   1651, 0.2067};
+constexpr Constants kChained = {13.62, 2.501, 198.6, 0.308, 616.2, 1.209, 1.068, 2344, 0.204,
+                                548,   31.1,  782,   2009,  0,     0.069, 41,    -627, 0.298};
+constexpr double kPrivateRing = 2.537;  // each unit, where warps do not share activations
 
 // How the blocks fall on the SM that gets most of them, and what each of its warps does.
 struct Load {
@@ -75,9 +76,10 @@ double memory_clocks(const Plan& plan, const GpuModel& gpu, const Load& load,
   const double blocks = double(plan.launch.grid_x) * plan.launch.grid_y;
   const double share = cost.reach * rate / std::min<double>(blocks, plan.target.sms);
   const double arrival = in_flight / (cost.latency_us * gpu.clock_mhz);
-  const double tokens = cost.tokens * activation_bytes(plan) * plan.config.warps_k;
+  const double tokens = activation_bytes(plan) * plan.config.warps_k;
   return load.blocks * load.units *
-         (unit / std::min(share, arrival) + tokens / (rate / plan.target.sms));
+         std::max(unit / std::min(share, arrival) + cost.tokens * tokens / (rate / plan.target.sms),
+                  (unit + tokens) / cost.shared_rate);
 }
 
 double fixed_clocks(const Plan& plan, const Load& load, const Constants& cost) {

@@ -8,6 +8,7 @@
 #include "codegen/base/integers.h"
 #include "codegen/families/stripe/stripe.h"
 #include "codegen/plan/resources.h"
+#include "codegen/plan/tile_rows.h"
 
 namespace marlin {
 
@@ -156,12 +157,17 @@ const std::vector<Tiling>& tilings() {
   return all;
 }
 
-// Every MMA tile up to 64 tokens; above, 64, or 48 where that pads less.
-std::vector<int> tile_ms(const Problem& problem) {
-  const auto padded = [&](std::int64_t tile) { return (problem.shape.m + tile - 1) / tile * tile; };
-  if (problem.shape.m <= 64) return {static_cast<int>(padded(8))};
-  if (padded(48) < padded(64)) return {64, 48};
-  return {64};
+// Every MMA tile up to 64 tokens; above, 64, or what pads less.
+std::vector<int> tile_ms(const Shape& shape) {
+  constexpr int kMost = 64, kLeast = 40;
+  if (shape.m <= kMost) return {round_up(static_cast<int>(shape.m), 8)};
+  std::vector<int> heights = tile_heights(shape, kLeast, kMost);
+  if (shape.exact_m) return heights;
+  std::vector<int> all = {kMost};
+  for (int rows : heights) {
+    if (rows_beyond(shape, rows) < rows_beyond(shape, all.back())) all.push_back(rows);
+  }
+  return all;
 }
 
 std::vector<ScaleOn> scale_places(const Problem& problem, int tile_m) {
@@ -212,7 +218,7 @@ void add_tiling(const Problem& problem, const Target& target, const Tiling& tili
   config.warps_n = tiling.warps_n;
   config.warps_k = tiling.warps_k;
   config.warp_k = tiling.warp_k;
-  for (int tile_m : tile_ms(problem)) {
+  for (int tile_m : tile_ms(problem.shape)) {
     config.tile_m = tile_m;
     for (ScaleOn scale_on : scale_places(problem, tile_m)) {
       config.scale_on = scale_on;

@@ -11,25 +11,26 @@ namespace {
 
 // What the parts of a kernel cost, in clocks of one SM, fitted to about 7000 kernels timed on an
 // H200 (tuner/NOTES.md). Only the order of the estimates matters.
-constexpr double kDequantise = 7.694;   // one word a lane: 16 columns of a k16 step, of a scheduler
-constexpr double kTensor = 3.384;       // its product with eight tokens
-constexpr double kScaleWeights = 8.7;   // scaling the weights of one word
-constexpr double kScaleSums = 141;      // scaling the sums of 16 columns x 8 tokens after a unit
-constexpr double kWarpStall = 0.38;     // part of the work that one warp a scheduler cannot hide
-constexpr double kBlockBarrier = 12.2;  // each stage, where warps share activations
-constexpr double kWarpBarrier = 3;      // each stage, where they do not
-constexpr double kCopyBytes = 73.5;     // bytes a clock that copies into shared memory take away
-constexpr double kMemoryReach = 1.324;  // device memory's rate in the best case, over plain reads'
-constexpr double kLatencyUs = 0.867;    // from a request to device memory to its data
-constexpr double kStart = 1890;         // launch until the first data
-constexpr double kLaterWave = 0.3;      // of kStart, for each wave after the first
-constexpr double kReduce = 253;         // over the warps of a block, for each 64 columns x 8 tokens
-constexpr double kShare = 4520;         // over the blocks of a tile
-constexpr double kShareColumn = 5.1;    // and for each 64 columns x 1 token of its partial sums
-constexpr double kStripeTable = 6240;   // stripes: finding one's work and cursors, in and out
-constexpr double kNextTile = 90;        // turning to another tile
-constexpr double kOverlapLoss = 0.202;  // part of the lesser of memory and compute time not hidden
-constexpr double kIdleStage = 0.814;    // part of a stage that is not in flight: the one being read
+constexpr double kDequantise = 6.518;  // one word a lane: 16 columns of a k16 step, of a scheduler
+constexpr double kTensor = 4.308;      // its product with eight tokens
+constexpr double kScaleWeights = 9.259;  // scaling the weights of one word
+constexpr double kScaleSums = 157.6;     // scaling the sums of 16 columns x 8 tokens after a unit
+constexpr double kWarpStall = 0.2696;    // part of the work that one warp a scheduler cannot hide
+constexpr double kBlockBarrier = 12.94;  // each stage, where warps share activations
+constexpr double kWarpBarrier = 3.079;   // each stage, where they do not
+constexpr double kCopyBytes = 86.87;     // bytes a clock that copies into shared memory take away
+constexpr double kMemoryReach = 1.542;   // device memory's rate in the best case, over plain reads'
+constexpr double kSharedRate = 44.42;    // bytes a clock from L2 into an SM's shared memory
+constexpr double kLatencyUs = 0.9674;    // from a request to device memory to its data
+constexpr double kStart = 3275;          // launch until the first data
+constexpr double kLaterWave = 1.087;     // of kStart, for each wave after the first
+constexpr double kReduce = 328.2;       // over the warps of a block, for each 64 columns x 8 tokens
+constexpr double kShare = 4543;         // over the blocks of a tile
+constexpr double kShareColumn = 5.203;  // and for each 64 columns x 1 token of its partial sums
+constexpr double kStripeTable = 6489;   // stripes: finding one's work and cursors, in and out
+constexpr double kNextTile = 92.99;     // turning to another tile
+constexpr double kOverlapLoss = 0.1272;  // part of the lesser of memory and compute time not hidden
+constexpr double kIdleStage = 0.7292;  // part of a stage that is not in flight: the one being read
 
 // How the blocks fall on the SM that gets most of them.
 struct Load {
@@ -74,7 +75,9 @@ double memory_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
   const double rate = kMemoryReach * gpu.memory_gb_s * 1000 / gpu.clock_mhz;  // bytes a clock
   const double share = rate / std::min<double>(blocks, plan.target.sms);
   const double latency = kLatencyUs * gpu.clock_mhz;
-  return load.k_tiles * words / plan.tiles.m_tiles / std::min(share, in_flight / latency);
+  const double tokens = plan.tiles.rows * plan.config.tile_k() * 2.0;
+  return load.k_tiles * std::max(words / plan.tiles.m_tiles / std::min(share, in_flight / latency),
+                                 (words + tokens) / kSharedRate);
 }
 
 double fixed_clocks(const Plan& plan, const Load& load) {

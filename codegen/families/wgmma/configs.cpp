@@ -8,6 +8,7 @@
 #include "codegen/base/integers.h"
 #include "codegen/families/wgmma/wgmma.h"
 #include "codegen/plan/resources.h"
+#include "codegen/plan/tile_rows.h"
 
 namespace marlin {
 
@@ -247,21 +248,13 @@ constexpr Loop kLoops[] = {
      .late_packed = true,
      .most_m = 64}};
 
-// All rows at once or in tiles of nearly equal size, none of which has eight rows too many; of more
-// rows than a few tiles hold the sizes that lose little.
-std::vector<int> tile_ms(const Problem& problem) {
+// All rows at once or in tiles of nearly equal height; of more rows than a few tiles hold the
+// heights that lose little.
+std::vector<int> tile_ms(const Shape& shape) {
   constexpr std::int64_t kOneTile = 64, kFewTiles = 256, kManyTiles = 1024;
-  const std::int64_t m = problem.shape.m;
-  if (m <= kOneTile) return {round_up(static_cast<int>(m), 8)};
-  if (m > kManyTiles) return {64, 96, 128, 192, 256};
-  const int least = m <= kFewTiles ? 32 : 64;
-  std::vector<int> all;
-  for (int tiles = 1; round_up(ceil_div(m, tiles), 8) >= least; ++tiles) {
-    const int rows = round_up(ceil_div(m, tiles), 8);
-    if (rows <= 256 && (all.empty() || rows < all.back())) all.push_back(rows);
-  }
-  std::reverse(all.begin(), all.end());
-  return all;
+  if (shape.m <= kOneTile) return {round_up(static_cast<int>(shape.m), 8)};
+  if (shape.m > kManyTiles && !shape.exact_m) return {64, 96, 128, 192, 256};
+  return tile_heights(shape, shape.m <= kFewTiles ? 32 : 64, 256);
 }
 
 // With as many stages as fit.
@@ -322,7 +315,7 @@ std::vector<Config> wgmma_configs(const Problem& problem, const Target& target) 
   Config config;
   config.options = WgmmaOptions{};
   config.warps_k = 1;
-  for (int tile_m : tile_ms(problem)) {
+  for (int tile_m : tile_ms(problem.shape)) {
     config.tile_m = tile_m;
     config.wgmma().raster =
         static_cast<int>(std::min<std::int64_t>((problem.shape.m + tile_m - 1) / tile_m, kRaster));

@@ -11,31 +11,38 @@ namespace {
 // What the parts of a kernel cost, in clocks of one SM unless said otherwise, fitted to 4379
 // kernels of 144 products of 24 to 8192 tokens timed on an H200 and then to 2000 more of up to 512
 // tokens (tuner/NOTES.md). Only the order of the estimates matters.
-constexpr double kTensor = 0.809;      // of what the products take at the gpu's sustained clock
-constexpr double kScaled = 30.4;       // making 64 columns of a k16 step, of a scheduler
-constexpr double kUnscaled = 15.6;     // the same where sums are scaled instead of weights
-constexpr double kScaleN8 = 3.48;      // and for each sixteen tokens of those sums
-constexpr double kOverlap = 0.229;     // part of the lesser not hidden by two warps a scheduler
-constexpr double kMoreWarps = 0.0064;  // power by which more warps hide more of it
-constexpr double kCommit = 9.05;       // of a step, over its burst
-constexpr double kStage = 106;         // each stage
-constexpr double kPaired = 0.344;      // part of a stage's more where two blocks share activations
-constexpr double kMoreConsumers = 0.148;  // power by which more warpgroups hide more of both
-constexpr double kMemoryLoss = 0.263;     // part of the lesser of arithmetic and memory not hidden
-constexpr double kReach = 1.04;           // of the rate of plain reads
-constexpr double kLatency = 1995;         // until a stage asked for has arrived
-constexpr double kSharedRate = 220;       // bytes a clock from L2 to an SM's stages, as if
-constexpr double kStart = 4067;           // beyond the segment's, until the first data
+constexpr double kTensor = 0.5351;       // of what the products take at the gpu's sustained clock
+constexpr double kScaled = 34.27;        // making 64 columns of a k16 step, of a scheduler
+constexpr double kUnscaled = 14.48;      // the same where sums are scaled instead of weights
+constexpr double kScaleN8 = 3.123;       // and for each sixteen tokens of those sums
+constexpr double kOverlap = 0.2207;      // part of the lesser not hidden by two warps a scheduler
+constexpr double kMoreWarps = 0.006529;  // power by which more warps hide more of it
+constexpr double kCommit = 16.7;         // of a step, over its burst
+constexpr double kBurst = 1.329;         // and times it and 64 rows: fragments made before products
+constexpr double kDrained = 0.0912;      // of scaling sums while no product of the warpgroup runs
+constexpr double kStage = 249.7;         // each stage
+constexpr double kWholeCommit = 4.608;   // of a step, where each has fragments of its own
+constexpr double kWholeBare = 1.723;     // what is not hidden there, over the rest
+constexpr double kTwoSetsBare = 1.252;   // the same of two sets of sums
+constexpr double kTwoSetsStage = 0.568;  // and of a stage's own clocks
+constexpr double kLate = 7.838;          // packed weights read late, of a stage
+constexpr double kPaired = 0.5785;  // part of a stage's more where two blocks share activations
+constexpr double kMoreConsumers = 0.1341;  // power by which more warpgroups hide more of both
+constexpr double kMemoryLoss = 0.1256;     // part of the lesser of arithmetic and memory not hidden
+constexpr double kReach = 1.117;           // of the rate of plain reads
+constexpr double kLatency = 2832;          // until a stage asked for has arrived
+constexpr double kSharedRate = 59.82;      // bytes a clock from L2 to an SM's stages
+constexpr double kStart = 1740;            // beyond the segment's, until the first data
 constexpr double kChainedStart = 0;
-constexpr double kSegment = 1171;        // each segment of a tile: filling, draining, its way out
-constexpr double kSegmentArea = 0.0476;  // and for each element of its tile
-constexpr double kStripes = 3143;        // handing sums over
-constexpr double kStripesArea = 0.178;   // for each element and block that shares a tile
-constexpr double kCluster = 892;         // adding up in a cluster
-constexpr double kClusterArea = 0.0737;  // for each element
-constexpr double kReduceScatter = 3448;  // the same through L2
-constexpr double kReduceScatterArea = 0.0989;
-constexpr double kUneven = 0.52;  // weight of the SM with most blocks against the average
+constexpr double kSegment = 1395;         // each segment of a tile: filling, draining, its way out
+constexpr double kSegmentArea = 0.5339;   // and for each element of its tile
+constexpr double kStripes = 7101;         // handing sums over
+constexpr double kStripesArea = 0.07889;  // for each element and block that shares a tile
+constexpr double kCluster = 492.1;        // adding up in a cluster
+constexpr double kClusterArea = 0.2582;   // for each element
+constexpr double kReduceScatter = 2546;   // the same through L2
+constexpr double kReduceScatterArea = 0.07502;
+constexpr double kUneven = 0.2612;  // weight of the SM with most blocks against the average
 
 // The k16 steps and segments of tiles of the block that has most, and how many blocks are at work.
 struct Load {
@@ -81,11 +88,23 @@ double step_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
   const bool weights = plan.scales.grouped && config.scale_on == ScaleOn::weights;
   const double tensor = kTensor / gpu.tensor_rate * columns64 * config.tile_m / 2;
   const double make = columns64 * (weights ? kScaled : kUnscaled + kScaleN8 * config.tile_m / 16);
-  const double bare =
-      kOverlap * std::pow(2 / (plan.wgmma().roles.consumers * load.together), kMoreWarps);
-  const double stage = kStage * (config.wgmma().multicast > 1 ? 1 + kPaired : 1);
-  return load.together * (std::max(tensor, make) + bare * std::min(tensor, make)) +
-         (kCommit / config.wgmma().k_steps_per_commit + stage / plan.tiles.k_steps) /
+  const WgmmaOptions& loop = config.wgmma();
+  const bool two_sets = loop.sum_sets == 2;
+  const double bare = kOverlap *
+                      std::pow(2 / (plan.wgmma().roles.consumers * load.together), kMoreWarps) *
+                      (loop.whole_stage ? kWholeBare : 1) * (two_sets ? kTwoSetsBare : 1);
+  const double burst = loop.k_steps_per_commit;
+  const double commit =
+      loop.whole_stage ? kWholeCommit : kCommit / burst + kBurst * burst * config.tile_m / 64;
+  const double drained = weights || two_sets || !plan.scales.grouped
+                             ? 0
+                             : kDrained * columns64 * kScaleN8 * config.tile_m / 16 /
+                                   (plan.wgmma().roles.consumers * load.together);
+  const double stage =
+      kStage * (loop.multicast > 1 ? 1 + kPaired : 1) * (two_sets ? kTwoSetsStage : 1) +
+      (loop.late_packed ? kLate : 0);
+  return load.together * (std::max(tensor, make) + bare * std::min(tensor, make) + drained) +
+         (commit + stage / plan.tiles.k_steps) /
              std::pow(plan.wgmma().roles.consumers, kMoreConsumers);
 }
 
