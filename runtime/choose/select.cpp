@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "codegen/base/integers.h"
 #include "codegen/generator.h"
 
 namespace marlin {
@@ -21,22 +22,11 @@ class Opinion {
         chained_(chained),
         nvrtc_(nvrtc) {}
 
-  std::int64_t m() const { return problem_.shape.m; }
-
   const Config& first() { return ranked().front().config; }
 
   // Its estimate for the config over that for its first choice.
   double behind(const Config& config) {
     return estimate_us(problem_, target_, gpu_, config, chained_) / ranked().front().us;
-  }
-
-  // Whether the config reads weights again for more rows that a legal one of its family, with a
-  // larger tile, would take along.
-  bool reads_again(const Config& config) {
-    if (config.tile_m >= problem_.shape.m) return false;
-    return std::any_of(ranked().begin(), ranked().end(), [&](const Estimate& other) {
-      return other.config.family() == config.family() && other.config.tile_m >= problem_.shape.m;
-    });
   }
 
  private:
@@ -53,20 +43,58 @@ class Opinion {
   std::vector<Estimate> ranked_;
 };
 
-// Whether a neighbour's config serves here. Where it was measured it was the best, however far the
-// model had it behind: so far the model is known to be wrong about it, up to 1.5 times for few
-// tokens. Farther behind here, by more than what the model errs between two such problems, it is
-// not meant for this one. Of the configs that the shipped data has for a shape and for its
-// neighbour, other than the model's first, this keeps 113 of 118; a fixed bound of 1.05 keeps 42 of
-// them and one of 1.2 keeps 87. A tile chosen for fewer rows never reads weights again that one
-// pass could read once; one that was measured for as many rows on another GPU may.
-bool serves(const TuningRecord& neighbour, Opinion& here) {
-  constexpr double kMargin = 1.03;
-  if (neighbour.problem.shape.m != here.m() && here.reads_again(neighbour.config)) return false;
-  const double behind = here.behind(neighbour.config);
-  if (behind <= kMargin) return true;
+// The neighbour's config as it would be for this problem: tiles of other heights, as many of them
+// as it has where it was measured, as many stripes for each SM, and stages as they fit. Nothing
+// where no such config is legal.
+std::optional<Config> fitted_config(const TuningRecord& record, const Problem& problem,
+                                    const Target& target) {
+  Config config = record.config;
+  if (!why_illegal(problem, target, config) && record.problem.shape.m == problem.shape.m) {
+    return config;
+  }
+  const int tiles = ceil_div(record.problem.shape.m, config.tile_m);
+  config.tile_m = round_up(ceil_div(problem.shape.m, tiles), 8);
+  if (config.partition.kind == Partition::Kind::stripes) {
+    config.partition.count = config.partition.count * target.sms / record.target.sms;
+  }
+  constexpr int kMostStages = 8;
+  const bool lower = config.tile_m < record.config.tile_m;
+  for (int stages = lower ? kMostStages : config.stages; stages >= 2; --stages) {
+    config.stages = stages;
+    if (!why_illegal(problem, target, config)) return config;
+  }
+  return std::nullopt;
+}
+
+// How far behind the model has a config here, over what it has for it where it was measured. There
+// it was the best, however far the model had it behind: so far the model is known to be wrong about
+// it, up to 1.5 times for few tokens.
+double set_back(const TuningRecord& neighbour, const Config& fitted, Opinion& here) {
   Opinion there(neighbour.problem, neighbour.target, neighbour.gpu, neighbour.chained, 0);
-  return behind <= kMargin * there.behind(neighbour.config);
+  return here.behind(fitted) / std::max(1.0, there.behind(neighbour.config));
+}
+
+// The neighbour that the model sets back least. One that it sets back by more than what it errs
+// between two such problems is not meant for this one. Ranking there takes milliseconds, so only
+// the nearest are asked.
+std::optional<Choice> best_neighbour(std::vector<TunedChoice> found, const Problem& problem,
+                                     const Target& target, int nvrtc, Opinion& here) {
+  constexpr double kMargin = 1.03, kTold = 0.01;
+  constexpr std::size_t kMostAsked = 4;
+  std::optional<Choice> best;
+  double least = kMargin;
+  std::size_t asked = 0;
+  for (TunedChoice& neighbour : found) {
+    const auto fitted = fitted_config(neighbour.record, problem, target);
+    if (!fitted || (nvrtc != 0 && least_nvrtc(target, *fitted) > nvrtc)) continue;
+    if (asked++ == kMostAsked) break;
+    const double back = set_back(neighbour.record, *fitted, here);
+    // A farther one has to be better by more than the model can tell.
+    if (best ? back > least - kTold : back > least) continue;
+    least = back;
+    best = {*fitted, ChosenBy::nearest, std::move(neighbour.layer), std::move(neighbour.record)};
+  }
+  return best;
 }
 
 }  // namespace
@@ -81,13 +109,19 @@ Choice choose_config(const Problem& problem, const Target& target, std::string_v
   require_valid(problem);
   require_valid(target);
   Opinion model(problem, target, gpu, chained, nvrtc);
-  for (TunedChoice& found : tuning.candidates(problem, target, gpu, chained)) {
-    if (nvrtc != 0 && least_nvrtc(target, found.record.config) > nvrtc) continue;
-    if (!found.exact && !serves(found.record, model)) continue;
-    return {found.record.config, found.exact ? ChosenBy::tuned : ChosenBy::nearest,
-            std::move(found.layer), std::move(found.record)};
+  std::vector<TunedChoice> neighbours = tuning.candidates(problem, target, gpu, chained);
+  std::optional<TunedChoice> exact;
+  if (!neighbours.empty() && neighbours.back().exact) {
+    exact = std::move(neighbours.back());
+    neighbours.pop_back();
+    if (nvrtc != 0 && least_nvrtc(target, exact->record.config) > nvrtc) exact.reset();
   }
-  return {model.first(), ChosenBy::model};
+  // Chained launches are chosen by chained records before an isolated one of this very shape.
+  if (auto best = best_neighbour(std::move(neighbours), problem, target, nvrtc, model)) {
+    return std::move(*best);
+  }
+  if (!exact) return {model.first(), ChosenBy::model};
+  return {exact->record.config, ChosenBy::tuned, std::move(exact->layer), std::move(exact->record)};
 }
 
 Choice choose_config(std::string_view text, const Problem& problem, const Target& target,

@@ -22,12 +22,12 @@ struct Choice {
 };
 
 // A record of the databases, else the model's config. One measured for this very shape on this GPU
-// is taken as it is. The config of a neighbour (TuningLayers::candidates) is taken when the model
-// finds it, for this problem, hardly farther behind its own first choice than where it was measured
-// to be the best; and never when its tiles make several passes over weights that a legal config of
-// its family reads once. `gpu` as its driver calls it, "" for any of the target; `chained` as
-// Options::chained; `nvrtc` as for rank_configs(), which leaves records out, too. Throws
-// Error{invalid_shape or invalid_target}; every valid shape has a config on every known target.
+// is taken as it is. The config of a neighbour (TuningLayers::candidates), with tiles as high as
+// this problem needs them, is taken when the model finds it hardly farther behind its own first
+// choice than where it was measured to be the best; of several the one it sets back least. `gpu` as
+// its driver calls it, "" for any of the target; `chained` as Options::chained; `nvrtc` as for
+// rank_configs(), which leaves records out, too. Throws Error{invalid_shape or invalid_target};
+// every valid shape has a config on every known target.
 Choice choose_config(const Problem& problem, const Target& target, std::string_view gpu,
                      const TuningLayers& tuning, bool chained = false, int nvrtc = 0);
 

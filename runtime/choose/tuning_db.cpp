@@ -44,11 +44,14 @@ std::int64_t number_before(std::string_view text, std::size_t end) {
 // A canonical line has these fields side by side, so that lines of other shapes are passed by
 // without a look at anything else in them.
 std::vector<std::string_view> lines_of(std::string_view text, const Problem& problem,
-                                       const Target& target, TokenRange range) {
-  const std::string weights =
-      fmt::format(",\"n\":{},\"k\":{},\"group\":{},\"exact_m\":", problem.shape.n, problem.shape.k,
-                  problem.scheme.group);
-  const std::string machine = fmt::format(",\"arch\":\"{}\",\"sms\":{},", target.arch, target.sms);
+                                       const Target& target, TokenRange range, Kin kin) {
+  std::string weights =
+      fmt::format(",\"n\":{},\"k\":{},\"group\":", problem.shape.n, problem.shape.k);
+  std::string machine = fmt::format(",\"arch\":\"{}\",\"sms\":", target.arch);
+  if (kin == Kin::same) {
+    weights += fmt::format("{},\"exact_m\":", problem.scheme.group);
+    machine += fmt::format("{},", target.sms);
+  }
   std::vector<std::string_view> lines;
   for (std::size_t at = 0; (at = find_text(text, weights, at)) != std::string_view::npos;) {
     const std::int64_t m = number_before(text, at);
@@ -62,11 +65,17 @@ std::vector<std::string_view> lines_of(std::string_view text, const Problem& pro
   return lines;
 }
 
-// Whether they differ in m alone: a record of another scheme, epilogue or grouping serves no other.
-bool differ_in_m_alone(Problem x, const Problem& y) {
+// Whether they differ in m alone, or near kin in the group: a record of another scheme, epilogue or
+// grouping serves no other.
+bool are_kin(Problem x, const Problem& y, Kin kin) {
   x.shape.m = y.shape.m;
   x.shape.exact_m = y.shape.exact_m;
+  if (kin == Kin::near) x.scheme.group = y.scheme.group;
   return x == y;
+}
+
+bool are_kin(const Target& x, const Target& y, Kin kin) {
+  return x.arch == y.arch && (kin == Kin::near || x.sms == y.sms);
 }
 
 // Farther than by this factor from its m a record serves no other.
@@ -77,10 +86,10 @@ using Files = std::vector<std::shared_ptr<const TuningFile>>;
 
 // Of every layer, in order of precedence; which of them are exact is not asked yet.
 Choices choices_of(const Files& files, const Problem& problem, const Target& target,
-                   TokenRange range) {
+                   TokenRange range, Kin kin) {
   Choices choices;
   for (const auto& file : files) {
-    std::vector<TuningRecord> records = file->choices(problem, target, range);
+    std::vector<TuningRecord> records = file->choices(problem, target, range, kin);
     for (auto record = records.rbegin(); record != records.rend(); ++record) {
       choices.push_back({std::move(*record), file->name()});
     }
@@ -114,15 +123,19 @@ std::optional<TunedChoice> exact_of(const Choices& choices, const Problem& probl
 Choices neighbours_of(const Choices& choices, const Problem& problem, const Target& target,
                       std::string_view gpu, bool chained) {
   Choices found;
+  const auto is_exact = [&](const TuningRecord& record) {
+    return record.problem == problem && record.target == target && of_gpu(record, gpu);
+  };
   for (const TunedChoice& choice : choices) {
     const TuningRecord& record = choice.record;
-    if (record.chained != chained || (record.problem == problem && of_gpu(record, gpu))) continue;
+    if (record.chained != chained || is_exact(record)) continue;
     if (distance(record.problem.shape.m, problem.shape.m) > double(kFarthest)) continue;
-    if (!why_illegal(problem, target, record.config)) found.push_back(choice);
+    found.push_back(choice);
   }
   const auto rank = [&](const TunedChoice& choice) {
     const TuningRecord& record = choice.record;
-    return std::tuple(!of_gpu(record, gpu), record.problem != problem,
+    return std::tuple(record.target != target, !of_gpu(record, gpu),
+                      record.problem.scheme != problem.scheme, record.problem != problem,
                       distance(record.problem.shape.m, problem.shape.m), -record.problem.shape.m);
   };
   std::stable_sort(found.begin(), found.end(),
@@ -144,16 +157,20 @@ std::optional<TuningFile> TuningFile::read(const std::string& path) {
 }
 
 std::vector<TuningRecord> TuningFile::choices(const Problem& problem, const Target& target,
-                                              TokenRange range) const {
-  const std::vector<std::string_view> lines = lines_of(text_, problem, target, range);
+                                              TokenRange range, Kin kin) const {
+  const std::vector<std::string_view> lines = lines_of(text_, problem, target, range, kin);
   std::vector<TuningRecord> found;
-  std::set<std::tuple<std::string, std::int64_t, bool, bool>> seen;
+  std::set<std::tuple<std::string, int, int, std::int64_t, bool, bool>> seen;
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
     auto record = parse_line(*line).record;
     if (!record || record->kind != TuningRecord::Kind::choice || !current_schema(*record)) continue;
-    if (!differ_in_m_alone(record->problem, problem) || record->target != target) continue;
-    const Shape& its = record->problem.shape;
-    if (!seen.emplace(record->gpu, its.m, its.exact_m, record->chained).second) continue;
+    const auto& [its, scheme] = std::tie(record->problem.shape, record->problem.scheme);
+    if (!are_kin(record->problem, problem, kin) || !are_kin(record->target, target, kin)) continue;
+    if (!seen.emplace(record->gpu, record->target.sms, scheme.group, its.m, its.exact_m,
+                      record->chained)
+             .second) {
+      continue;
+    }
     found.push_back(std::move(*record));
   }
   std::reverse(found.begin(), found.end());
@@ -193,11 +210,12 @@ TuningLayers TuningLayers::open(const std::vector<std::string>& paths,
 std::vector<TunedChoice> TuningLayers::candidates(const Problem& problem, const Target& target,
                                                   std::string_view gpu, bool chained) const {
   if (broken_rule(problem)) return {};
-  const Choices same_m = choices_of(files_, problem, target, {problem.shape.m, problem.shape.m});
+  const Choices same_m =
+      choices_of(files_, problem, target, {problem.shape.m, problem.shape.m}, Kin::same);
   if (auto exact = exact_of(same_m, problem, gpu, chained)) return {std::move(*exact)};
-  const Choices near =
-      choices_of(files_, problem, target,
-                 {(problem.shape.m + kFarthest - 1) / kFarthest, problem.shape.m * kFarthest});
+  const Choices near = choices_of(
+      files_, problem, target,
+      {(problem.shape.m + kFarthest - 1) / kFarthest, problem.shape.m * kFarthest}, Kin::near);
   Choices candidates;
   if (chained) candidates = neighbours_of(near, problem, target, gpu, true);
   if (auto exact = exact_of(same_m, problem, gpu, false)) {

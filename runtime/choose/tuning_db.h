@@ -19,6 +19,10 @@ struct TokenRange {
   std::int64_t least = 1, most = kMaxM;
 };
 
+// Which records a look-up finds beside those of the problem's own n, k, scheme and target: of any
+// group and SM count, too, whose configs have yet to be fitted and judged.
+enum class Kin { same, near };
+
 // The text of one database. Lines are parsed when they are looked at. Safe to read from many
 // threads at once; a copy shares the text.
 class TuningFile {
@@ -37,12 +41,12 @@ class TuningFile {
   const std::string& name() const { return name_; }  // its path, or "shipped"
   std::string_view text() const { return text_; }
 
-  // The choices of the current schema for this n, k and group and an m of the range on this target,
-  // in the order of the file, chained and isolated ones; a later one replaces an earlier one of the
-  // same GPU, m and kind of launches. A torn or damaged line is passed over. The shape's own m
+  // The choices of the current schema for this n and k and an m of the range on this target, in the
+  // order of the file, chained and isolated ones; a later one replaces an earlier one of the same
+  // GPU, problem and kind of launches. A torn or damaged line is passed over. The shape's own m
   // plays no part.
   std::vector<TuningRecord> choices(const Problem& problem, const Target& target,
-                                    TokenRange range = {}) const;
+                                    TokenRange range = {}, Kin kin = Kin::same) const;
 
  private:
   TuningFile(std::string name, std::shared_ptr<const std::string> owned, std::string_view text)
@@ -74,12 +78,12 @@ class TuningLayers {
 
   // The records that may serve the shape, the first to be asked first. One measured for this very
   // shape on this GPU ("" as gpu: on any) is an answer, in whatever layer it is, and the last of
-  // the list. Before it, or where there is none, come its neighbours, whose configs are legal for
-  // the shape and have yet to be judged (select.h): those of this GPU with another m within a
-  // factor of two, the nearest first, then those of other GPUs of the target, of this very shape or
-  // a near m. Of two that are equally near the one of the larger m comes first, then that of the
-  // earlier layer, then the later line. For chained launches all this of chained records, then of
-  // isolated ones.
+  // the list. Before it, or where there is none, come its neighbours, whose configs have yet to be
+  // fitted to the shape and judged (select.h): those of this GPU with another m within a factor of
+  // two, the nearest first, then those of another group, of another SM count of this architecture
+  // and of other GPUs, of this very shape or a near m. Of two that are equally near the one of the
+  // larger m comes first, then that of the earlier layer, then the later line. For chained launches
+  // all this of chained records, then of isolated ones.
   std::vector<TunedChoice> candidates(const Problem& problem, const Target& target,
                                       std::string_view gpu, bool chained = false) const;
 

@@ -308,8 +308,9 @@ void add_blocks(const Problem& problem, const Target& target, Config config,
 }  // namespace
 
 std::vector<Config> wgmma_configs(const Problem& problem, const Target& target) {
-  constexpr int kFewest = 9;  // tokens; below, the other families are faster
-  constexpr int kRaster = 8;  // rows of tiles
+  constexpr int kFewest = 9;      // tokens; below, the other families are faster
+  constexpr int kRaster = 8;      // rows of tiles
+  constexpr int kMostEarly = 64;  // of more rows the products take longer than the weights
   std::vector<Config> configs;
   if (problem.shape.m < kFewest || target.arch != "sm_90a") return configs;
   Config config;
@@ -332,7 +333,10 @@ std::vector<Config> wgmma_configs(const Problem& problem, const Target& target) 
         config.wgmma().late_packed = loop.late_packed;
         for (ScaleOn scale_on : {ScaleOn::weights, ScaleOn::accumulators}) {
           config.scale_on = scale_on;
-          add_blocks(problem, target, config, configs);
+          for (bool early : {false, true}) {
+            config.wgmma().early_weights = early;
+            if (!early || tile_m <= kMostEarly) add_blocks(problem, target, config, configs);
+          }
         }
       }
     }

@@ -28,18 +28,22 @@ constexpr double kTwoSetsStage = 0.568;  // and of a stage's own clocks
 constexpr double kLate = 7.838;          // packed weights read late, of a stage
 constexpr double kPaired = 0.5785;  // part of a stage's more where two blocks share activations
 constexpr double kMoreConsumers = 0.1341;  // power by which more warpgroups hide more of both
+constexpr double kCrowd = 0.05;            // part of both more for each warpgroup beyond two
 constexpr double kMemoryLoss = 0.1256;     // part of the lesser of arithmetic and memory not hidden
 constexpr double kReach = 1.117;           // of the rate of plain reads
 constexpr double kLatency = 2832;          // until a stage asked for has arrived
 constexpr double kSharedRate = 59.82;      // bytes a clock from L2 to an SM's stages
 constexpr double kStart = 1740;            // beyond the segment's, until the first data
+constexpr double kEarly = 400;             // weights of all stages requested before any activations
 constexpr double kChainedStart = 0;
+constexpr double kChainedEarly = -600;
 constexpr double kSegment = 1395;         // each segment of a tile: filling, draining, its way out
 constexpr double kSegmentArea = 0.5339;   // and for each element of its tile
 constexpr double kStripes = 7101;         // handing sums over
 constexpr double kStripesArea = 0.07889;  // for each element and block that shares a tile
 constexpr double kCluster = 492.1;        // adding up in a cluster
 constexpr double kClusterArea = 0.2582;   // for each element
+constexpr double kReducePart = 50;        // either, for each part of K beyond two
 constexpr double kReduceScatter = 2546;   // the same through L2
 constexpr double kReduceScatterArea = 0.07502;
 constexpr double kUneven = 0.2612;  // weight of the SM with most blocks against the average
@@ -104,7 +108,8 @@ double step_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
       kStage * (loop.multicast > 1 ? 1 + kPaired : 1) * (two_sets ? kTwoSetsStage : 1) +
       (loop.late_packed ? kLate : 0);
   return load.together * (std::max(tensor, make) + bare * std::min(tensor, make) + drained) +
-         (commit + stage / plan.tiles.k_steps) /
+         (commit + stage / plan.tiles.k_steps) *
+             (1 + kCrowd * std::max(0, plan.wgmma().roles.consumers - 2)) /
              std::pow(plan.wgmma().roles.consumers, kMoreConsumers);
 }
 
@@ -122,12 +127,14 @@ double fixed_clocks(const Plan& plan, const Load& load, bool chained) {
   const double tile = double(plan.config.tile_m) * plan.config.tile_n;
   const double area = tile * load.together;
   double clocks = chained ? kChainedStart : kStart;
+  if (plan.config.wgmma().early_weights) clocks += chained ? kChainedEarly : kEarly;
   clocks += load.segments * (kSegment + kSegmentArea * area);
   if (plan.wgmma().work.striped_k_tiles > 0) {
     const double shared = double(plan.wgmma().work.tiles - plan.wgmma().work.whole_tiles);
     clocks +=
         kStripes + kStripesArea * tile * std::min(8.0, plan.wgmma().work.workers / shared + 1);
   }
+  if (plan.wgmma().splits.count > 2) clocks += kReducePart * (plan.wgmma().splits.count - 2);
   if (plan.wgmma().reduction.cluster > 1) clocks += kCluster + kClusterArea * area;
   if (plan.wgmma().reduction.exchanges) clocks += kReduceScatter + kReduceScatterArea * area;
   return clocks;
