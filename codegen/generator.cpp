@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 
 #include "codegen/base/error.h"
 #include "codegen/families/family.h"
@@ -80,13 +82,16 @@ int least_nvrtc(const Target& target, const Config& config) {
   return std::max(limits_of(target).least_nvrtc, sends ? kStAsync : 0);
 }
 
-std::vector<Estimate> rank_configs(const Problem& problem, const Target& target,
-                                   const GpuModel& gpu, bool chained, int nvrtc) {
+namespace {
+
+// The configs that this NVRTC compiles, the fastest by the estimate first.
+std::vector<Estimate> ranked(const std::vector<Config>& configs, const Problem& problem,
+                             const Target& target, const GpuModel& gpu, bool chained, int nvrtc) {
   // An architecture that the NVRTC does not know is another error than a config that it cannot
   // have.
   const int most = std::max(nvrtc, limits_of(target).least_nvrtc);
   std::vector<Estimate> ranked;
-  for (const Config& config : legal_configs(problem, target)) {
+  for (const Config& config : configs) {
     if (nvrtc != 0 && least_nvrtc(target, config) > most) continue;
     ranked.push_back({config, estimate_us(problem, target, gpu, config, chained)});
   }
@@ -97,6 +102,82 @@ std::vector<Estimate> rank_configs(const Problem& problem, const Target& target,
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const Estimate& x, const Estimate& y) { return x.us < y.us; });
   return ranked;
+}
+
+std::vector<Config> invariant_configs(const Problem& problem, const Target& target) {
+  std::vector<Config> configs;
+  for (const KernelFamily& family : families()) {
+    const std::vector<Config> more = family.invariant_configs(problem, target);
+    configs.insert(configs.end(), more.begin(), more.end());
+  }
+  return configs;
+}
+
+// An order of summation and the sum of the logarithms of its best times.
+struct OrderTime {
+  SumOrder order;
+  double log_us = 0;
+  int rows = 0;  // for how many row counts it has a config
+};
+
+OrderTime& of_order(std::vector<OrderTime>& orders, const SumOrder& order) {
+  const auto found = std::find_if(orders.begin(), orders.end(),
+                                  [&](const OrderTime& one) { return one.order == order; });
+  if (found != orders.end()) return *found;
+  return orders.emplace_back(OrderTime{order});
+}
+
+}  // namespace
+
+std::vector<Estimate> rank_configs(const Problem& problem, const Target& target,
+                                   const GpuModel& gpu, bool chained, int nvrtc) {
+  return ranked(legal_configs(problem, target), problem, target, gpu, chained, nvrtc);
+}
+
+std::optional<SumOrder> sum_order(const Problem& problem, const Target& target,
+                                  const Config& config) {
+  return info(config.family()).sum_order(lay_out(problem, target, config));
+}
+
+SumOrder invariant_order(const Problem& asked, const Target& target) {
+  constexpr std::array<std::int64_t, 9> kRows = {1, 8, 16, 32, 64, 128, 256, 2048, kMaxM};
+  Problem problem = asked;
+  problem.shape.exact_m = false;
+  std::vector<OrderTime> orders;
+  for (int i = 0; i < static_cast<int>(kRows.size()); ++i) {
+    problem.shape.m = kRows.at(static_cast<std::size_t>(i));
+    require_valid(problem);
+    const auto best =
+        ranked(invariant_configs(problem, target), problem, target, gpu_model_of(target), false, 0);
+    for (const Estimate& estimate : best) {
+      OrderTime& time = of_order(orders, *sum_order(problem, target, estimate.config));
+      if (time.rows != i) continue;  // a faster one was first, or a row count has none
+      time.log_us += std::log(estimate.us);
+      ++time.rows;
+    }
+  }
+  std::erase_if(orders,
+                [&](const OrderTime& one) { return one.rows < static_cast<int>(kRows.size()); });
+  if (orders.empty()) {
+    throw Error(ErrorCode::invalid_config,
+                fmt::format("no order of summation serves all row counts of {} on {}",
+                            to_string(problem), to_string(target)));
+  }
+  return std::min_element(
+             orders.begin(), orders.end(),
+             [](const OrderTime& x, const OrderTime& y) { return x.log_us < y.log_us; })
+      ->order;
+}
+
+std::vector<Estimate> rank_invariant_configs(const Problem& problem, const Target& target,
+                                             const GpuModel& gpu, const SumOrder& order,
+                                             bool chained, int nvrtc) {
+  require_valid(problem);
+  require_valid(target);
+  std::vector<Config> configs = invariant_configs(problem, target);
+  std::erase_if(configs,
+                [&](const Config& config) { return sum_order(problem, target, config) != order; });
+  return ranked(configs, problem, target, gpu, chained, nvrtc);
 }
 
 }  // namespace marlin

@@ -9,6 +9,7 @@
 #include "codegen/cost/gpu_model.h"
 #include "codegen/plan/config.h"
 #include "codegen/plan/plan.h"
+#include "codegen/plan/sum_order.h"
 #include "codegen/problem/problem.h"
 #include "codegen/problem/target.h"
 
@@ -62,6 +63,23 @@ struct Estimate {
   Config config;
   double us = 0;
 };
+
+// The order in which the config's kernel adds up K; nothing where it depends on the tile. The config
+// must be legal.
+std::optional<SumOrder> sum_order(const Problem& problem, const Target& target,
+                                  const Config& config);
+
+// The order that batch-invariant kernels of this weight matrix have on this target, for every m: of
+// those that all m can have the one whose kernels take the least time by the estimate, in the
+// geometric mean over rows from decoding to prefill. It depends on n, k, the scheme and the target
+// alone, and may change with a release of the library. Takes tens of milliseconds. Throws as
+// rank_configs().
+SumOrder invariant_order(const Problem& problem, const Target& target);
+
+// As rank_configs(), of the configs that add up K in this order.
+std::vector<Estimate> rank_invariant_configs(const Problem& problem, const Target& target,
+                                             const GpuModel& gpu, const SumOrder& order,
+                                             bool chained = false, int nvrtc = 0);
 
 // Every legal config of every family that an NVRTC of this version compiles (0: the newest), the
 // fastest by the estimate first; ties in the order of legal_configs(). Pure and deterministic.

@@ -10,6 +10,7 @@
 #include "codegen/cost/cost.h"
 #include "codegen/cost/gpu_model.h"
 #include "codegen/plan/plan.h"
+#include "codegen/plan/sum_order.h"
 
 namespace marlin {
 
@@ -18,6 +19,11 @@ struct KernelFamily {
   int schema;  // as generator.h says
   // The legal configs worth considering, in a fixed order; valid shapes and targets only.
   std::vector<Config> (*configs)(const Problem&, const Target&);
+  // Those whose order of summation kernels for every m can have; none where a family is for few
+  // rows.
+  std::vector<Config> (*invariant_configs)(const Problem&, const Target&);
+  // The order in which a plan's kernel adds up K; nothing where it depends on the tile.
+  std::optional<SumOrder> (*sum_order)(const Plan&);
   // The rule against a config; valid shapes and targets only.
   std::optional<std::string> (*why_illegal)(const Problem&, const Target&, const Config&);
   // The plan without asking whether the config is legal (tile sizes must divide the shape) and

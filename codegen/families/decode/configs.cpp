@@ -142,4 +142,9 @@ std::vector<Config> decode_configs(const Problem& problem, const Target& target)
   return configs;
 }
 
+// No tile of this family has many rows.
+std::vector<Config> decode_invariant_configs(const Problem&, const Target&) { return {}; }
+
+std::optional<SumOrder> decode_sum_order(const Plan&) { return std::nullopt; }
+
 }  // namespace marlin

@@ -33,11 +33,11 @@ struct Constants {
   double overlap_loss;
 };
 
-constexpr Constants kAlone = {14.85, 2.537, 89.97, 0.2939, 504.2,  1.209,   0.7938, 1608, 0.3009,
-                              808.4, 76.49, 695.4, 3479,   0.4288, 0.09487, 51.3,   1651, 0.2067};
+constexpr Constants kAlone = {15.35, 2.587, 85.35, 0.3215, 653.3,  1.346,   0.8283, 1195, 0.3045,
+                              853.8, 87.22, 767.8, 4331,   0.4368, 0.08267, 59.11,  1709, 0.2027};
 constexpr Constants kChained = {13.62, 2.501, 198.6, 0.308, 616.2, 1.209, 1.068, 2344, 0.204,
                                 548,   31.1,  782,   2009,  0,     0.069, 41,    -627, 0.298};
-constexpr double kPrivateRing = 2.537;  // each unit, where warps do not share activations
+constexpr double kPrivateRing = 2.321;  // each unit, where warps do not share activations
 
 // How the blocks fall on the SM that gets most of them, and what each of its warps does.
 struct Load {

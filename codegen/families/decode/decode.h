@@ -11,6 +11,7 @@
 #include "codegen/cost/gpu_model.h"
 #include "codegen/plan/plan.h"
 #include "codegen/plan/shared_map.h"
+#include "codegen/plan/sum_order.h"
 
 namespace marlin {
 
@@ -18,6 +19,8 @@ SharedMap decode_shared_map(const Plan& plan);
 
 // As KernelFamily's members of the same names.
 std::vector<Config> decode_configs(const Problem& problem, const Target& target);
+std::vector<Config> decode_invariant_configs(const Problem& problem, const Target& target);
+std::optional<SumOrder> decode_sum_order(const Plan& plan);
 std::optional<std::string> decode_rule(const Problem& problem, const Target& target,
                                        const Config& config);
 Plan decode_plan(const Problem& problem, const Target& target, const Config& config);

@@ -170,7 +170,8 @@ std::vector<int> tile_ms(const Shape& shape) {
   return all;
 }
 
-std::vector<ScaleOn> scale_places(const Problem& problem, int tile_m) {
+std::vector<ScaleOn> scale_places(const Problem& problem, int tile_m, bool invariant) {
+  if (invariant) return {one_group(problem) ? ScaleOn::accumulators : ScaleOn::weights};
   if (one_group(problem) || tile_m <= 16) return {ScaleOn::accumulators};
   if (tile_m <= 32) return {ScaleOn::accumulators, ScaleOn::weights};
   return {ScaleOn::weights};
@@ -211,7 +212,7 @@ void add_legal(const Problem& problem, const Target& target, Config config,
   }
 }
 
-void add_tiling(const Problem& problem, const Target& target, const Tiling& tiling,
+void add_tiling(const Problem& problem, const Target& target, const Tiling& tiling, bool invariant,
                 std::vector<Config>& configs) {
   Config config;
   config.tile_n = tiling.tile_n;
@@ -220,7 +221,7 @@ void add_tiling(const Problem& problem, const Target& target, const Tiling& tili
   config.warp_k = tiling.warp_k;
   for (int tile_m : tile_ms(problem.shape)) {
     config.tile_m = tile_m;
-    for (ScaleOn scale_on : scale_places(problem, tile_m)) {
+    for (ScaleOn scale_on : scale_places(problem, tile_m, invariant)) {
       config.scale_on = scale_on;
       for (int stages : tiling.stages) {
         config.stages = stages;
@@ -230,16 +231,42 @@ void add_tiling(const Problem& problem, const Target& target, const Tiling& tili
   }
 }
 
-}  // namespace
-
-std::vector<Config> stripe_configs(const Problem& problem, const Target& target) {
+std::vector<Config> proposals(const Problem& problem, const Target& target, bool invariant) {
   std::vector<Config> configs;
   for (const Tiling& tiling : tilings()) {
     // The smallest tiling is for shapes that no other fits.
     if (&tiling == &tilings().back() && !configs.empty()) break;
-    add_tiling(problem, target, tiling, configs);
+    add_tiling(problem, target, tiling, invariant, configs);
   }
   return configs;
+}
+
+}  // namespace
+
+std::vector<Config> stripe_configs(const Problem& problem, const Target& target) {
+  return proposals(problem, target, false);
+}
+
+std::vector<Config> stripe_invariant_configs(const Problem& problem, const Target& target) {
+  std::vector<Config> configs = proposals(problem, target, true);
+  std::erase_if(configs, [&](const Config& config) {
+    return !stripe_sum_order(stripe_plan(problem, target, config));
+  });
+  return configs;
+}
+
+// Warps that share columns are added in their order, each with its part of every stage. Blocks that
+// share a tile add up in the order in which they come, or cut it by its place.
+std::optional<SumOrder> stripe_sum_order(const Plan& plan) {
+  const Config& config = plan.config;
+  if (plan.workspace.shared || config.partition.kind == Partition::Kind::stripes) {
+    return std::nullopt;
+  }
+  SumOrder order = {.family = Family::stripe, .scale_on = config.scale_on};
+  if (scales_accumulators(plan)) order.scaled_k = plan.scales.steps * kPackTileK;
+  order.warps_k = config.warps_k;
+  if (config.warps_k > 1) order.warp_k = config.warp_k;
+  return order;
 }
 
 }  // namespace marlin

@@ -11,26 +11,26 @@ namespace {
 
 // What the parts of a kernel cost, in clocks of one SM, fitted to about 7000 kernels timed on an
 // H200 (tuner/NOTES.md). Only the order of the estimates matters.
-constexpr double kDequantise = 6.518;  // one word a lane: 16 columns of a k16 step, of a scheduler
-constexpr double kTensor = 4.308;      // its product with eight tokens
-constexpr double kScaleWeights = 9.259;  // scaling the weights of one word
-constexpr double kScaleSums = 157.6;     // scaling the sums of 16 columns x 8 tokens after a unit
-constexpr double kWarpStall = 0.2696;    // part of the work that one warp a scheduler cannot hide
-constexpr double kBlockBarrier = 12.94;  // each stage, where warps share activations
-constexpr double kWarpBarrier = 3.079;   // each stage, where they do not
-constexpr double kCopyBytes = 86.87;     // bytes a clock that copies into shared memory take away
-constexpr double kMemoryReach = 1.542;   // device memory's rate in the best case, over plain reads'
-constexpr double kSharedRate = 44.42;    // bytes a clock from L2 into an SM's shared memory
-constexpr double kLatencyUs = 0.9674;    // from a request to device memory to its data
-constexpr double kStart = 3275;          // launch until the first data
-constexpr double kLaterWave = 1.087;     // of kStart, for each wave after the first
-constexpr double kReduce = 328.2;       // over the warps of a block, for each 64 columns x 8 tokens
-constexpr double kShare = 4543;         // over the blocks of a tile
-constexpr double kShareColumn = 5.203;  // and for each 64 columns x 1 token of its partial sums
-constexpr double kStripeTable = 6489;   // stripes: finding one's work and cursors, in and out
-constexpr double kNextTile = 92.99;     // turning to another tile
-constexpr double kOverlapLoss = 0.1272;  // part of the lesser of memory and compute time not hidden
-constexpr double kIdleStage = 0.7292;  // part of a stage that is not in flight: the one being read
+constexpr double kDequantise = 5.449;  // one word a lane: 16 columns of a k16 step, of a scheduler
+constexpr double kTensor = 4.912;      // its product with eight tokens
+constexpr double kScaleWeights = 9.341;  // scaling the weights of one word
+constexpr double kScaleSums = 150.1;     // scaling the sums of 16 columns x 8 tokens after a unit
+constexpr double kWarpStall = 0.2188;    // part of the work that one warp a scheduler cannot hide
+constexpr double kBlockBarrier = 13.2;   // each stage, where warps share activations
+constexpr double kWarpBarrier = 3.137;   // each stage, where they do not
+constexpr double kCopyBytes = 90;        // bytes a clock that copies into shared memory take away
+constexpr double kMemoryReach = 1.443;   // device memory's rate in the best case, over plain reads'
+constexpr double kSharedRate = 43.96;    // bytes a clock from L2 into an SM's shared memory
+constexpr double kLatencyUs = 1.069;     // from a request to device memory to its data
+constexpr double kStart = 2895;          // launch until the first data
+constexpr double kLaterWave = 1.726;     // of kStart, for each wave after the first
+constexpr double kReduce = 417.2;       // over the warps of a block, for each 64 columns x 8 tokens
+constexpr double kShare = 4504;         // over the blocks of a tile
+constexpr double kShareColumn = 5.209;  // and for each 64 columns x 1 token of its partial sums
+constexpr double kStripeTable = 7179;   // stripes: finding one's work and cursors, in and out
+constexpr double kNextTile = 101.6;     // turning to another tile
+constexpr double kOverlapLoss = 0.1249;  // part of the lesser of memory and compute time not hidden
+constexpr double kIdleStage = 0.6639;  // part of a stage that is not in flight: the one being read
 
 // How the blocks fall on the SM that gets most of them.
 struct Load {

@@ -9,6 +9,7 @@
 #include "codegen/cost/gpu_model.h"
 #include "codegen/plan/plan.h"
 #include "codegen/plan/shared_map.h"
+#include "codegen/plan/sum_order.h"
 
 namespace marlin {
 
@@ -16,6 +17,8 @@ SharedMap stripe_shared_map(const Plan& plan);
 
 // As KernelFamily's members of the same names.
 std::vector<Config> stripe_configs(const Problem& problem, const Target& target);
+std::vector<Config> stripe_invariant_configs(const Problem& problem, const Target& target);
+std::optional<SumOrder> stripe_sum_order(const Plan& plan);
 std::optional<std::string> stripe_rule(const Problem& problem, const Target& target,
                                        const Config& config);
 Plan stripe_plan(const Problem& problem, const Target& target, const Config& config);

@@ -305,43 +305,80 @@ void add_blocks(const Problem& problem, const Target& target, Config config,
   if (config.tile_m >= kFewTokens) add_partitions(problem, target, config, configs);
 }
 
-}  // namespace
-
-std::vector<Config> wgmma_configs(const Problem& problem, const Target& target) {
-  constexpr int kFewest = 9;      // tokens; below, the other families are faster
-  constexpr int kRaster = 8;      // rows of tiles
+// All orders of the loop for one tile.
+void add_loops(const Problem& problem, const Target& target, Config config,
+               std::vector<Config>& configs) {
   constexpr int kMostEarly = 64;  // of more rows the products take longer than the weights
+  for (const Loop& loop : kLoops) {
+    if (config.tile_m > loop.most_m) continue;
+    WgmmaOptions& options = config.wgmma();
+    options.k_steps_per_commit = loop.k_steps_per_commit;
+    options.whole_stage = loop.whole_stage;
+    options.sum_sets = loop.sum_sets;
+    options.late_packed = loop.late_packed;
+    for (ScaleOn scale_on : {ScaleOn::weights, ScaleOn::accumulators}) {
+      config.scale_on = scale_on;
+      for (bool early : {false, true}) {
+        options.early_weights = early;
+        if (!early || config.tile_m <= kMostEarly) add_blocks(problem, target, config, configs);
+      }
+    }
+  }
+}
+
+std::vector<Config> proposals(const Problem& problem, const Target& target) {
+  constexpr int kRaster = 8;  // rows of tiles
   std::vector<Config> configs;
-  if (problem.shape.m < kFewest || target.arch != "sm_90a") return configs;
+  if (target.arch != "sm_90a") return configs;
   Config config;
   config.options = WgmmaOptions{};
   config.warps_k = 1;
   for (int tile_m : tile_ms(problem.shape)) {
     config.tile_m = tile_m;
-    config.wgmma().raster =
-        static_cast<int>(std::min<std::int64_t>((problem.shape.m + tile_m - 1) / tile_m, kRaster));
+    config.wgmma().raster = std::min(ceil_div(problem.shape.m, tile_m), kRaster);
     for (const Tiling& tiling : kTilings) {
       if (!suits(tiling, problem, tile_m)) continue;
       config.tile_n = tiling.tile_n;
       config.warps_n = tiling.warps_n;
       config.warp_k = tiling.warp_k;
-      for (const Loop& loop : kLoops) {
-        if (tile_m > loop.most_m) continue;
-        config.wgmma().k_steps_per_commit = loop.k_steps_per_commit;
-        config.wgmma().whole_stage = loop.whole_stage;
-        config.wgmma().sum_sets = loop.sum_sets;
-        config.wgmma().late_packed = loop.late_packed;
-        for (ScaleOn scale_on : {ScaleOn::weights, ScaleOn::accumulators}) {
-          config.scale_on = scale_on;
-          for (bool early : {false, true}) {
-            config.wgmma().early_weights = early;
-            if (!early || tile_m <= kMostEarly) add_blocks(problem, target, config, configs);
-          }
-        }
-      }
+      add_loops(problem, target, config, configs);
     }
   }
   return configs;
+}
+
+}  // namespace
+
+std::vector<Config> wgmma_configs(const Problem& problem, const Target& target) {
+  constexpr int kFewest = 9;  // rows; below, the other families are faster
+  if (problem.shape.m < kFewest) return {};
+  return proposals(problem, target);
+}
+
+std::vector<Config> wgmma_invariant_configs(const Problem& problem, const Target& target) {
+  std::vector<Config> configs = proposals(problem, target);
+  std::erase_if(configs, [&](const Config& config) {
+    return !wgmma_sum_order(wgmma_plan(problem, target, config));
+  });
+  return configs;
+}
+
+// Products of one accumulator run in the order of their issue. A cluster's blocks add up the parts
+// in the order of their ranks; blocks that meet in L2 begin with their own, and stripes are cut by
+// the tile.
+std::optional<SumOrder> wgmma_sum_order(const Plan& plan) {
+  using Kind = Partition::Kind;
+  const auto [kind, count] = plan.config.partition;
+  if (kind == Kind::stripes || (kind == Kind::split && count > 1)) return std::nullopt;
+  SumOrder order = {.family = Family::wgmma, .scale_on = plan.config.scale_on};
+  if (scales_accumulators(plan)) order.scaled_k = plan.scales.steps * kPackTileK;
+  if (kind == Kind::cluster && count > 1) {
+    order.splits = count;
+    order.split_k = plan.wgmma().splits.k_tiles * plan.config.warp_k;
+    order.longer = plan.wgmma().splits.longer;
+    order.warp_k = order.longer > 0 ? plan.config.warp_k : 0;
+  }
+  return order;
 }
 
 }  // namespace marlin

@@ -11,42 +11,42 @@ namespace {
 // What the parts of a kernel cost, in clocks of one SM unless said otherwise, fitted to 4379
 // kernels of 144 products of 24 to 8192 tokens timed on an H200 and then to 2000 more of up to 512
 // tokens (tuner/NOTES.md). Only the order of the estimates matters.
-constexpr double kTensor = 0.5351;       // of what the products take at the gpu's sustained clock
-constexpr double kScaled = 34.27;        // making 64 columns of a k16 step, of a scheduler
-constexpr double kUnscaled = 14.48;      // the same where sums are scaled instead of weights
-constexpr double kScaleN8 = 3.123;       // and for each sixteen tokens of those sums
-constexpr double kOverlap = 0.2207;      // part of the lesser not hidden by two warps a scheduler
-constexpr double kMoreWarps = 0.006529;  // power by which more warps hide more of it
-constexpr double kCommit = 16.7;         // of a step, over its burst
-constexpr double kBurst = 1.329;         // and times it and 64 rows: fragments made before products
-constexpr double kDrained = 0.0912;      // of scaling sums while no product of the warpgroup runs
-constexpr double kStage = 249.7;         // each stage
-constexpr double kWholeCommit = 4.608;   // of a step, where each has fragments of its own
-constexpr double kWholeBare = 1.723;     // what is not hidden there, over the rest
-constexpr double kTwoSetsBare = 1.252;   // the same of two sets of sums
-constexpr double kTwoSetsStage = 0.568;  // and of a stage's own clocks
-constexpr double kLate = 7.838;          // packed weights read late, of a stage
-constexpr double kPaired = 0.5785;  // part of a stage's more where two blocks share activations
-constexpr double kMoreConsumers = 0.1341;  // power by which more warpgroups hide more of both
-constexpr double kCrowd = 0.05;            // part of both more for each warpgroup beyond two
-constexpr double kMemoryLoss = 0.1256;     // part of the lesser of arithmetic and memory not hidden
-constexpr double kReach = 1.117;           // of the rate of plain reads
-constexpr double kLatency = 2832;          // until a stage asked for has arrived
-constexpr double kSharedRate = 59.82;      // bytes a clock from L2 to an SM's stages
-constexpr double kStart = 1740;            // beyond the segment's, until the first data
+constexpr double kTensor = 0.597;        // of what the products take at the gpu's sustained clock
+constexpr double kScaled = 35.79;        // making 64 columns of a k16 step, of a scheduler
+constexpr double kUnscaled = 14.18;      // the same where sums are scaled instead of weights
+constexpr double kScaleN8 = 3.526;       // and for each sixteen tokens of those sums
+constexpr double kOverlap = 0.1848;      // part of the lesser not hidden by two warps a scheduler
+constexpr double kMoreWarps = 0.006491;  // power by which more warps hide more of it
+constexpr double kCommit = 27.06;        // of a step, over its burst
+constexpr double kBurst = 2.851;         // and times it and 64 rows: fragments made before products
+constexpr double kDrained = 0.1057;      // of scaling sums while no product of the warpgroup runs
+constexpr double kStage = 230.9;         // each stage
+constexpr double kWholeCommit = 7.982;   // of a step, where each has fragments of its own
+constexpr double kWholeBare = 2.997;     // what is not hidden there, over the rest
+constexpr double kTwoSetsBare = 1.017;   // the same of two sets of sums
+constexpr double kTwoSetsStage = 0.5287;  // and of a stage's own clocks
+constexpr double kLate = 10.21;           // packed weights read late, of a stage
+constexpr double kPaired = 0.8338;  // part of a stage's more where two blocks share activations
+constexpr double kMoreConsumers = 0.2455;  // power by which more warpgroups hide more of both
+constexpr double kCrowd = 0.1008;          // part of both more for each warpgroup beyond two
+constexpr double kMemoryLoss = 0.1197;     // part of the lesser of arithmetic and memory not hidden
+constexpr double kReach = 1.161;           // of the rate of plain reads
+constexpr double kLatency = 2677;          // until a stage asked for has arrived
+constexpr double kSharedRate = 61.51;      // bytes a clock from L2 to an SM's stages
+constexpr double kStart = 1246;            // beyond the segment's, until the first data
 constexpr double kEarly = 400;             // weights of all stages requested before any activations
 constexpr double kChainedStart = 0;
 constexpr double kChainedEarly = -600;
-constexpr double kSegment = 1395;         // each segment of a tile: filling, draining, its way out
-constexpr double kSegmentArea = 0.5339;   // and for each element of its tile
-constexpr double kStripes = 7101;         // handing sums over
-constexpr double kStripesArea = 0.07889;  // for each element and block that shares a tile
-constexpr double kCluster = 492.1;        // adding up in a cluster
-constexpr double kClusterArea = 0.2582;   // for each element
-constexpr double kReducePart = 50;        // either, for each part of K beyond two
-constexpr double kReduceScatter = 2546;   // the same through L2
-constexpr double kReduceScatterArea = 0.07502;
-constexpr double kUneven = 0.2612;  // weight of the SM with most blocks against the average
+constexpr double kSegment = 1571;         // each segment of a tile: filling, draining, its way out
+constexpr double kSegmentArea = 0.4718;   // and for each element of its tile
+constexpr double kStripes = 6921;         // handing sums over
+constexpr double kStripesArea = 0.08779;  // for each element and block that shares a tile
+constexpr double kCluster = 371.5;        // adding up in a cluster
+constexpr double kClusterArea = 0.2577;   // for each element
+constexpr double kReducePart = 117.1;     // either, for each part of K beyond two
+constexpr double kReduceScatter = 2324;   // the same through L2
+constexpr double kReduceScatterArea = 0.1039;
+constexpr double kUneven = 0.3112;  // weight of the SM with most blocks against the average
 
 // The k16 steps and segments of tiles of the block that has most, and how many blocks are at work.
 struct Load {

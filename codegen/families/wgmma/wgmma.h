@@ -11,6 +11,7 @@
 #include "codegen/cost/gpu_model.h"
 #include "codegen/plan/plan.h"
 #include "codegen/plan/shared_map.h"
+#include "codegen/plan/sum_order.h"
 
 namespace marlin {
 
@@ -21,6 +22,8 @@ SharedMap wgmma_shared_map(const Plan& plan);
 
 // As KernelFamily's members of the same names.
 std::vector<Config> wgmma_configs(const Problem& problem, const Target& target);
+std::vector<Config> wgmma_invariant_configs(const Problem& problem, const Target& target);
+std::optional<SumOrder> wgmma_sum_order(const Plan& plan);
 std::optional<std::string> wgmma_rule(const Problem& problem, const Target& target,
                                       const Config& config);
 Plan wgmma_plan(const Problem& problem, const Target& target, const Config& config);
