@@ -36,6 +36,8 @@ constexpr double kSharedRate = 61.51;      // bytes a clock from L2 to an SM's s
 constexpr double kStart = 1246;            // beyond the segment's, until the first data
 constexpr double kEarly = 400;             // weights of all stages requested before any activations
 constexpr double kChainedStart = 0;
+constexpr double kChainedLeft = 0.7;      // part of adding up that the next kernel does not hide
+constexpr double kChainedExchange = 600;  // early weights beside blocks that meet in L2
 constexpr double kChainedEarly = -600;
 constexpr double kSegment = 1571;         // each segment of a tile: filling, draining, its way out
 constexpr double kSegmentArea = 0.4718;   // and for each element of its tile
@@ -123,21 +125,31 @@ double memory_clocks(const Plan& plan, const GpuModel& gpu, const Load& load) {
                    (bytes + tokens) / kSharedRate});
 }
 
+// Bringing the sums of a tile's blocks together.
+double reduction_clocks(const Plan& plan, double tile, double area) {
+  const WgmmaPlan& own = plan.wgmma();
+  double clocks = 0;
+  if (own.work.striped_k_tiles > 0) {
+    const double shared = double(own.work.tiles - own.work.whole_tiles);
+    clocks += kStripes + kStripesArea * tile * std::min(8.0, own.work.workers / shared + 1);
+  }
+  if (own.splits.count > 2) clocks += kReducePart * (own.splits.count - 2);
+  if (own.reduction.cluster > 1) clocks += kCluster + kClusterArea * area;
+  if (own.reduction.exchanges) clocks += kReduceScatter + kReduceScatterArea * area;
+  return clocks;
+}
+
 double fixed_clocks(const Plan& plan, const Load& load, bool chained) {
   const double tile = double(plan.config.tile_m) * plan.config.tile_n;
   const double area = tile * load.together;
   double clocks = chained ? kChainedStart : kStart;
-  if (plan.config.wgmma().early_weights) clocks += chained ? kChainedEarly : kEarly;
-  clocks += load.segments * (kSegment + kSegmentArea * area);
-  if (plan.wgmma().work.striped_k_tiles > 0) {
-    const double shared = double(plan.wgmma().work.tiles - plan.wgmma().work.whole_tiles);
-    clocks +=
-        kStripes + kStripesArea * tile * std::min(8.0, plan.wgmma().work.workers / shared + 1);
+  if (plan.config.wgmma().early_weights) {
+    clocks += !chained                           ? kEarly
+              : plan.wgmma().reduction.exchanges ? kChainedExchange
+                                                 : kChainedEarly;
   }
-  if (plan.wgmma().splits.count > 2) clocks += kReducePart * (plan.wgmma().splits.count - 2);
-  if (plan.wgmma().reduction.cluster > 1) clocks += kCluster + kClusterArea * area;
-  if (plan.wgmma().reduction.exchanges) clocks += kReduceScatter + kReduceScatterArea * area;
-  return clocks;
+  return clocks + load.segments * (kSegment + kSegmentArea * area) +
+         (chained ? kChainedLeft : 1) * reduction_clocks(plan, tile, area);
 }
 
 }  // namespace
