@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
+#include <mutex>
 
 #include "codegen/base/error.h"
 #include "codegen/families/family.h"
@@ -14,6 +16,18 @@
 namespace marlin {
 
 namespace {
+
+// Of all families, in their order.
+std::vector<Config> proposed(std::vector<Config> (*KernelFamily::*of_family)(const Problem&,
+                                                                             const Target&),
+                             const Problem& problem, const Target& target) {
+  std::vector<Config> configs;
+  for (const KernelFamily& family : families()) {
+    const std::vector<Config> more = (family.*of_family)(problem, target);
+    configs.insert(configs.end(), more.begin(), more.end());
+  }
+  return configs;
+}
 
 Plan lay_out(const Problem& problem, const Target& target, const Config& config) {
   return info(config.family()).lay_out(problem, target, config);
@@ -42,17 +56,23 @@ std::optional<std::string> why_illegal(const Problem& problem, const Target& tar
                                        const Config& config) {
   if (auto rule = broken_rule(problem)) return rule;
   require_valid(target);
-  return info(config.family()).why_illegal(problem, target, config);
+  if (auto rule = info(config.family()).why_illegal(problem, target, config)) return rule;
+  if (!problem.batch_invariant) return std::nullopt;
+  const SumOrder asked = invariant_order(problem, target);
+  const auto order = sum_order(problem, target, config);
+  if (order == asked) return std::nullopt;
+  return fmt::format("it adds up K as '{}', batch-invariant kernels of this matrix as '{}'",
+                     order ? to_string(*order) : "its tiles are", to_string(asked));
 }
 
 std::vector<Config> legal_configs(const Problem& problem, const Target& target) {
   require_valid(problem);
   require_valid(target);
-  std::vector<Config> configs;
-  for (const KernelFamily& family : families()) {
-    const std::vector<Config> more = family.configs(problem, target);
-    configs.insert(configs.end(), more.begin(), more.end());
-  }
+  if (!problem.batch_invariant) return proposed(&KernelFamily::configs, problem, target);
+  const SumOrder order = invariant_order(problem, target);
+  std::vector<Config> configs = proposed(&KernelFamily::invariant_configs, problem, target);
+  std::erase_if(configs,
+                [&](const Config& config) { return sum_order(problem, target, config) != order; });
   return configs;
 }
 
@@ -104,15 +124,6 @@ std::vector<Estimate> ranked(const std::vector<Config>& configs, const Problem& 
   return ranked;
 }
 
-std::vector<Config> invariant_configs(const Problem& problem, const Target& target) {
-  std::vector<Config> configs;
-  for (const KernelFamily& family : families()) {
-    const std::vector<Config> more = family.invariant_configs(problem, target);
-    configs.insert(configs.end(), more.begin(), more.end());
-  }
-  return configs;
-}
-
 // An order of summation and the sum of the logarithms of its best times.
 struct OrderTime {
   SumOrder order;
@@ -139,16 +150,16 @@ std::optional<SumOrder> sum_order(const Problem& problem, const Target& target,
   return info(config.family()).sum_order(lay_out(problem, target, config));
 }
 
-SumOrder invariant_order(const Problem& asked, const Target& target) {
+namespace {
+
+SumOrder find_invariant_order(Problem problem, const Target& target) {
   constexpr std::array<std::int64_t, 9> kRows = {1, 8, 16, 32, 64, 128, 256, 2048, kMaxM};
-  Problem problem = asked;
-  problem.shape.exact_m = false;
   std::vector<OrderTime> orders;
   for (int i = 0; i < static_cast<int>(kRows.size()); ++i) {
     problem.shape.m = kRows.at(static_cast<std::size_t>(i));
     require_valid(problem);
-    const auto best =
-        ranked(invariant_configs(problem, target), problem, target, gpu_model_of(target), false, 0);
+    const auto best = ranked(proposed(&KernelFamily::invariant_configs, problem, target), problem,
+                             target, gpu_model_of(target), false, 0);
     for (const Estimate& estimate : best) {
       OrderTime& time = of_order(orders, *sum_order(problem, target, estimate.config));
       if (time.rows != i) continue;  // a faster one was first, or a row count has none
@@ -169,15 +180,21 @@ SumOrder invariant_order(const Problem& asked, const Target& target) {
       ->order;
 }
 
-std::vector<Estimate> rank_invariant_configs(const Problem& problem, const Target& target,
-                                             const GpuModel& gpu, const SumOrder& order,
-                                             bool chained, int nvrtc) {
+}  // namespace
+
+SumOrder invariant_order(const Problem& asked, const Target& target) {
+  Problem problem = asked;
+  problem.shape.m = 1;
+  problem.shape.exact_m = false;
+  problem.batch_invariant = true;
   require_valid(problem);
   require_valid(target);
-  std::vector<Config> configs = invariant_configs(problem, target);
-  std::erase_if(configs,
-                [&](const Config& config) { return sum_order(problem, target, config) != order; });
-  return ranked(configs, problem, target, gpu, chained, nvrtc);
+  static std::mutex mutex;
+  static std::map<std::string, SumOrder> known;
+  const std::string key = to_string(problem) + to_string(problem.scheme) + to_string(target);
+  const std::lock_guard lock(mutex);
+  if (const auto found = known.find(key); found != known.end()) return found->second;
+  return known.emplace(key, find_invariant_order(problem, target)).first->second;
 }
 
 }  // namespace marlin

@@ -31,8 +31,8 @@ std::string searched_families();
 std::optional<std::string> why_illegal(const Problem& problem, const Target& target,
                                        const Config& config);
 
-// Every legal config of the search space for this shape and target, in a fixed order. Throws
-// Error{invalid_shape or invalid_target}.
+// Every legal config of the search space for this problem and target, in a fixed order; where it is
+// batch-invariant those of its order. Throws Error{invalid_shape or invalid_target}.
 std::vector<Config> legal_configs(const Problem& problem, const Target& target);
 
 // The oldest NVRTC that compiles kernels of this config, as CUDA numbers versions: 12010 is 12.1.
@@ -72,14 +72,9 @@ std::optional<SumOrder> sum_order(const Problem& problem, const Target& target,
 // The order that batch-invariant kernels of this weight matrix have on this target, for every m: of
 // those that all m can have the one whose kernels take the least time by the estimate, in the
 // geometric mean over rows from decoding to prefill. It depends on n, k, the scheme and the target
-// alone, and may change with a release of the library. Takes tens of milliseconds. Throws as
-// rank_configs().
+// alone, and may change with a release of the library. The first time it takes tens of
+// milliseconds; after that it is known. Safe to call from many threads. Throws as rank_configs().
 SumOrder invariant_order(const Problem& problem, const Target& target);
-
-// As rank_configs(), of the configs that add up K in this order.
-std::vector<Estimate> rank_invariant_configs(const Problem& problem, const Target& target,
-                                             const GpuModel& gpu, const SumOrder& order,
-                                             bool chained = false, int nvrtc = 0);
 
 // Every legal config of every family that an NVRTC of this version compiles (0: the newest), the
 // fastest by the estimate first; ties in the order of legal_configs(). Pure and deterministic.

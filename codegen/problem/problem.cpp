@@ -45,6 +45,7 @@ std::string to_string(const Problem& problem) {
                                  shape.exact_m ? " exact" : "");
   if (shape.a_stride != 0) text += fmt::format(" a{}", shape.a_stride);
   if (shape.c_stride != 0) text += fmt::format(" c{}", shape.c_stride);
+  if (problem.batch_invariant) text += " batch-invariant";
   return text;
 }
 

@@ -18,6 +18,9 @@ struct Problem {
   Scheme scheme = {};
   Epilogue epilogue = Epilogue::identity;
   Grouping grouping = Grouping::dense;
+  // A row of C gets the same bits for every m and whatever the other rows are: all kernels of this
+  // weight matrix and target add up K in one order (generator.h, invariant_order()).
+  bool batch_invariant = false;
 
   friend bool operator==(const Problem&, const Problem&) = default;
 };
@@ -37,7 +40,8 @@ bool one_group(const Problem& problem);
 // rows as well. An m out of range stays as it is, for broken_rule to refuse.
 Problem kernel_problem(Problem problem);
 
-// "16x28672x4096 g128", with " exact" where m is exact and the strides where they are not k and n.
+// "16x28672x4096 g128", with " exact" where m is exact, the strides where they are not k and n, and
+// " batch-invariant".
 std::string to_string(const Problem& problem);
 
 }  // namespace marlin

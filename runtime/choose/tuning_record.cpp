@@ -84,6 +84,7 @@ void visit_record(Form& form, Record& record) {
   form.number("group", record.problem.scheme.group);
   form.flag("exact_m", record.problem.shape.exact_m);
   form.mark("chained", record.chained);
+  form.mark("batch_invariant", record.problem.batch_invariant);
   form.name("a", record.problem.scheme.activation, kTypeNames);
   form.name("b", record.problem.scheme.weight, kWeightNames);
   form.name("c", record.problem.scheme.activation, kTypeNames);  // C is of the activations' type

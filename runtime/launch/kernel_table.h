@@ -37,6 +37,7 @@ struct TableKeyHash {
         static_cast<std::uint64_t>(key.device) * 0x85ebca77c2b2ae63u +
         static_cast<std::uint64_t>(key.sms) * 0xd1342543de82ef95u +
         static_cast<std::uint64_t>(key.variant) * 0xff51afd7ed558ccdu +
+        static_cast<std::uint64_t>(key.problem.batch_invariant) * 2 +
         static_cast<std::uint64_t>(key.problem.shape.exact_m);
     return mixed_bits(sum);
   }

@@ -35,8 +35,8 @@ struct Constants {
 
 constexpr Constants kAlone = {15.35, 2.587, 85.35, 0.3215, 653.3,  1.346,   0.8283, 1195, 0.3045,
                               853.8, 87.22, 767.8, 4331,   0.4368, 0.08267, 59.11,  1709, 0.2027};
-constexpr Constants kChained = {13.62, 2.501, 198.6, 0.308, 616.2, 1.209, 1.068, 2344, 0.204,
-                                548,   31.1,  782,   2009,  0,     0.069, 41,    -627, 0.298};
+constexpr Constants kChained = {10.45, 1.201, 264.2, 0.7723, 726.1,  1.881,  1.194, 1419,  0.4365,
+                                944.8, 127.3, 763.1, 1974,   0.1677, 0.0651, 41.89, -1441, 0.2115};
 constexpr double kPrivateRing = 2.321;  // each unit, where warps do not share activations
 
 // How the blocks fall on the SM that gets most of them, and what each of its warps does.

@@ -70,7 +70,9 @@ Rule tile_rule(const Config& config) {
 }
 
 Rule shape_rule(const Problem& problem, const Config& config) {
-  if (config.tile_m >= problem.shape.m + 8) {
+  // Where K is split alike for all m, each block of a cluster has an n8 tile to add up.
+  const int least = problem.batch_invariant && splits_k(config) ? 8 * config.partition.count : 8;
+  if (config.tile_m >= problem.shape.m + 8 && config.tile_m > least) {
     return fmt::format("tile_m = {} has eight tokens beyond m = {}", config.tile_m,
                        problem.shape.m);
   }
@@ -250,8 +252,16 @@ constexpr Loop kLoops[] = {
 
 // All rows at once or in tiles of nearly equal height; of more rows than a few tiles hold the
 // heights that lose little.
-std::vector<int> tile_ms(const Shape& shape) {
+std::vector<int> tile_ms(const Problem& problem) {
   constexpr std::int64_t kOneTile = 64, kFewTiles = 256, kManyTiles = 1024;
+  const Shape& shape = problem.shape;
+  if (problem.batch_invariant && shape.m <= 24) {  // and those of clusters of two to four
+    std::vector<int> heights;
+    for (int rows = round_up(static_cast<int>(shape.m), 8); rows <= 32; rows += 8) {
+      heights.push_back(rows);
+    }
+    return heights;
+  }
   if (shape.m <= kOneTile) return {round_up(static_cast<int>(shape.m), 8)};
   if (shape.m > kManyTiles && !shape.exact_m) return {64, 96, 128, 192, 256};
   return tile_heights(shape, shape.m <= kFewTiles ? 32 : 64, 256);
@@ -268,8 +278,22 @@ void add_deepest(const Problem& problem, const Target& target, Config config,
   }
 }
 
+// Whole tiles, or clusters that add up alike whatever the tile, also where there are many tiles.
+void add_invariant_partitions(const Problem& problem, const Target& target, Config config,
+                              std::vector<Config>& configs) {
+  config.partition = {Partition::Kind::split, 1};
+  add_deepest(problem, target, config, configs);
+  for (int count : {2, 3, 4}) {
+    config.partition = {Partition::Kind::cluster, count};
+    add_deepest(problem, target, config, configs);
+  }
+}
+
 void add_partitions(const Problem& problem, const Target& target, Config config,
                     std::vector<Config>& configs) {
+  if (problem.batch_invariant) {
+    return add_invariant_partitions(problem, target, config, configs);
+  }
   constexpr double kFewBusy = 0.4;  // of the places for blocks
   const int resident_blocks = target.sms * config.blocks_per_sm;
   const double load = std::ceil(double(problem.shape.m) / config.tile_m) *
@@ -333,7 +357,7 @@ std::vector<Config> proposals(const Problem& problem, const Target& target) {
   Config config;
   config.options = WgmmaOptions{};
   config.warps_k = 1;
-  for (int tile_m : tile_ms(problem.shape)) {
+  for (int tile_m : tile_ms(problem)) {
     config.tile_m = tile_m;
     config.wgmma().raster = std::min(ceil_div(problem.shape.m, tile_m), kRaster);
     for (const Tiling& tiling : kTilings) {
