@@ -44,7 +44,7 @@ const char* to_string(TunedCell::Status status);  // "tuned", "kept", "failed", 
 struct TuneOptions {
   // Row counts, 1..kMaxM, each of which stands for its rung. Empty: for each problem the rungs
   // whose kernels its Linears have; where they have none, the rungs of 1..256.
-  std::vector<std::int64_t> rows;
+  std::vector<std::int64_t> rows = {};
   // Configs measured for each cell, of those the cost model ranks first, and the present one
   // besides; 0: all. The more, the longer.
   int candidates = 8;
