@@ -83,10 +83,10 @@ TEST_F(LiveTuningTest, LinearsTakeTheWinnerAndTheOldKernelLivesOn) {
 // Where no kernel is in memory for it, a choice that is yet to be made sees new records, too.
 TEST_F(LiveTuningTest, ANeighbourSeesTheNewRecords) {
   const Ladder ladder = this->ladder();
-  EXPECT_EQ(store_.present(ladder.problem_at(rung_index(248)), options()).by, ChosenBy::model);
+  EXPECT_EQ(store_.present(ladder.problem_at(rung_index(4)), options()).by, ChosenBy::model);
   device_.spread = 0;  // the winner is the model's choice, which serves its neighbours
-  tune(ladder, {.rows = {256}});
-  EXPECT_EQ(store_.present(ladder.problem_at(rung_index(248)), options()).by, ChosenBy::nearest);
+  tune(ladder, {.rows = {8}});
+  EXPECT_EQ(store_.present(ladder.problem_at(rung_index(4)), options()).by, ChosenBy::nearest);
 }
 
 TEST_F(LiveTuningTest, LinearsOfTheSameProblemAreTunedOnce) {
