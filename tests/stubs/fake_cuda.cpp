@@ -58,6 +58,16 @@ CUresult device_count(int* count) {
   return CUDA_SUCCESS;
 }
 
+CUresult get_device(CUdevice* device, int ordinal) {
+  *device = ordinal;
+  return ordinal == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+}
+
+CUresult retain_context(CUcontext* context, CUdevice device) {
+  *context = marlin::test::fake_context(device);
+  return CUDA_SUCCESS;
+}
+
 CUresult device_name(char* name, int size, CUdevice) {
   std::strncpy(name, "Fake GPU", static_cast<std::size_t>(size));
   return CUDA_SUCCESS;
@@ -331,7 +341,9 @@ CUresult cuGetProcAddress_v2(const char* symbol, void** function, int, cuuint64_
   static const auto& functions = *new DriverFunctions {
     {"cuInit", pointer(init)}, {"cuDriverGetVersion", pointer(driver_version)},
         {"cuGetErrorName", pointer(error_name)}, {"cuGetErrorString", pointer(error_string)},
-        {"cuDeviceGetCount", pointer(device_count)}, {"cuDeviceGetName", pointer(device_name)},
+        {"cuDeviceGetCount", pointer(device_count)}, {"cuDeviceGet", pointer(get_device)},
+        {"cuDevicePrimaryCtxRetain", pointer(retain_context)},
+        {"cuDeviceGetName", pointer(device_name)},
         {"cuDeviceGetAttribute", pointer(device_attribute)},
         {"cuCtxGetDevice", pointer(current_device)}, {"cuCtxGetCurrent", pointer(current_context)},
         {"cuCtxSetCurrent", pointer(set_context)}, {"cuCtxGetId", pointer(context_id)},
