@@ -75,10 +75,10 @@ struct TuneOptions {
 // are raced against each other in turns. Linears with the same problem are tuned once; chained and
 // isolated ones (Options::chained) apart. Smallest rungs first. Returns every cell, in that order.
 //
-// It takes some 0.2 s for each cell on an idle GPU of a server with many cores; most goes into
-// compiling. What else runs on the GPU meanwhile makes its times worse, so tune when a program
-// starts, before it serves. One call at a time measures on a GPU; others wait for it. It goes
-// through candidates in this process: one that crashed would take the context with it, as any
+// It is made to take some tenths of a second for each cell on an idle GPU, where enough cores
+// compile meanwhile. What else runs on the GPU meanwhile makes its times worse, so tune when a
+// program starts, before it serves. One call at a time measures on a GPU; others wait for it. It
+// goes through candidates in this process: one that crashed would take the context with it, as any
 // kernel would (Error{driver_failed}, with the config kept as one that must not be tried again).
 // `marlin tune` gives each GPU a process of its own.
 //
@@ -103,13 +103,13 @@ struct TuneOptions {
 // kernels of losing candidates are unloaded. What stays: the Linears' workspaces, which may grow
 // for a new kernel as they do when one is first needed. Nothing of the program's memory is written.
 //
-// All Linears must be of the context that is current. Safe to call while others launch. Throws
-// Error{invalid_argument} for a null or moved-from Linear, rows outside 1..kMaxM, negative numbers,
-// no place for the database, the legacy stream, another context, a call from its own callback, and,
-// with `swap`, for a Linear whose options fix its kernels (config, target); Error{jit_disabled}
-// where compiling is; Error{capturing}; Error{io} of the database, Error{no_nvrtc}, and
-// Error{driver_failed} when the context is lost. Whatever is thrown, cells that ended before have
-// been kept and exchanged.
+// All Linears must be of the context that is current, and outlive the call. Safe to call while
+// others launch. Throws Error{invalid_argument} for a null or moved-from Linear, rows
+// outside 1..kMaxM, negative numbers, no place for the database, the legacy stream, another
+// context, a call from its own callback, and, with `swap`, for a Linear whose options fix its
+// kernels (config, target); Error{jit_disabled} where compiling is; Error{capturing}; Error{io} of
+// the database, Error{no_nvrtc}, and Error{driver_failed} when the context is lost. Whatever is
+// thrown, cells that ended before have been kept and exchanged.
 std::vector<TunedCell> tune(std::span<const Linear* const> linears,
                             const TuneOptions& options = {});
 std::vector<TunedCell> tune(const Linear& linear, const TuneOptions& options = {});
