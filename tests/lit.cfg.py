@@ -1,5 +1,6 @@
 # How lit runs the *.test files below this folder. CTest passes the parameters:
-#   marlin_dir, filecheck_dir: where the programs are; exec_root: where tests may write.
+#   marlin_dir, filecheck_dir: where the programs are; fake_cuda_dir: the make-believe driver of
+#   tests/stubs; exec_root: where tests may write.
 import os
 
 import lit.formats
@@ -19,3 +20,13 @@ config.environment["MARLIN_TUNING_DB"] = ""
 for name in ("CUDA_HOME", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
+# A value of LD_LIBRARY_PATH with which programs find the make-believe driver, whose kernels write
+# nothing.
+config.substitutions.append(
+    (
+        "%fake_cuda",
+        os.pathsep.join(
+            filter(None, [lit_config.params["fake_cuda_dir"], os.environ.get("LD_LIBRARY_PATH")])
+        ),
+    )
+)

@@ -153,6 +153,10 @@ bool is_capturing(CUstream stream) {
   return status != CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
+bool capture_under_way(CUstream stream) {
+  return is_capturing(nullptr) || (stream != nullptr && is_capturing(stream));
+}
+
 RelaxedCapture::RelaxedCapture() {
   check(driver().cuThreadExchangeStreamCaptureMode(&previous_),
         "cuThreadExchangeStreamCaptureMode");

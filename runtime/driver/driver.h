@@ -116,6 +116,9 @@ bool gpu_available() noexcept;
 // Whether this stream is being captured into a graph; the legacy stream (null) answers for every
 // blocking stream of the current context. Leaves the capture intact. Throws Error{driver_failed}.
 bool is_capturing(CUstream stream);
+// Whether this stream (null: none in particular) or any blocking stream of the current context is
+// being captured: then nothing can be made for launches to come.
+bool capture_under_way(CUstream stream);
 
 // For its lifetime the calling thread may make driver calls that a stream capture under way
 // forbids in the default mode (loading a module, allocating), without spoiling that capture.

@@ -1,5 +1,5 @@
 // Shape -> Target -> Config -> Plan -> Source -> Cubin -> Kernel, each looked up before it is made.
-// Entry points: KernelStore::get, process_store.
+// Entry points: KernelStore::get, KernelStore::adopt, process_store.
 #include "runtime/launch/kernel_store.h"
 
 #include <fmt/format.h>
@@ -17,11 +17,17 @@ namespace marlin {
 namespace {
 
 void refuse_while_capturing(CUstream stream, const Problem& problem) {
-  if (!is_capturing(nullptr) && (stream == nullptr || !is_capturing(stream))) return;
+  if (!capture_under_way(stream)) return;
   throw Error(ErrorCode::capturing,
               fmt::format("the kernel for {} is not in memory, and a stream capture is under way: "
                           "call Compiled::get() for it once before the capture",
                           to_string(problem)));
+}
+
+Target target_for(const Options& options) {
+  Target target = options.target ? *options.target : target_of_current_context().target;
+  target.arch = arch_named(target.arch);
+  return target;
 }
 
 std::string listed(const std::vector<std::string>& lines) {
@@ -121,8 +127,7 @@ KernelStore& process_store() {
 }
 
 const Kernel* KernelStore::get(const Problem& problem, const Options& options) {
-  const ContextTarget& here = target_of_current_context();
-  const TableKey key = {here.device, here.target.sms, variant_of(options), kernel_problem(problem)};
+  const TableKey key = key_of(problem, options);
   if (const Kernel* kernel = table_.find(key)) return kernel;
   require_valid(key.problem);
   refuse_while_capturing(options.stream, key.problem);
@@ -132,24 +137,91 @@ const Kernel* KernelStore::get(const Problem& problem, const Options& options) {
   });
 }
 
+Compiled KernelStore::compiled(const Problem& problem, const Options& options) {
+  return {get(problem, options), problem.shape.m};
+}
+
+TableKey KernelStore::key_of(const Problem& problem, const Options& options) {
+  const ContextTarget& here = target_of_current_context();
+  return {here.device, here.target.sms, variant_of(options), kernel_problem(problem)};
+}
+
+Choice KernelStore::choose(const TableKey& key, const Options& options, const Settings& settings) {
+  return choose_config(options.config.value_or(""), key.problem, target_for(options),
+                       device_name(key.device), tuning_of(tuning_paths(settings))->layers,
+                       options.chained);
+}
+
+KernelStore::Present KernelStore::present(const Problem& problem, const Options& options) {
+  const TableKey key = key_of(problem, options);
+  if (const Kernel* kernel = table_.find(key)) return {kernel->plan().config, kernel->chosen_by()};
+  require_valid(key.problem);
+  const Choice choice = choose(key, options, settings_for(options));
+  return {choice.config, choice.by};
+}
+
+const Kernel* KernelStore::adopt(const Problem& problem, const Options& options,
+                                 const Config& config, const CompileStep& compile) {
+  const TableKey key = key_of(problem, options);
+  const Kernel* before = table_.find(key);
+  if (before != nullptr && before->plan().config == config) return before;
+  require_valid(key.problem);
+  const std::shared_ptr<KernelCaches> caches = caches_for(options);
+  Maker maker(*caches, key, target_for(options));
+  std::unique_ptr<Kernel> kernel = maker.find({config, ChosenBy::tuned});
+  if (!kernel) kernel = maker.build(compile ? compile : compile_);
+  kernel->set_passed_over(std::move(maker.passed_over()));
+  const Kernel* kept = keep(std::move(kernel));
+  table_.assign(key, kept);
+  return kept;
+}
+
+void KernelStore::read_again(const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(tuning_, [&](const auto& entry) {
+    return std::find(entry.first.begin(), entry.first.end(), path) != entry.first.end();
+  });
+}
+
+void KernelStore::tune_once(const Problem& problem, const Options& options,
+                            const std::function<void()>& tune) {
+  const TableKey key = key_of(problem, options);
+  const auto known = [&] {
+    const std::lock_guard lock(mutex_);
+    return tuned_.count(key) > 0;
+  };
+  if (known()) return;
+  first_uses_.run(key, [&] {
+    if (known()) return true;
+    if (present(problem, options).by != ChosenBy::tuned) tune();
+    const std::lock_guard lock(mutex_);
+    return tuned_.insert(key).second;
+  });
+}
+
+Settings KernelStore::settings_for(const Options& options) {
+  return caches_for(options)->settings();
+}
+
+const Kernel* KernelStore::keep(std::unique_ptr<Kernel> kernel) {
+  const std::lock_guard lock(mutex_);
+  return kernels_.emplace_back(std::move(kernel)).get();
+}
+
 const Kernel* KernelStore::make(const TableKey& key, const Options& options) {
-  Target target = options.target ? *options.target : target_of_current_context().target;
-  target.arch = arch_named(target.arch);
   const std::shared_ptr<KernelCaches> caches = caches_for(options);
   const Settings& settings = caches->settings();
   const std::string gpu = device_name(key.device);
   const auto tuning = tuning_of(tuning_paths(settings));
-  const Choice choice = choose_config(options.config.value_or(""), key.problem, target, gpu,
-                                      tuning->layers, options.chained);
-  Maker maker(*caches, key, target);
+  const Choice choice = choose(key, options, settings);
+  Maker maker(*caches, key, target_for(options));
   maker.passed_over() = settings.problems;
   for (const std::string& problem : tuning->problems) maker.passed_over().push_back(problem);
   std::unique_ptr<Kernel> kernel = settings.disable_jit
                                        ? find_prebuilt(maker, choice, gpu, options)
                                        : find_or_build(maker, choice, gpu, options);
   kernel->set_passed_over(std::move(maker.passed_over()));
-  const std::lock_guard lock(mutex_);
-  return kernels_.emplace_back(std::move(kernel)).get();
+  return keep(std::move(kernel));
 }
 
 // For this choice, else, where the NVRTC here cannot compile its config, for the best that it can.
@@ -206,7 +278,7 @@ std::shared_ptr<KernelCaches> KernelStore::caches_for(const Options& options) {
   return default_caches_;
 }
 
-// A file is read once in the life of the store.
+// A file is read once in the life of the store, and again after records were added to it.
 std::shared_ptr<const KernelStore::Tuning> KernelStore::tuning_of(
     const std::vector<std::string>& paths) {
   const std::lock_guard lock(mutex_);

@@ -6,9 +6,11 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
+#include "codegen/plan/config.h"
 #include "marlin/compiled.h"
 #include "runtime/base/single_flight.h"
 #include "runtime/choose/select.h"
@@ -30,6 +32,35 @@ class KernelStore {
 
   // As Compiled::get(). The kernel lives as long as the store.
   const Kernel* get(const Problem& problem, const Options& options);
+  // The same as a Compiled, which must not outlive the store.
+  Compiled compiled(const Problem& problem, const Options& options);
+
+  // The config of the kernel that get() has or would make, and how it was chosen; makes nothing.
+  // Throws as get() does before it makes a kernel.
+  struct Present {
+    Config config;
+    ChosenBy by = ChosenBy::model;
+  };
+  Present present(const Problem& problem, const Options& options);
+
+  // The kernel of a config that was measured to be the best for this problem (its m is a rung or
+  // exact): from now on get() gives it, unless the options name a config or a target. Where the
+  // kernel in memory has this config it stays; one that had its place lives on, as Compileds and
+  // graphs may have it. `compile` in place of the store's own where it is given. Works
+  // beside captures, which it leaves intact. Throws as get() does otherwise.
+  const Kernel* adopt(const Problem& problem, const Options& options, const Config& config,
+                      const CompileStep& compile = nullptr);
+
+  // Records were added to the tuning database at this path: choices yet to be made see them.
+  void read_again(const std::string& path);
+
+  // Runs `tune` unless it was run for this kernel before, in this store's life, or its config was
+  // measured for this very problem on such a GPU. Threads that want the same wait for the one that
+  // runs it; when that throws an Error each gets it, and the next call tries again.
+  void tune_once(const Problem& problem, const Options& options, const std::function<void()>& tune);
+
+  // By which kernels are found with these options.
+  Settings settings_for(const Options& options);
 
  private:
   struct Tuning {
@@ -39,7 +70,10 @@ class KernelStore {
 
   class Maker;
 
+  TableKey key_of(const Problem& problem, const Options& options);
+  Choice choose(const TableKey& key, const Options& options, const Settings& settings);
   const Kernel* make(const TableKey& key, const Options& options);
+  const Kernel* keep(std::unique_ptr<Kernel> kernel);
   std::unique_ptr<Kernel> find_or_build(Maker& maker, const Choice& choice, const std::string& gpu,
                                         const Options& options);
   std::unique_ptr<Kernel> find_prebuilt(Maker& maker, const Choice& choice, const std::string& gpu,
@@ -51,12 +85,14 @@ class KernelStore {
   CompileStep compile_;
   KernelTable table_;
   SingleFlight<TableKey, const Kernel*, TableKeyHash> flights_;
+  SingleFlight<TableKey, bool, TableKeyHash> first_uses_;
 
   std::mutex mutex_;
   std::vector<std::unique_ptr<Kernel>> kernels_;
   std::map<std::string, int> variants_;  // what was asked for, but for the first two variants
   std::shared_ptr<KernelCaches> default_caches_;  // those of the environment
   std::map<std::vector<std::string>, std::shared_ptr<const Tuning>> tuning_;  // by paths
+  std::unordered_set<TableKey, TableKeyHash> tuned_;                          // by tune_once()
 };
 
 // The one that Compiled::get() and Linear ask.

@@ -43,7 +43,7 @@ struct TableKeyHash {
   }
 };
 
-// A kernel lives as long as the process; the first one of a key stays.
+// A kernel lives as long as the process. The first one of a key stays until a tuned one is adopted.
 using KernelTable = LockFreeTable<TableKey, Kernel, TableKeyHash>;
 
 }  // namespace marlin

@@ -1,5 +1,5 @@
 // A row count -> the kernel of its rung -> a launch with the stream's workspace.
-// Entry points: Ladder::launch, Ladder::warm_up.
+// Entry points: Ladder::launch, Ladder::warm_up, Ladder::exchange.
 #include "runtime/launch/ladder.h"
 
 #include <fmt/format.h>
@@ -14,6 +14,7 @@
 #include "codegen/base/error.h"
 #include "runtime/driver/device.h"
 #include "runtime/driver/driver.h"
+#include "runtime/launch/first_use.h"
 #include "runtime/launch/kernel.h"
 
 namespace marlin {
@@ -46,6 +47,18 @@ class CurrentContext {
  private:
   CUcontext previous_;
 };
+
+void require_tuner(const Options& options) {
+  if (first_use_tuner() == nullptr) {
+    throw Error(ErrorCode::invalid_argument,
+                "tune_on_first_use needs the tuner: link marlin::tuner and call "
+                "marlin::enable_tuning() (marlin/tune.h) before the Linear is made");
+  }
+  if (const std::string fixed = Ladder::why_fixed(options); !fixed.empty()) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("tune_on_first_use has nothing to choose: {}", fixed));
+  }
+}
 
 // Ladders with the same kernels, so that one thread makes a kernel and the others find it.
 using Sharers = std::vector<const Ladder*>;
@@ -117,9 +130,17 @@ Ladder::Ladder(const DeviceWeights& weights, Options options, KernelStore& store
       Problem{.shape = {.m = 1, .n = weights.n, .k = weights.k}, .scheme = weights.scheme});
   require_pointer("b", weights.b);
   require_pointer("scales", weights.scales);
+  if (options_.tune_on_first_use) require_tuner(options_);
   current_device();  // says so when there is no context
   context_ = current_context();
   check(driver().cuCtxGetId(context_, &context_id_), "cuCtxGetId");
+}
+
+// A rule for each option that fixes them.
+std::string Ladder::why_fixed(const Options& options) {
+  if (options.config) return "the options name a config";
+  if (options.target) return "the options name a target";
+  return "";
 }
 
 void Ladder::launch(CUstream stream, const void* a, std::int64_t m, void* c) const {
@@ -150,20 +171,45 @@ void Ladder::require_context() const {
                   : "another CUDA context is current than the one the Linear was made in");
 }
 
+Problem Ladder::problem_at(int rung) const {
+  return {.shape = {.m = rungs()[rung], .n = weights_.n, .k = weights_.k},
+          .scheme = weights_.scheme};
+}
+
 const Kernel* Ladder::fill(int rung, CUstream stream) const {
   if (const Kernel* kernel = kernel_at(rung)) return kernel;
+  if (tunes_first_use(stream)) {
+    store_.tune_once(problem_at(rung), options_, [&] { first_use_tuner()(*this, rung); });
+    if (const Kernel* kernel = kernel_at(rung)) return kernel;
+  }
   Options options = options_;
   options.stream = stream;
-  const Kernel* kernel = store_.get(
-      {.shape = {.m = rungs()[rung], .n = weights_.n, .k = weights_.k}, .scheme = weights_.scheme},
-      options);
-  kernel->load_into_context();  // it may have been loaded into another one of this device only
-  const Plan& plan = kernel->plan();
+  const Kernel* kernel = store_.get(problem_at(rung), options);
+  prepare(*kernel);
+  // Where another thread has filled it meanwhile, with a tuned kernel perhaps, that one stays.
+  const Kernel* present = nullptr;
+  return slots_[rung].compare_exchange_strong(present, kernel, std::memory_order_acq_rel) ? kernel
+                                                                                          : present;
+}
+
+bool Ladder::tunes_first_use(CUstream stream) const {
+  return options_.tune_on_first_use && !TuningHere::on_this_thread() && !capture_under_way(stream);
+}
+
+void Ladder::exchange(int rung, const Kernel* kernel) const {
+  prepare(*kernel);
+  slots_[rung].store(kernel, std::memory_order_release);
+}
+
+// It may have been loaded into another context of this device only.
+void Ladder::prepare(const Kernel& kernel) const {
+  kernel.load_into_context();
+  const Plan& plan = kernel.plan();
   workspaces_.reserve(context_id_, static_cast<std::size_t>(plan.workspace.bytes),
                       kWorkspaceOfAnSm * static_cast<std::size_t>(plan.target.sms));
-  slots_[rung].store(kernel, std::memory_order_release);
-  return kernel;
 }
+
+const Ladder& ladder_of(const Linear& linear) { return linear.ladder(); }
 
 bool Ladder::shares_kernels(const Ladder& other) const {
   return context_ == other.context_ && &store_ == &other.store_ && weights_.n == other.weights_.n &&

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "marlin/compiled.h"
 #include "marlin/linear.h"
@@ -18,6 +19,10 @@ namespace marlin {
 // As Linear; tests bring a store and workspaces of their own, which must outlive it.
 class Ladder {
  public:
+  // Why the kernels of a Linear with these options must stay what they are, so that tuning must not
+  // exchange them; empty: it may.
+  static std::string why_fixed(const Options& options);
+
   Ladder(const DeviceWeights& weights, Options options, KernelStore& store, Workspaces& workspaces);
 
   // As Linear::operator().
@@ -29,17 +34,30 @@ class Ladder {
   const DeviceWeights& weights() const { return weights_; }
   CUcontext context() const { return context_; }
 
+  const Options& options() const { return options_; }
+  KernelStore& store() const { return store_; }
+  // What the kernel of this rung computes.
+  Problem problem_at(int rung) const;
+
   // The slot's kernel, or null.
   const Kernel* kernel_at(int rung) const { return slots_[rung].load(std::memory_order_acquire); }
+  // Puts another kernel of the store for this rung into the slot: launches to come have it,
+  // whatever others are under way; graphs keep the one they were captured with. The context must be
+  // the current one. Throws Error{driver_failed} and then changes nothing.
+  void exchange(int rung, const Kernel* kernel) const;
   // Fills the slot where it is empty. The context must be the current one.
   void warm(int rung) const { fill(rung, options_.stream); }
+
+  // Throws Error{invalid_argument} unless the ladder's context is current.
+  void require_context() const;
 
   // Whether the slots of both are filled with the same kernels.
   bool shares_kernels(const Ladder& other) const;
 
  private:
-  void require_context() const;
   const Kernel* fill(int rung, CUstream stream) const;
+  bool tunes_first_use(CUstream stream) const;
+  void prepare(const Kernel& kernel) const;
 
   DeviceWeights weights_;
   Options options_;

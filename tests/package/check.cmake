@@ -1,5 +1,6 @@
 # Builds and runs the consumer project in WORK_DIR against the install tree of BUILD_DIR (MODE
-# install) or against SOURCE_DIR as a subdirectory (MODE subdirectory).
+# install) or against SOURCE_DIR as a subdirectory (MODE subdirectory). What tunes runs on the
+# make-believe driver in FAKE_CUDA_DIR.
 function(run)
   execute_process(COMMAND ${ARGN} COMMAND_ECHO STDOUT COMMAND_ERROR_IS_FATAL ANY)
 endfunction()
@@ -23,5 +24,14 @@ endif()
 
 run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR} -B ${WORK_DIR}/build -G ${GENERATOR}
     -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER} ${how})
-run(${CMAKE_COMMAND} --build ${WORK_DIR}/build --target consumer -j 2)
+run(${CMAKE_COMMAND} --build ${WORK_DIR}/build --target consumer tuning_consumer -j 2)
 run(${WORK_DIR}/build/consumer)
+set(library_path ${FAKE_CUDA_DIR})
+if(NOT "$ENV{LD_LIBRARY_PATH}" STREQUAL "")
+  string(APPEND library_path ":$ENV{LD_LIBRARY_PATH}")
+endif()
+set(ENV{LD_LIBRARY_PATH} ${library_path})
+set(ENV{MARLIN_CACHE_DIR} ${WORK_DIR}/cache)
+set(ENV{MARLIN_TUNING_DB} ${WORK_DIR}/tuning.jsonl)
+file(REMOVE ${WORK_DIR}/tuning.jsonl)
+run(${WORK_DIR}/build/tuning_consumer)

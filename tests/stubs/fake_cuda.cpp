@@ -58,6 +58,16 @@ CUresult device_count(int* count) {
   return CUDA_SUCCESS;
 }
 
+CUresult get_device(CUdevice* device, int ordinal) {
+  *device = ordinal;
+  return ordinal == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+}
+
+CUresult retain_context(CUcontext* context, CUdevice device) {
+  *context = marlin::test::fake_context(device);
+  return CUDA_SUCCESS;
+}
+
 CUresult device_name(char* name, int size, CUdevice) {
   std::strncpy(name, "Fake GPU", static_cast<std::size_t>(size));
   return CUDA_SUCCESS;
@@ -169,11 +179,15 @@ CUresult launch(const CUlaunchConfig* config, CUfunction function, void** params
   last.config = *config;
   const Library& library = *reinterpret_cast<Library*>(function);
   last.entry = library.entry;
+  last.kernel = &library;
   // Of a, b, scales, c, workspace and m among the arguments; tensor maps begin with their pointers.
   constexpr int kPlain[] = {0, 1, 2, 3, 4, 5}, kMaps[] = {0, 1, 3, 2, 4, 5};
-  const int* const places = last.entry.rfind("marlin_wgmma", 0) == 0 ? kMaps : kPlain;
-  for (int i = 0; i < 5; ++i) last.pointers[i] = *static_cast<void**>(params[places[i]]);
-  last.m = *static_cast<int*>(params[places[5]]);
+  const auto is_of = [&](const char* family) { return last.entry.rfind(family, 0) == 0; };
+  const int* const places = is_of("marlin_wgmma") ? kMaps : kPlain;
+  if (is_of("marlin_wgmma") || is_of("marlin_stripe") || is_of("marlin_decode")) {
+    for (int i = 0; i < 5; ++i) last.pointers[i] = *static_cast<void**>(params[places[i]]);
+    last.m = *static_cast<int*>(params[places[5]]);
+  }
   last.context = context_now();
   last.was_loaded = library.loaded.count(last.context) > 0;
   fake_cuda()->log.push_back(last);
@@ -208,8 +222,12 @@ CUresult destroy_stream(CUstream stream) {
   return CUDA_SUCCESS;
 }
 
-CUresult set_bytes(CUdeviceptr address, unsigned char value, std::size_t bytes, CUstream stream) {
+void note_spoilt(CUstream stream) {
   if (stream == nullptr || stream == fake_cuda()->captured_stream) ++fake_cuda()->spoilt;
+}
+
+CUresult set_bytes(CUdeviceptr address, unsigned char value, std::size_t bytes, CUstream stream) {
+  note_spoilt(stream);
   if (fake_cuda()->memset_result != CUDA_SUCCESS) return fake_cuda()->memset_result;
   const std::lock_guard lock(fake_cuda()->mutex);
   const auto found = fake_cuda()->memory.find(address);
@@ -217,6 +235,26 @@ CUresult set_bytes(CUdeviceptr address, unsigned char value, std::size_t bytes, 
   if (value == 0 && bytes == found->second.bytes) found->second.zeroed_on = stream;
   return CUDA_SUCCESS;
 }
+
+CUresult set_words(CUdeviceptr, unsigned short, std::size_t, CUstream stream) {
+  note_spoilt(stream);
+  return CUDA_SUCCESS;
+}
+
+CUresult copy_on_device(CUdeviceptr, CUdeviceptr, std::size_t, CUstream stream) {
+  note_spoilt(stream);
+  return CUDA_SUCCESS;
+}
+
+// All of its memory is zero, whatever was launched.
+CUresult copy_to_host(void* to, CUdeviceptr, std::size_t bytes, CUstream stream) {
+  note_spoilt(stream);
+  std::memset(to, 0, bytes);
+  return CUDA_SUCCESS;
+}
+
+// All work is done when it is enqueued.
+CUresult query_stream(CUstream) { return CUDA_SUCCESS; }
 
 CUresult stream_id(CUstream stream, unsigned long long* id) {
   static std::atomic<unsigned long long> threads{0};
@@ -303,13 +341,18 @@ CUresult cuGetProcAddress_v2(const char* symbol, void** function, int, cuuint64_
   static const auto& functions = *new DriverFunctions {
     {"cuInit", pointer(init)}, {"cuDriverGetVersion", pointer(driver_version)},
         {"cuGetErrorName", pointer(error_name)}, {"cuGetErrorString", pointer(error_string)},
-        {"cuDeviceGetCount", pointer(device_count)}, {"cuDeviceGetName", pointer(device_name)},
+        {"cuDeviceGetCount", pointer(device_count)}, {"cuDeviceGet", pointer(get_device)},
+        {"cuDevicePrimaryCtxRetain", pointer(retain_context)},
+        {"cuDeviceGetName", pointer(device_name)},
         {"cuDeviceGetAttribute", pointer(device_attribute)},
         {"cuCtxGetDevice", pointer(current_device)}, {"cuCtxGetCurrent", pointer(current_context)},
         {"cuCtxSetCurrent", pointer(set_context)}, {"cuCtxGetId", pointer(context_id)},
         {"cuMemAlloc", pointer(allocate)}, {"cuMemFree", pointer(release)},
         {"cuStreamCreate", pointer(create_stream)}, {"cuStreamDestroy", pointer(destroy_stream)},
-        {"cuMemsetD8Async", pointer(set_bytes)}, {"cuStreamSynchronize", pointer(synchronize)},
+        {"cuMemsetD8Async", pointer(set_bytes)}, {"cuMemsetD16Async", pointer(set_words)},
+        {"cuMemcpyDtoDAsync", pointer(copy_on_device)},
+        {"cuMemcpyDtoHAsync", pointer(copy_to_host)}, {"cuStreamQuery", pointer(query_stream)},
+        {"cuStreamSynchronize", pointer(synchronize)},
         {"cuThreadExchangeStreamCaptureMode", pointer(exchange_capture_mode)},
         {"cuStreamIsCapturing", pointer(is_capturing)},
         {"cuStreamGetCaptureInfo", pointer(capture_info)}, {"cuStreamGetId", pointer(stream_id)},

@@ -31,6 +31,7 @@ struct FakeLaunch {
   const void* pointers[5] = {};  // a, b, scales, c, workspace
   int m = 0;
   std::string entry;
+  const void* kernel = nullptr;  // its CUkernel
   CUcontext context = nullptr;
   bool was_loaded = false;  // into that context, by cuKernelGetFunction
 };

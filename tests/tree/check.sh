@@ -43,13 +43,16 @@ runtime/api               codegen/base runtime/include/marlin runtime/launch
 tuner/measure             codegen codegen/base codegen/problem templates runtime/include/marlin runtime/driver runtime/compile
 tuner/check               codegen codegen/base codegen/problem codegen/plan runtime/include/marlin tuner/measure
 tuner/report              codegen/base codegen/problem tuner/measure
+tuner/include/marlin      codegen/base codegen/problem runtime/include/marlin
 tuner/search              codegen codegen/base codegen/problem codegen/plan codegen/cost runtime/include/marlin runtime/base runtime/cache runtime/choose runtime/compile tuner/measure tuner/check tuner/report
+tuner/api                 codegen/base codegen/problem codegen/plan runtime/include/marlin runtime/driver runtime/choose runtime/compile runtime/launch tuner/include/marlin tuner/measure tuner/search
 tuner/cli                 codegen codegen/base codegen/problem codegen/plan codegen/cost runtime/include/marlin runtime/base runtime/driver runtime/cache runtime/choose runtime/compile tuner/measure tuner/check tuner/report tuner/search
 '
 included() { # "file:line: room room" for every include of the project outside tests
   files | tr '\0' '\n' | grep -E '^(\./)?(templates|codegen|runtime|tuner)/.*\.(h|cpp|cu|cuh)$' | xargs grep -nE \
     '#include *"(templates|codegen|runtime|tuner|tests|marlin)/' | sed -E \
-    's,^(\./)?([^:]*)/([^/:]*):([0-9]+):#include *"(.*)/[^/]*".*,\2/\3:\4 \2 \5,; s, marlin$, runtime/include/marlin,'
+    's,"marlin/tune\.h","tuner/include/marlin/tune.h",
+    s,^(\./)?([^:]*)/([^/:]*):([0-9]+):#include *"(.*)/[^/]*".*,\2/\3:\4 \2 \5,; s, marlin$, runtime/include/marlin,'
 }
 offence 'Rooms include what stands below them (the table in tests/tree/check.sh). Against it:' \
   "$(included | awk -v rooms="$rooms" '
@@ -74,7 +77,7 @@ offence "$rule" "$(names runtime 'tuner|tests')"
 offence "$rule" "$(names tuner 'tests')"
 
 offence 'Public headers include only public headers and what is installed beside them:' \
-  "$(grep -nE '#include "' runtime/include/marlin/*.h |
+  "$(grep -nE '#include "' {runtime,tuner}/include/marlin/*.h |
     grep -vE '"(marlin/[a-z_]+|codegen/base/error|codegen/problem/[a-z_]+)\.h"')"
 offence 'Headers that are installed beside the public ones include one another by bare names:' \
   "$(grep -nE '#include "[^"]*/' codegen/problem/*.h codegen/base/error.h)"

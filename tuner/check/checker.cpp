@@ -85,8 +85,9 @@ Check check_from(const std::vector<double>& partial) {
   return check;
 }
 
-Checker::Checker(const Gpu& gpu)
-    : filler_(gpu),
+Checker::Checker(const Gpu& gpu, CUstream stream)
+    : stream_(stream),
+      filler_(gpu),
       kernels_(gpu, "reference.cu",
                {"reference_gemm", "compare", "count_other", "count_different"}) {}
 
@@ -174,15 +175,24 @@ std::size_t CheckedProduct::prepare_workspace(const Compiled& kernel) {
   return bytes;
 }
 
+// Of the counter, when all that was enqueued is done; on our stream, as the legacy one would wait
+// for others of the program and spoil their captures.
+void CheckedProduct::fetch(void* to, std::size_t bytes) const {
+  const Stream& stream = checker_.stream();
+  stream.finish();
+  check(driver().cuMemcpyDtoHAsync(to, counter_.address(), bytes, stream.handle()),
+        "cuMemcpyDtoHAsync");
+  stream.finish();
+}
+
 // What the kernels that `enqueue` launches add to the counter.
 std::uint64_t CheckedProduct::counted(const std::function<void()>& enqueue) const {
   const Stream& stream = checker_.stream();
   check(driver().cuMemsetD8Async(counter_.address(), 0, sizeof(std::uint64_t), stream.handle()),
         "cuMemsetD8Async");
   enqueue();
-  stream.finish();
   std::uint64_t result = 0;
-  check(driver().cuMemcpyDtoH(&result, counter_.address(), sizeof(result)), "cuMemcpyDtoH");
+  fetch(&result, sizeof(result));
   return result;
 }
 
@@ -215,10 +225,8 @@ Check CheckedProduct::compare_with_reference(std::int64_t m) const {
   checker_.kernels().launch("compare", kScanGrid, stream, c_.address(guard_ * 2),
                             reference_.address(), std::uint64_t{elements(m, shape_.shape.n)},
                             std::uint64_t{elements(rows_, shape_.shape.n)}, counter_.address());
-  stream.finish();
   std::vector<double> partial(kScanGrid.x * 4);
-  check(driver().cuMemcpyDtoH(partial.data(), counter_.address(), partial.size() * sizeof(double)),
-        "cuMemcpyDtoH");
+  fetch(partial.data(), partial.size() * sizeof(double));
   return check_from(partial);
 }
 

@@ -45,7 +45,8 @@ Check check_from(const std::vector<double>& partial);
 // The kernels that checks are made with, compiled once.
 class Checker {
  public:
-  explicit Checker(const Gpu& gpu);
+  // `stream`: somebody else's to work on; null: its own.
+  explicit Checker(const Gpu& gpu, CUstream stream = nullptr);
 
   const Stream& stream() const { return stream_; }
   const Filler& filler() const { return filler_; }
@@ -88,6 +89,7 @@ class CheckedProduct {
   void poison() const;
   void launch(const Compiled& kernel, std::int64_t m, bool dependent) const;
   std::size_t prepare_workspace(const Compiled& kernel);  // bytes before its guard
+  void fetch(void* to, std::size_t bytes) const;
   std::uint64_t counted(const std::function<void()>& enqueue) const;
   void add_other(CUdeviceptr words, std::uint64_t count) const;
   void add_changed(std::uint64_t count) const;

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "codegen/base/error.h"
+#include "runtime/choose/settings.h"
 #include "runtime/choose/tuning_db.h"
 #include "runtime/compile/nvrtc.h"
 #include "runtime/driver/device.h"
@@ -158,6 +159,15 @@ std::vector<CompileAhead::Job> compile_jobs(const TuneSummary& run, const Tuning
   return jobs;
 }
 
+// Kernels go to the workers through the user's cache.
+Settings settings_with_cache() {
+  Settings settings = settings_from({});
+  if (settings.cache_dir.empty()) {
+    refuse("tuning passes kernels through the user's cache: set MARLIN_CACHE_DIR");
+  }
+  return settings;
+}
+
 // The cores beside those that feed the GPUs.
 unsigned compile_threads(const TuneOptions& options) {
   if (options.jobs != 0) return options.jobs;
@@ -300,7 +310,7 @@ void tune(TuneSummary& run, const TuneLimits& limits) {
   run.subject = {hello.gpu, hello.target, nvrtc().version(), hello.driver, run.options.chained};
   TuningJournal journal(run.db, run.subject);
   CompileAhead compiler(run.subject.target, compile_jobs(run, journal),
-                        compile_threads(run.options));
+                        compile_threads(run.options), settings_with_cache());
   std::vector<TuneDevice*> used;
   for (const auto& device : devices) {
     device->set_compiler(&compiler);

@@ -19,17 +19,22 @@ constexpr int kReadings = 2 * kMostContestants * kRounds;
 
 }  // namespace
 
-BenchTools::BenchTools(const Gpu& on, bool with_cublas, bool chained)
-    : gpu(on),
-      chained(chained),
-      filler(on),
-      floor(on),
-      clock(on, kReadings),
-      cublas_name("not asked for") {
+BenchTools::BenchTools(const Gpu& on, bool with_cublas, bool chained, CUstream stream)
+    : gpu(on), chained(chained), timer(stream), filler(on), cublas_name("not asked for") {
   if (chained) require_can_chain(gpu.target());
   if (!with_cublas) return;
   cublas = Cublas::open(timer.stream(), &cublas_name);
   if (cublas) cublas_name = cublas->name();
+}
+
+ReadFloor& BenchTools::floor() {
+  if (!floor_) floor_ = std::make_unique<ReadFloor>(gpu);
+  return *floor_;
+}
+
+SmClock& BenchTools::clock() {
+  if (!clock_) clock_ = std::make_unique<SmClock>(gpu, kReadings);
+  return *clock_;
 }
 
 double BenchTools::measure_peak() {
@@ -147,12 +152,12 @@ LayerBench::Paced LayerBench::pace(Pace pace, const Compiled& kernel, std::int64
       contestants.push_back({fp16_weights_->count(), cublas_launcher(layout, m)});
     }
   }
-  const std::vector<PacedTiming> timings =
-      tools_.timer.pace(pace, contestants, kRounds,
-                        [&](int reading) { tools_.clock.read(tools_.timer.stream(), reading); });
+  const SmClock& clock = tools_.clock();
+  const std::vector<PacedTiming> timings = tools_.timer.pace(
+      pace, contestants, kRounds, [&](int reading) { clock.read(tools_.timer.stream(), reading); });
   const auto mhz = [&](const PacedTiming& timing) {
     std::vector<double> all;
-    for (const int begin : timing.readings) all.push_back(tools_.clock.mhz(begin, begin + 1));
+    for (const int begin : timing.readings) all.push_back(clock.mhz(begin, begin + 1));
     return median(std::move(all));
   };
   Paced paced{.ours = timings[0].timing, .ours_mhz = mhz(timings[0]), .cublas = {}};

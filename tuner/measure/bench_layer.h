@@ -18,20 +18,26 @@ namespace marlin {
 // What is set up once for all layers.
 struct BenchTools {
   // `chained`: kernels and read floors are launched so; cuBLAS never is. Throws
-  // Error{invalid_target} on a GPU that cannot chain.
-  explicit BenchTools(const Gpu& on, bool with_cublas, bool chained = false);
+  // Error{invalid_target} on a GPU that cannot chain. `stream` as for Timer; null: its own.
+  explicit BenchTools(const Gpu& on, bool with_cublas, bool chained = false,
+                      CUstream stream = nullptr);
 
   Gpu gpu;
   bool chained;
   Timer timer;
   Filler filler;
-  ReadFloor floor;
-  SmClock clock;
   std::string cublas_name;  // or why there is none
   std::unique_ptr<Cublas> cublas;
 
+  // Compiled when they are first asked for: who only tunes needs neither.
+  ReadFloor& floor();
+  SmClock& clock();
   // TFLOP/s of the fastest FP16 cuBLAS product of 8192^3; 0 without cuBLAS.
   double measure_peak();
+
+ private:
+  std::unique_ptr<ReadFloor> floor_;
+  std::unique_ptr<SmClock> clock_;
 };
 
 class LayerBench {
@@ -41,7 +47,7 @@ class LayerBench {
   LayerBench(BenchTools& tools, const Problem& problem, std::uint64_t seed);
 
   Timing floor() {
-    return tools_.floor.measure(tools_.timer, weights_, weight_bytes_, tools_.chained);
+    return tools_.floor().measure(tools_.timer, weights_, weight_bytes_, tools_.chained);
   }
   Timing time(const Compiled& kernel, std::int64_t m);
   Timing screen(const Compiled& kernel, std::int64_t m);

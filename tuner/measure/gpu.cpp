@@ -6,9 +6,12 @@
 
 #include <array>
 #include <chrono>
+#include <map>
+#include <mutex>
 #include <thread>
 
 #include "runtime/compile/nvrtc.h"
+#include "runtime/driver/device.h"
 #include "tuner/measure/tuner_kernels.h"
 
 namespace marlin {
@@ -18,6 +21,28 @@ int attribute(CUdevice device, CUdevice_attribute which) {
   int value = 0;
   check(driver().cuDeviceGetAttribute(&value, which, device), "cuDeviceGetAttribute");
   return value;
+}
+
+CUcontext current_context() {
+  CUcontext context = nullptr;
+  check(driver().cuCtxGetCurrent(&context), "cuCtxGetCurrent");
+  return context;
+}
+
+// Several callers may compile the same text at once; all results serve.
+std::string cubin_of(const std::string& name, const std::string& arch) {
+  static std::mutex mutex;
+  static auto& known = *new std::map<std::pair<std::string, std::string>, std::string>;
+  {
+    const std::lock_guard lock(mutex);
+    if (const auto found = known.find({name, arch}); found != known.end()) return found->second;
+  }
+  CompileOutput compiled = nvrtc_compile({.source = std::string(tuner_kernel_text(name)),
+                                          .name = name,
+                                          .arch = arch,
+                                          .options = kernel_compile_options()});
+  const std::lock_guard lock(mutex);
+  return known.emplace(std::pair(name, arch), std::move(compiled.cubin)).first->second;
 }
 
 }  // namespace
@@ -41,6 +66,14 @@ Gpu::Gpu(int ordinal) {
   target_.sms = attribute(device_, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
   check(cuda.cuDevicePrimaryCtxRetain(&context_, device_), "cuDevicePrimaryCtxRetain");
   make_current();
+}
+
+Gpu::Gpu(CUdevice device, CUcontext context, Target target)
+    : device_(device), context_(context), target_(std::move(target)), name_(device_name(device)) {}
+
+Gpu Gpu::current() {
+  const ContextTarget& here = target_of_current_context();
+  return {here.device, current_context(), here.target};
 }
 
 void Gpu::make_current() const { check(driver().cuCtxSetCurrent(context_), "cuCtxSetCurrent"); }
@@ -72,11 +105,15 @@ void* DeviceBuffer::pointer(std::size_t offset) const {
   return reinterpret_cast<void*>(address_ + offset);  // NOLINT(performance-no-int-to-ptr)
 }
 
-Stream::Stream() {
-  check(driver().cuStreamCreate(&handle_, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+Stream::Stream() : Stream(nullptr) {}
+
+Stream::Stream(CUstream given) : handle_(given), owned_(given == nullptr) {
+  if (owned_) check(driver().cuStreamCreate(&handle_, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
 }
 
-Stream::~Stream() { driver().cuStreamDestroy(handle_); }
+Stream::~Stream() {
+  if (owned_) driver().cuStreamDestroy(handle_);
+}
 
 // Asks instead of blocking: a kernel that never ends must not take the program with it.
 void Stream::finish(double seconds) const {
@@ -153,13 +190,10 @@ std::string_view tuner_kernel_text(std::string_view name) {
 }
 
 KernelFile::KernelFile(const Gpu& gpu, const std::string& name, std::vector<std::string> entries) {
-  const CompileOutput compiled = nvrtc_compile({.source = std::string(tuner_kernel_text(name)),
-                                                .name = name,
-                                                .arch = gpu.target().arch,
-                                                .options = kernel_compile_options()});
-  check(driver().cuLibraryLoadData(&library_, compiled.cubin.data(), nullptr, nullptr, 0, nullptr,
-                                   nullptr, 0),
-        "cuLibraryLoadData");
+  const std::string cubin = cubin_of(name, gpu.target().arch);
+  check(
+      driver().cuLibraryLoadData(&library_, cubin.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
+      "cuLibraryLoadData");
   for (std::string& entry : entries) {
     CUkernel kernel = nullptr;
     CUfunction function = nullptr;

@@ -21,19 +21,24 @@ class GpuStuck : public Error {
   explicit GpuStuck(const std::string& message) : Error(ErrorCode::driver_failed, message) {}
 };
 
-// The primary context of one GPU, current on the thread that made this object. It is retained until
-// the process ends, as the kernels loaded into it are.
+// A GPU and the context to work on it in, which is current on the thread that made this object.
 class Gpu {
  public:
-  // The driver counts the GPUs of CUDA_VISIBLE_DEVICES from 0. Throws Error{no_driver} or
+  // Its primary context, which is retained until the process ends, as the kernels loaded into it
+  // are. The driver counts the GPUs of CUDA_VISIBLE_DEVICES from 0. Throws Error{no_driver} or
   // Error{no_device}.
   explicit Gpu(int ordinal = 0);
+  // The context that is current already, which stays its owner's, with the SMs that it has. Throws
+  // as target_of_current_context().
+  static Gpu current();
 
   void make_current() const;  // on another thread
   const Target& target() const { return target_; }
   const std::string& name() const { return name_; }  // "NVIDIA H200"
 
  private:
+  Gpu(CUdevice device, CUcontext context, Target target);
+
   CUdevice device_ = 0;
   CUcontext context_ = nullptr;
   Target target_;
@@ -61,6 +66,8 @@ class DeviceBuffer {
 class Stream {
  public:
   Stream();
+  // One that is somebody else's and stays so; null makes one as above.
+  explicit Stream(CUstream given);
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -75,6 +82,7 @@ class Stream {
 
  private:
   CUstream handle_ = nullptr;
+  bool owned_ = true;
 };
 
 class Event {
@@ -124,7 +132,8 @@ class Graph {
 // The text of tuner/kernels/<name>, e.g. "fill.cu". Throws std::logic_error on an unknown name.
 std::string_view tuner_kernel_text(std::string_view name);
 
-// The kernels of one file of tuner/kernels/, compiled for this GPU.
+// The kernels of one file of tuner/kernels/, compiled for this GPU: once in the process for each
+// architecture.
 class KernelFile {
  public:
   KernelFile(const Gpu& gpu, const std::string& name, std::vector<std::string> entries);

@@ -105,10 +105,14 @@ class Rotation {
   DeviceBuffer buffer_;
 };
 
-// Times launches on its own stream.
+// Times launches on a stream, its own unless it is given one.
 class Timer {
  public:
   static constexpr int kReplays = 7;
+
+  Timer() = default;
+  // On this one, which stays its owner's and must be one that can be captured.
+  explicit Timer(CUstream stream) : stream_(stream) {}
 
   const Stream& stream() const { return stream_; }
 

@@ -79,6 +79,15 @@ std::size_t fastest_of(const std::vector<RaceTiming>& race) {
   return static_cast<std::size_t>(least - race.begin());
 }
 
+// What the race says of this config; null where it was not raced.
+const RaceTiming* lane_of(const std::optional<Config>& config, const std::vector<Config>& raced,
+                          const std::vector<RaceTiming>& times) {
+  for (std::size_t i = 0; i < raced.size(); ++i) {
+    if (raced[i] == config) return &times[i];
+  }
+  return nullptr;
+}
+
 struct Candidate {
   Config config;
   double us = 0;        // of its trial; 0 before and without one
@@ -195,13 +204,15 @@ void CellSearch::try_out(Candidate& candidate) {
   }
 }
 
-// Of candidates in the order of their trials: the close ones, and the model's own choice.
+// Of candidates in the order of their trials: the close ones, and the model's and the present
+// choice.
 std::vector<Config> CellSearch::finalists(const std::vector<Candidate>& sorted,
                                           std::size_t most) const {
   std::vector<Config> chosen;
   for (const Candidate& candidate : sorted) {
     const bool close = candidate.us <= rules_.close * sorted.front().us;
-    if ((close && chosen.size() < most) || candidate.config == model_) {
+    const bool always = candidate.config == model_ || candidate.config == rules_.present;
+    if ((close && chosen.size() < most) || always) {
       chosen.push_back(candidate.config);
     }
   }
@@ -214,17 +225,20 @@ void CellSearch::decide(const std::vector<Config>& configs, const std::vector<Ra
     set_times(timing, times[i].timing);
     journal_.append(std::move(timing));
   }
-  const std::size_t winner =
-      pick_winner(shape_, journal_.subject().target, configs, times, rules_.tie);
+  std::size_t winner = pick_winner(shape_, journal_.subject().target, configs, times, rules_.tie);
+  if (const RaceTiming* present = lane_of(rules_.present, configs, times)) {
+    result_.present_us = present->timing.median_us;
+    if (is_level(*present, times[winner], rules_.noise)) {
+      winner = static_cast<std::size_t>(present - times.data());
+    }
+  }
   TuningRecord choice =
       record_of(shape_, configs[winner], TuningRecord::Kind::choice, kRaceProtocol);
   set_times(choice, times[winner].timing);
   choice.searched = searched_families();
-  const auto model = std::find(configs.begin(), configs.end(), model_);
-  if (model != configs.end()) {
-    const RaceTiming& its = times[static_cast<std::size_t>(model - configs.begin())];
-    choice.model_us = its.timing.median_us;
-    result_.level = is_level(its, times[winner], rules_.noise);
+  if (const RaceTiming* model = lane_of(model_, configs, times)) {
+    choice.model_us = model->timing.median_us;
+    result_.level = is_level(*model, times[winner], rules_.noise);
   }
   result_.choice = journal_.append(std::move(choice));
   result_.status = CellResult::Status::tuned;
@@ -290,7 +304,12 @@ std::vector<Config> candidates_for(const Problem& problem, const TuningSubject& 
     most = std::clamp<std::size_t>(static_cast<std::size_t>(kTrialsUs / ranked.front().us),
                                    (most + 2) / 3, most);
   }
-  return varied(ranked, std::min(most, ranked.size()));
+  std::vector<Config> configs = varied(ranked, std::min(most, ranked.size()));
+  if (rules.present && !why_illegal(problem, subject.target, *rules.present) &&
+      std::find(configs.begin(), configs.end(), *rules.present) == configs.end()) {
+    configs.push_back(*rules.present);
+  }
+  return configs;
 }
 
 std::vector<Config> configs_to_try(const Problem& problem, const TuningJournal& journal,

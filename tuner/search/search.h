@@ -52,12 +52,16 @@ struct SearchRules {
   double noise = 0.01;          // what is no closer than this to the model's choice is a gain
   bool resume = false;          // keep the choices and trials the journal has
   bool retune_stale = false;    // but not those made with other versions
+  // What is used now: tried and raced as well, whatever the model's rank of it, and chosen again
+  // where nothing is faster beyond the noise.
+  std::optional<Config> present = {};
 };
 
 // The configs to try for this shape, in the order of the cost model, whose own choice comes first:
-// those it ranks first, and beside these the first of each other kind, of which it may think wrong.
-// Where a launch takes milliseconds there are fewer, down to a third: the largest products would
-// else take all the time, and differ least.
+// those it ranks first, and beside these the first of each other kind, of which it may think wrong;
+// last, the present one, where it is legal and not among them. Where a launch takes milliseconds
+// there are fewer, down to a third: the largest products would else take all the time, and differ
+// least.
 std::vector<Config> candidates_for(const Problem& problem, const TuningSubject& subject,
                                    const SearchRules& rules);
 
@@ -81,6 +85,7 @@ struct CellResult {
   std::size_t failures = 0;  // configs known not to work
   bool level = false;        // tuned: the model's own config is no slower beyond the noise, or
                              // beyond the rounds' own scatter where that is larger
+  double present_us = 0;     // of the present config in the race; 0 where it was not raced
   std::string why;           // failed
 
   // The cost model's own choice over the chosen one; 1 where they are level or the chosen one is

@@ -4,12 +4,14 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace marlin {
 namespace {
 
 constexpr double kTolerance = 1e-3;  // of the relative error
 
-Compiled kernel_for(const Problem& problem, const Config& config) {
+Compiled kernel_of_process(const Problem& problem, const Config& config) {
   Options options;
   options.config = to_string(config);
   return Compiled::get(problem, options);
@@ -25,8 +27,12 @@ std::vector<std::int64_t> checked_rows(const Problem& problem) {
 
 }  // namespace
 
-TuneBench::TuneBench(const Gpu& gpu, std::uint64_t seed, bool chained)
-    : seed_(seed), tools_(gpu, false, chained), checker_(gpu) {}
+TuneBench::TuneBench(const Gpu& gpu, std::uint64_t seed, bool chained, KernelSource kernels,
+                     CUstream stream)
+    : seed_(seed),
+      kernels_(kernels ? std::move(kernels) : kernel_of_process),
+      tools_(gpu, false, chained, stream),
+      checker_(gpu, stream) {}
 
 // Runs work whose errors are the device's own, unless it still works afterwards.
 template <class Work>
@@ -76,7 +82,9 @@ Trial TuneBench::try_out(const Problem& problem, const Config& config) {
   Trial trial;
   std::optional<Compiled> kernel;
   try {
-    kernel = kernel_for(problem, config);
+    kernel = kernels_(problem, config);
+  } catch (const DeviceFailure&) {
+    throw;
   } catch (const Error& error) {
     trial.failure = error.what();
     return trial;
@@ -95,7 +103,7 @@ std::optional<std::vector<RaceTiming>> TuneBench::race(const Problem& problem,
   guarded([&] {
     std::vector<Compiled> kernels;
     kernels.reserve(configs.size());
-    for (const Config& config : configs) kernels.push_back(kernel_for(problem, config));
+    for (const Config& config : configs) kernels.push_back(kernels_(problem, config));
     times = bench_for(problem).race(kernels, problem.shape.m, rounds);
   });
   return times;

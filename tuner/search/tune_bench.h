@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "tuner/check/checker.h"
@@ -17,10 +18,16 @@ class DeviceLost : public Error {
   explicit DeviceLost(const std::string& message) : Error(ErrorCode::driver_failed, message) {}
 };
 
+// Where a bench gets its kernels. An Error but DeviceFailure says why there is none, and is the
+// config's failure.
+using KernelSource = std::function<Compiled(const Problem&, const Config&)>;
+
 // Beside what TuneDevice promises, all members throw DeviceLost.
 class TuneBench : public TuneDevice {
  public:
-  TuneBench(const Gpu& gpu, std::uint64_t seed, bool chained = false);
+  // Kernels come from Compiled::get unless they are given; `stream` as for Timer, null: its own.
+  TuneBench(const Gpu& gpu, std::uint64_t seed, bool chained = false, KernelSource kernels = {},
+            CUstream stream = nullptr);
 
   Trial try_out(const Problem& problem, const Config& config) override;
   std::optional<std::vector<RaceTiming>> race(const Problem& problem,
@@ -35,6 +42,7 @@ class TuneBench : public TuneDevice {
   std::string findings(const Compiled& kernel, const Problem& problem);
 
   std::uint64_t seed_;
+  KernelSource kernels_;
   BenchTools tools_;
   Checker checker_;
   // Of the last shape and the last layer; a search works on one after the other.

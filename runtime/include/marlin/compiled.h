@@ -35,7 +35,8 @@ struct LaunchArgs {
   bool dependent = false;
 };
 
-class Kernel;  // what stands behind a Compiled; never freed before the process ends
+class Kernel;       // what stands behind a Compiled; never freed before the process ends
+class KernelStore;  // where they are kept
 struct Result;
 
 // A cheap copyable handle. All members are safe to call from many threads at once.
@@ -91,6 +92,7 @@ class Compiled {
   const std::vector<std::string>& passed_over() const;
 
  private:
+  friend class KernelStore;
   Compiled(const Kernel* kernel, std::int64_t m) : kernel_(kernel), m_(m) {}
   const Kernel* kernel_;
   std::int64_t m_;  // as given to get()

@@ -24,6 +24,8 @@ struct DeviceWeights {
 };
 
 class Ladder;  // what stands behind a Linear
+class Linear;
+const Ladder& ladder_of(const Linear& linear);  // for tune()
 
 // C[m, n] = A[m, k] * W for every m in 0..kMaxM, with the kernel of m's rung of the ladder. Each
 // kernel is compiled or loaded when it is first needed, or all of them beforehand by warm_up().
@@ -33,8 +35,9 @@ class Ladder;  // what stands behind a Linear
 // Linear, the launches and every graph captured from them.
 //
 // Movable and not copyable: it is made once for each layer, and a copy would say nothing new. What
-// was moved from may only be assigned to or destroyed. Calls and warm_up() are safe from many
-// threads at once; moving and destroying is for one thread when no other is inside.
+// was moved from may only be assigned to or destroyed. Calls, warm_up() and tune() (marlin/tune.h),
+// which may exchange its kernels, are safe from many threads at once; moving and destroying is for
+// one thread when no other is inside.
 //
 // Workspaces. Some kernels need device memory to add partial sums in. It is the library's, which
 // all Linears of a context share: five buffers, allocated when the first such kernel is made, and
@@ -58,8 +61,9 @@ class Linear {
   // their stream is the one that warm_up() asks whether it is being captured. With
   // Options::chained each call is a dependent launch, which asks something of the kernels before it
   // on the stream, those of pack_codes_gpu() among them: see LaunchArgs::dependent. Throws
-  // Error{invalid_shape}, Error{invalid_argument} for a null or misaligned pointer,
-  // Error{no_driver} or Error{no_device} (no context is current).
+  // Error{invalid_shape}, Error{invalid_argument} for a null or misaligned pointer or a
+  // tune_on_first_use that nothing stands behind, Error{no_driver} or Error{no_device} (no context
+  // is current).
   explicit Linear(const DeviceWeights& weights, const Options& options = {});
   ~Linear();
   Linear(Linear&& other) noexcept;
@@ -93,6 +97,7 @@ class Linear {
   const DeviceWeights& weights() const;
 
  private:
+  friend const Ladder& ladder_of(const Linear& linear);
   const Ladder& ladder() const;
 
   std::unique_ptr<const Ladder> ladder_;

@@ -27,8 +27,8 @@ struct Options {
   // The user's tuning database, only read; "" for none. MARLIN_TUNING_DB, else
   // $XDG_DATA_HOME/marlin/tuning.jsonl, else ~/.local/share/marlin/tuning.jsonl, else "". After it
   // come the file tuning.jsonl of each prebuilt folder and of the user's, and the data the library
-  // ships. Each file is read once; one that cannot be trusted is passed over (`marlin doctor` says
-  // why).
+  // ships. Each file is read once, and again after tune() (marlin/tune.h) has added to it; one that
+  // cannot be trusted is passed over (`marlin doctor` says why).
   std::optional<std::string> tuning_db = std::nullopt;
   // The stream of the launches to come, asked whether it is being captured.
   CUstream_st* stream = nullptr;
@@ -44,6 +44,15 @@ struct Options {
   // next. Configs tuned for that are looked for first, then those tuned for isolated launches. A
   // Linear made with it launches so, too; launches of a Compiled are as their arguments say.
   bool chained = false;
+  // For a Linear: a rung without a config that was measured for this very shape on such a GPU is
+  // tuned when it is first filled, as by tune() (marlin/tune.h) with its defaults. That keeps this
+  // call, or warm_up(), for some tenths of a second and the GPU busy meanwhile; it happens once in
+  // a process, however many Linears and threads want it. While a stream is being captured nothing
+  // is tuned, and where the rung cannot be measured (no memory for it, say) it is filled as without
+  // this; other errors are those of tune(). Needs the library marlin::tuner and a call of its
+  // enable_tuning(): else making the Linear is Error{invalid_argument}, as it is beside a config or
+  // a target. Compiled::get() pays it no heed.
+  bool tune_on_first_use = false;
 
   friend bool operator==(const Options&, const Options&) = default;
 };
