@@ -147,6 +147,7 @@ std::string prebuild_command(const Plan& plan, const std::string& config_text,
                   plan.target.arch, plan.target.sms, problem.shape.m, problem.shape.n,
                   problem.shape.k, to_string(problem.scheme));
   if (problem.shape.exact_m) command += " --exact";
+  if (problem.batch_invariant) command += " --batch-invariant";
   if (!config_text.empty()) command += " --config " + shell_word(config_text);
   return command + " --out " + shell_word(dir.empty() ? "DIR" : dir);
 }

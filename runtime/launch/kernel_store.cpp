@@ -143,7 +143,9 @@ Compiled KernelStore::compiled(const Problem& problem, const Options& options) {
 
 TableKey KernelStore::key_of(const Problem& problem, const Options& options) {
   const ContextTarget& here = target_of_current_context();
-  return {here.device, here.target.sms, variant_of(options), kernel_problem(problem)};
+  TableKey key{here.device, here.target.sms, variant_of(options), kernel_problem(problem)};
+  key.problem.batch_invariant = problem.batch_invariant || options.batch_invariant;
+  return key;
 }
 
 Choice KernelStore::choose(const TableKey& key, const Options& options, const Settings& settings) {

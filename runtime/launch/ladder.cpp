@@ -140,6 +140,7 @@ Ladder::Ladder(const DeviceWeights& weights, Options options, KernelStore& store
 std::string Ladder::why_fixed(const Options& options) {
   if (options.config) return "the options name a config";
   if (options.target) return "the options name a target";
+  if (options.batch_invariant) return "they are batch-invariant, and keep their bits";
   return "";
 }
 
@@ -173,7 +174,8 @@ void Ladder::require_context() const {
 
 Problem Ladder::problem_at(int rung) const {
   return {.shape = {.m = rungs()[rung], .n = weights_.n, .k = weights_.k},
-          .scheme = weights_.scheme};
+          .scheme = weights_.scheme,
+          .batch_invariant = options_.batch_invariant};
 }
 
 const Kernel* Ladder::fill(int rung, CUstream stream) const {

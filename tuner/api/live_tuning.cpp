@@ -231,8 +231,8 @@ class LiveTuning {
     if (setup.threads == 0) setup.threads = std::max(1U, std::thread::hardware_concurrency());
     if (ended()) return setup;
     for (const LiveCell& cell : run.cells) {
-      for (Config& config : configs_to_try(cell.told.problem, journal, rules_for(cell))) {
-        setup.jobs.push_back({cell.told.problem, std::move(config)});
+      for (const Config& config : configs_to_try(cell.told.problem, journal, rules_for(cell))) {
+        setup.jobs.push_back({cell.told.problem, config});
       }
     }
     return setup;

@@ -22,7 +22,7 @@
 
 namespace marlin {
 
-// --shape, --shapes, --m, --scheme, --group, --exact.
+// --shape, --shapes, --m, --scheme, --group, --exact, --batch-invariant.
 struct ShapeOptions {
   std::vector<std::string> shapes;   // MxNxK or NxK
   std::vector<std::string> sets;     // preset names or files
@@ -30,6 +30,7 @@ struct ShapeOptions {
   std::vector<std::string> schemes;  // "f16.u4b8.g128" when both are empty
   std::vector<int> groups;           // f16.u4b8 with these
   bool exact = false;
+  bool batch_invariant = false;
   std::vector<std::int64_t> default_m;  // set by a verb that needs no --m; used where m is empty
 
   void add_to(CLI::App& verb);

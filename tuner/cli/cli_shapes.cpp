@@ -1,4 +1,4 @@
-// --shape, --shapes, --m, --group and --exact -> the list of valid shapes a verb works on.
+// --shape, --shapes, --m, --group, --exact and --batch-invariant -> the list of valid shapes a verb works on.
 // Entry point: ShapeOptions::resolve.
 #include <fmt/format.h>
 
@@ -174,6 +174,10 @@ void ShapeOptions::add_to(CLI::App& verb) {
                 "a kernel for exactly M rows, instead of one for the rows up to the ladder's next "
                 "rung")
       ->group(group);
+  verb.add_flag("--batch-invariant", batch_invariant,
+                "kernels that add up K in one order for every M: a row's bits depend on no other "
+                "row, nor on how many there are")
+      ->group(group);
 }
 
 std::vector<NamedProblem> ShapeOptions::resolve() const {
@@ -188,7 +192,9 @@ std::vector<NamedProblem> ShapeOptions::resolve() const {
       for (std::int64_t rows : layer.m.empty() ? open_m : layer.m) {
         append_valid(
             resolved, layer.name,
-            {.shape = {.m = rows, .n = layer.n, .k = layer.k, .exact_m = exact}, .scheme = scheme});
+            {.shape = {.m = rows, .n = layer.n, .k = layer.k, .exact_m = exact},
+             .scheme = scheme,
+             .batch_invariant = batch_invariant});
       }
     }
   }

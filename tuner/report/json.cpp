@@ -13,6 +13,7 @@ nlohmann::ordered_json to_json(const Problem& problem) {
           {"k", problem.shape.k},
           {"group", problem.scheme.group},
           {"exact_m", problem.shape.exact_m},
+          {"batch_invariant", problem.batch_invariant},
           {"scheme", to_string(problem.scheme)}};
 }
 

@@ -14,7 +14,7 @@ namespace marlin {
 // Begins every JSON result: {"schema_version": 1, "verb": verb}.
 inline constexpr int kJsonSchema = 1;
 nlohmann::ordered_json json_result(std::string_view verb);
-nlohmann::ordered_json to_json(const Problem& problem);  // m, n, k, group, scheme, exact_m
+nlohmann::ordered_json to_json(const Problem& problem);  // m, n, k, group, scheme, exact_m, batch_invariant
 nlohmann::ordered_json to_json(const Target& target);    // arch, sms
 
 // median_us, min_us, max_us, launches, replays.

@@ -30,7 +30,8 @@ Problem problem_from(const Json& json) {
                     .n = json.at("n"),
                     .k = json.at("k"),
                     .exact_m = json.at("exact_m")},
-          .scheme = parse_scheme(json.at("scheme").get<std::string>())};
+          .scheme = parse_scheme(json.at("scheme").get<std::string>()),
+          .batch_invariant = json.at("batch_invariant")};
 }
 
 Timing timing_from(const Json& json) {

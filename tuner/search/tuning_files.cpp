@@ -22,12 +22,13 @@ namespace {
 
 using Kind = TuningRecord::Kind;
 
-// By machine, then weights, then tokens, then isolated or chained launches.
+// By machine, then weights, then tokens, then batch-invariant ones, then isolated or chained
+// launches.
 auto place_of(const TuningRecord& record) {
   const Problem& problem = record.problem;
   return std::make_tuple(record.target.arch, record.target.sms, record.gpu, problem.shape.n,
                          problem.shape.k, problem.scheme.group, problem.shape.m,
-                         problem.shape.exact_m, record.chained);
+                         problem.shape.exact_m, problem.batch_invariant, record.chained);
 }
 using Place = decltype(place_of(TuningRecord()));
 
