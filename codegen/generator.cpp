@@ -9,6 +9,7 @@
 #include <cmath>
 #include <map>
 #include <mutex>
+#include <tuple>
 
 #include "codegen/base/error.h"
 #include "codegen/families/family.h"
@@ -116,8 +117,12 @@ std::vector<Estimate> ranked(const std::vector<Config>& configs, const Problem& 
     ranked.push_back({config, estimate_us(problem, target, gpu, config, chained)});
   }
   if (ranked.empty()) {
-    throw Error(ErrorCode::invalid_config, fmt::format("no config is legal for {} on {}",
-                                                       to_string(problem), to_string(target)));
+    throw Error(
+        ErrorCode::invalid_config,
+        configs.empty()
+            ? fmt::format("no config is legal for {} on {}", to_string(problem), to_string(target))
+            : fmt::format("no config for {} on {} is for NVRTC {}.{}", to_string(problem),
+                          to_string(target), most / 1000, most % 1000 / 10));
   }
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const Estimate& x, const Estimate& y) { return x.us < y.us; });
@@ -174,10 +179,11 @@ SumOrder find_invariant_order(Problem problem, const Target& target) {
                 fmt::format("no order of summation serves all row counts of {} on {}",
                             to_string(problem), to_string(target)));
   }
-  return std::min_element(
-             orders.begin(), orders.end(),
-             [](const OrderTime& x, const OrderTime& y) { return x.log_us < y.log_us; })
-      ->order;
+  // Of equal ones that with fewer parts of K.
+  const auto before = [](const OrderTime& x, const OrderTime& y) {
+    return std::tie(x.log_us, x.order.splits) < std::tie(y.log_us, y.order.splits);
+  };
+  return std::min_element(orders.begin(), orders.end(), before)->order;
 }
 
 }  // namespace

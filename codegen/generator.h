@@ -64,8 +64,8 @@ struct Estimate {
   double us = 0;
 };
 
-// The order in which the config's kernel adds up K; nothing where it depends on the tile. The config
-// must be legal.
+// The order in which the config's kernel adds up K; nothing where it depends on the tile. The
+// config must be legal.
 std::optional<SumOrder> sum_order(const Problem& problem, const Target& target,
                                   const Config& config);
 
@@ -78,7 +78,8 @@ SumOrder invariant_order(const Problem& problem, const Target& target);
 
 // Every legal config of every family that an NVRTC of this version compiles (0: the newest), the
 // fastest by the estimate first; ties in the order of legal_configs(). Pure and deterministic.
-// Throws Error{invalid_shape, invalid_target} and Error{invalid_config} where no config is legal.
+// Throws Error{invalid_shape, invalid_target} and Error{invalid_config} where no config is legal,
+// or none of a batch-invariant problem's order is for this NVRTC.
 std::vector<Estimate> rank_configs(const Problem& problem, const Target& target,
                                    const GpuModel& gpu, bool chained = false, int nvrtc = 0);
 

@@ -11,8 +11,8 @@ std::string to_string(const SumOrder& order) {
   if (order.scaled_k > 0) text += fmt::format(" of {}", order.scaled_k);
   if (order.warps_k > 1) text += fmt::format(" x{} k{}", order.warps_k, order.warp_k);
   if (order.splits > 1) {
-    text += fmt::format(" cluster{} of {}", order.splits, order.split_k);
-    if (order.longer > 0) text += fmt::format(", {} longer", order.longer);
+    text += fmt::format(", {} parts of {}", order.splits, order.split_k);
+    if (order.longer > 0) text += fmt::format(", {} longer by {}", order.longer, order.warp_k);
   }
   return text;
 }

@@ -17,14 +17,14 @@ struct SumOrder {
   int scaled_k = 0;  // K of a sum that is scaled and added on; 0: none, or the whole K at once
   int warps_k = 1;   // warps of a block that have a part of each stage's K, added in their order
   int warp_k = 0;    // and how much each; 0: one warp has all
-  int splits = 1;    // blocks of a cluster that have a part of K each, added in their order
+  int splits = 1;    // blocks that have a part of K each, added in their order
   int split_k = 0;   // K of the shorter parts
   int longer = 0;    // parts that have warp_k more than these, the first ones
 
   friend bool operator==(const SumOrder&, const SumOrder&) = default;
 };
 
-// "wgmma accumulators of 128 cluster2", for messages.
+// "wgmma accumulators of 128, 2 parts of 2048", for messages.
 std::string to_string(const SumOrder& order);
 
 }  // namespace marlin

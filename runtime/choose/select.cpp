@@ -142,7 +142,10 @@ std::vector<Choice> prebuilt_choices(const Problem& problem, const Target& targe
     choices.push_back(choose_config(problem, target, name, tuning));
   }
   choices.push_back({model_config(problem, target, {}, chained), ChosenBy::model});
-  const int oldest = limits_of(target).least_nvrtc;
+  // Batch-invariant kernels have one order of summation, and none of a too old NVRTC.
+  const int oldest =
+      std::max(limits_of(target).least_nvrtc,
+               problem.batch_invariant ? least_nvrtc(target, choices.back().config) : 0);
   for (const std::string_view name : {gpu, std::string_view()}) {
     choices.push_back(choose_config(problem, target, name, tuning, chained, oldest));
   }

@@ -1,5 +1,5 @@
 // Plan + its emitted text + random data -> product, error and counts of one simulated launch.
-// Entry points: run_trial, first_fault.
+// Entry points: run_trial, product_of, first_fault.
 #include "tests/simulator/trial.h"
 
 #include <fmt/format.h>
@@ -126,6 +126,33 @@ void add_maps(const Plan& plan, Arguments& arguments) {
   }
 }
 
+// The operands of one launch and what it left there.
+struct Launched {
+  Buffer a, b, scales, c, workspace;
+  BankCounts banks = {};
+
+  std::vector<std::uint16_t> results() const {
+    std::vector<std::uint16_t> halves(c.bytes.size() / 2);
+    std::memcpy(halves.data(), c.bytes.data(), c.bytes.size());
+    return halves;
+  }
+};
+
+Launched launch(const Plan& plan, const std::string& source, const Data& data, int m,
+                unsigned order_seed) {
+  Launched one{buffer_of("a", 1, data.a.data(), m * plan.problem.shape.k),
+               buffer_of("b", 2, data.words), buffer_of("scales", 3, data.scales),
+               Buffer("c", 4, 2 * m * plan.problem.shape.n, bytes_of_store(plan), kPoison),
+               Buffer("workspace", 5, plan.workspace.bytes, 16, kPoison)};
+  if (plan.workspace.shared)
+    std::fill_n(one.workspace.bytes.begin(), plan.workspace.partials_offset, 0);
+  Arguments arguments{&one.a, &one.b, &one.scales, &one.c, &one.workspace, m, {}};
+  add_maps(plan, arguments);
+  one.banks = run(parse_kernel(source), launch_of(plan), arguments, order_seed);
+  check_workspace(plan, one.workspace);
+  return one;
+}
+
 // Where a warp has fewer than all four fragments of 64 columns, their words lie 16 bytes apart.
 bool conflicts_known(const std::string& primitive) {
   return primitive == "ld_shared of 1" || primitive == "ld_shared of 2";
@@ -136,26 +163,26 @@ bool conflicts_known(const std::string& primitive) {
 Trial run_trial(const Plan& plan, const std::string& source, int m, unsigned data_seed,
                 unsigned order_seed, reference::Inputs inputs) {
   const Data& data = data_for(plan.problem, data_seed, inputs);
-  Buffer a = buffer_of("a", 1, data.a.data(), m * plan.problem.shape.k);
-  Buffer b = buffer_of("b", 2, data.words);
-  Buffer scales = buffer_of("scales", 3, data.scales);
-  Buffer c("c", 4, 2 * m * plan.problem.shape.n, bytes_of_store(plan), kPoison);
-  Buffer workspace("workspace", 5, plan.workspace.bytes, 16, kPoison);
-  if (plan.workspace.shared)
-    std::fill_n(workspace.bytes.begin(), plan.workspace.partials_offset, 0);
-  Arguments arguments{&a, &b, &scales, &c, &workspace, m, {}};
-  add_maps(plan, arguments);
+  const Launched launched = launch(plan, source, data, m, order_seed);
   Trial trial;
-  trial.banks = run(parse_kernel(source), launch_of(plan), arguments, order_seed);
-  check_workspace(plan, workspace);
-  trial.c.resize(c.bytes.size() / 2);
-  std::memcpy(trial.c.data(), c.bytes.data(), c.bytes.size());
+  trial.banks = launched.banks;
+  trial.c = launched.results();
   trial.error = relative_error(trial.c, data.product);
-  trial.packed_reads = b.reads;
-  trial.activation_reads = a.reads;
-  trial.scale_reads = scales.reads;
-  trial.output_writes = c.writes;
+  trial.packed_reads = launched.b.reads;
+  trial.activation_reads = launched.a.reads;
+  trial.scale_reads = launched.scales.reads;
+  trial.output_writes = launched.c.writes;
   return trial;
+}
+
+std::vector<std::uint16_t> product_of(const Plan& plan, const std::string& source,
+                                      const reference::Operands& operands, int m,
+                                      unsigned order_seed) {
+  const Data data = {operands.a,
+                     reference::pack_codes(operands.weights),
+                     reference::permute_scales(operands.weights),
+                     {}};
+  return launch(plan, source, data, m, order_seed).results();
 }
 
 std::string first_fault(const Plan& plan, const Trial& trial, int m) {

@@ -26,6 +26,11 @@ struct Trial {
 Trial run_trial(const Plan& plan, const std::string& source, int m, unsigned data_seed,
                 unsigned order_seed, reference::Inputs inputs = reference::Inputs::random);
 
+// C alone, of the first m rows of these operands. Throws as run_trial().
+std::vector<std::uint16_t> product_of(const Plan& plan, const std::string& source,
+                                      const reference::Operands& operands, int m,
+                                      unsigned order_seed);
+
 // The first difference from what every kernel must do, or "" when there is none: the right product,
 // no bank conflict, every byte of weights, tokens and scales copied exactly as often as some tile
 // needs it, every element of C written once.

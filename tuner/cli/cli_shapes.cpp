@@ -1,5 +1,5 @@
-// --shape, --shapes, --m, --group, --exact and --batch-invariant -> the list of valid shapes a verb works on.
-// Entry point: ShapeOptions::resolve.
+// --shape, --shapes, --m, --group, --exact and --batch-invariant -> the list of valid shapes a verb
+// works on. Entry point: ShapeOptions::resolve.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -190,11 +190,10 @@ std::vector<NamedProblem> ShapeOptions::resolve() const {
   for (const Layer& layer : layers) {
     for (const Scheme& scheme : schemes_of(layer, asked)) {
       for (std::int64_t rows : layer.m.empty() ? open_m : layer.m) {
-        append_valid(
-            resolved, layer.name,
-            {.shape = {.m = rows, .n = layer.n, .k = layer.k, .exact_m = exact},
-             .scheme = scheme,
-             .batch_invariant = batch_invariant});
+        append_valid(resolved, layer.name,
+                     {.shape = {.m = rows, .n = layer.n, .k = layer.k, .exact_m = exact},
+                      .scheme = scheme,
+                      .batch_invariant = batch_invariant});
       }
     }
   }

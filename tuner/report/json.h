@@ -14,8 +14,9 @@ namespace marlin {
 // Begins every JSON result: {"schema_version": 1, "verb": verb}.
 inline constexpr int kJsonSchema = 1;
 nlohmann::ordered_json json_result(std::string_view verb);
-nlohmann::ordered_json to_json(const Problem& problem);  // m, n, k, group, scheme, exact_m, batch_invariant
-nlohmann::ordered_json to_json(const Target& target);    // arch, sms
+// m, n, k, group, exact_m, batch_invariant, scheme.
+nlohmann::ordered_json to_json(const Problem& problem);
+nlohmann::ordered_json to_json(const Target& target);  // arch, sms
 
 // median_us, min_us, max_us, launches, replays.
 nlohmann::ordered_json to_json(const Timing& timing);

@@ -255,8 +255,9 @@ std::vector<Config> stripe_invariant_configs(const Problem& problem, const Targe
   return configs;
 }
 
-// Warps that share columns are added in their order, each with its part of every stage. Blocks that
-// share a tile add up in the order in which they come, or cut it by its place.
+// Warps that share columns are added in their order, each with its part of every stage. Stripes cut
+// a tile by its place. Splits are added in the order of their K, but no workspace holds the partial
+// sums of tens of thousands of rows, so that not every m could have them.
 std::optional<SumOrder> stripe_sum_order(const Plan& plan) {
   const Config& config = plan.config;
   if (plan.workspace.shared || config.partition.kind == Partition::Kind::stripes) {

@@ -287,6 +287,8 @@ void add_invariant_partitions(const Problem& problem, const Target& target, Conf
     config.partition = {Partition::Kind::cluster, count};
     add_deepest(problem, target, config, configs);
   }
+  config.partition = {Partition::Kind::split, 2};  // the same order, where all blocks fit
+  add_deepest(problem, target, config, configs);
 }
 
 void add_partitions(const Problem& problem, const Target& target, Config config,
@@ -388,15 +390,15 @@ std::vector<Config> wgmma_invariant_configs(const Problem& problem, const Target
 }
 
 // Products of one accumulator run in the order of their issue. A cluster's blocks add up the parts
-// in the order of their ranks; blocks that meet in L2 begin with their own, and stripes are cut by
-// the tile.
+// in the order of their ranks; blocks that meet in L2 begin with their own, which is the same of
+// two parts only. Stripes are cut by the tile.
 std::optional<SumOrder> wgmma_sum_order(const Plan& plan) {
   using Kind = Partition::Kind;
   const auto [kind, count] = plan.config.partition;
-  if (kind == Kind::stripes || (kind == Kind::split && count > 1)) return std::nullopt;
+  if (kind == Kind::stripes || (kind == Kind::split && count > 2)) return std::nullopt;
   SumOrder order = {.family = Family::wgmma, .scale_on = plan.config.scale_on};
   if (scales_accumulators(plan)) order.scaled_k = plan.scales.steps * kPackTileK;
-  if (kind == Kind::cluster && count > 1) {
+  if (count > 1) {
     order.splits = count;
     order.split_k = plan.wgmma().splits.k_tiles * plan.config.warp_k;
     order.longer = plan.wgmma().splits.longer;

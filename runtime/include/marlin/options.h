@@ -44,11 +44,12 @@ struct Options {
   // next. Configs tuned for that are looked for first, then those tuned for isolated launches. A
   // Linear made with it launches so, too; launches of a Compiled are as their arguments say.
   bool chained = false;
-  // A row of C gets the same bits whatever rows are beside it and however many, 1..kMaxM, by kernels
-  // that all add up K in one order. The order follows from n, k, the scheme and the target (GPU
-  // architecture and SMs), and may change with a release of this library; on another target the
-  // bits may be others. It costs time, most for few and for many rows (README). A config given
-  // beside it must have the order: else Error{invalid_config}. The same as Problem's
+  // A row of C gets the same bits whatever rows are beside it and however many, 1..kMaxM, by
+  // kernels that all add up K in one order. The order follows from n, k, the scheme and the target
+  // (GPU architecture and SMs), and may change with a release of this library; on another target
+  // the bits may be others. It costs time, most for few and for many rows (README). A config given
+  // beside it must have the order: else Error{invalid_config}. So is an NVRTC that compiles no
+  // kernel of the order: 12.0, where blocks of a cluster share K. The same as Problem's
   // batch_invariant.
   bool batch_invariant = false;
   // For a Linear: a rung without a config that was measured for this very shape on such a GPU is
