@@ -26,7 +26,7 @@ namespace {
 using Row = std::vector<std::uint16_t>;
 using reference::Operands;
 
-constexpr std::uint64_t kMostRows = 70;
+constexpr std::int64_t kMostRows = 70;
 
 Row row_of(const std::vector<std::uint16_t>& matrix, std::int64_t row, std::int64_t columns) {
   return {matrix.begin() + row * columns, matrix.begin() + (row + 1) * columns};
@@ -44,9 +44,32 @@ Operands rotated(const Operands& operands, std::int64_t rows, std::int64_t by) {
   return out;
 }
 
+// The second half of K takes away what the first one brings, in another order: what is left of the
+// sums is how they were rounded, and hardly any two orders leave the same.
 Operands operands_of(const Problem& problem) {
-  return reference::make_operands(reference::Inputs::random, kMostRows, problem.shape.k,
-                                  problem.shape.n, problem.scheme.group, 7);
+  constexpr std::int64_t kTurned = 32;  // k that change places with each other, all of one group
+  const std::int64_t k = problem.shape.k, n = problem.shape.n;
+  Operands out =
+      reference::make_operands(reference::Inputs::random, kMostRows, k, n, problem.scheme.group, 7);
+  for (std::uint16_t& half : out.a)
+    half = reference::nearest_half(256 * reference::half_value(half));
+  std::vector<std::uint16_t>& scales = out.weights.scales;
+  for (std::uint16_t& half : scales)
+    half = reference::nearest_half(8 * reference::half_value(half));
+  const auto middle = static_cast<std::int64_t>(scales.size()) / n / 2 * n;
+  if (problem.scheme.group > 0) {
+    std::copy(scales.begin(), scales.begin() + middle, scales.begin() + middle);
+  }
+  for (std::int64_t to = k / 2; to < k; ++to) {
+    const std::int64_t at = to - k / 2, from = at / kTurned * kTurned + kTurned - 1 - at % kTurned;
+    for (std::int64_t column = 0; column < n; ++column) {
+      out.weights.codes[to * n + column] = out.weights.codes[from * n + column];
+    }
+    for (std::int64_t row = 0; row < kMostRows; ++row) {
+      out.a[row * k + to] = out.a[row * k + from] ^ 0x8000;
+    }
+  }
+  return out;
 }
 
 std::vector<std::uint16_t> run(const Problem& problem, const Target& target, const Config& config,
@@ -119,29 +142,31 @@ std::map<std::string, std::vector<Config>> by_order(const Problem& problem, cons
   return orders;
 }
 
-// Of all configs and not of the layer's order alone. Orders that differ need not give other bits
-// everywhere, but one that was taken for another would show.
+// Of all configs that are proposed for some m, and not of those of the layer's order alone.
 TEST_P(BatchInvariant, ConfigsOfOneOrderGiveTheSameBitsAndThoseOfOthersDoNot) {
-  constexpr std::size_t kConfigs = 8;  // of each order
+  constexpr std::size_t kConfigs = 5;  // of each order
   const auto& [invariant, target] = GetParam();
-  const std::int64_t n = invariant.shape.n;
   const Operands operands = operands_of(invariant);
-  std::map<std::string, Row> first_row;
-  for (const std::int64_t m : {8, 24, 64}) {
-    const Problem problem = problem_of(m, n, invariant.shape.k, invariant.scheme.group);
+  std::map<std::string, Row> bits;
+  for (const std::int64_t m : {8, 40}) {
+    const Problem problem =
+        problem_of(m, invariant.shape.n, invariant.shape.k, invariant.scheme.group);
     for (const auto& [order, configs] : by_order(problem, target)) {
       for (const Config& config : some_of(configs, kConfigs)) {
         const auto c = run(problem, target, config, operands, m);
-        const Row rows(c.begin(), c.begin() + 8 * n);
-        const Row& known = first_row.emplace(order, rows).first->second;
-        EXPECT_EQ(rows, known) << order << ": " << to_string(config) << " m " << m;
+        const Row rows(c.begin(), c.begin() + 8 * problem.shape.n);
+        EXPECT_EQ(rows, bits.emplace(order, rows).first->second)
+            << order << ": " << to_string(config);
       }
     }
   }
-  EXPECT_GT(first_row.size(), 1U);
-  const Row& own = first_row.begin()->second;
-  EXPECT_TRUE(std::any_of(first_row.begin(), first_row.end(),
-                          [&](const auto& other) { return other.second != own; }));
+  for (const auto& [order, rows] : bits) {
+    for (const auto& [other, others] : bits) {
+      // The simulator's products of both families are the same.
+      if (order >= other || order.substr(0, 5) != other.substr(0, 5)) continue;
+      EXPECT_NE(rows, others) << order << " and " << other;
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -166,7 +191,6 @@ TEST(BatchInvariantParts, TwoOfAClusterAndTwoThatMeetInL2AreOneOrder) {
   EXPECT_NE(sum_order(problem, target, cluster), sum_order(problem, target, split));
   const auto c = run(problem, target, cluster, operands, 16);
   EXPECT_EQ(c, run(problem, target, same, operands, 16));
-  EXPECT_NE(c, run(problem, target, split, operands, 16));
   EXPECT_NE(c, run(problem, target, whole, operands, 16));
 }
 
