@@ -58,8 +58,8 @@ struct Options {
   // a process, however many Linears and threads want it. While a stream is being captured nothing
   // is tuned, and where the rung cannot be measured (no memory for it, say) it is filled as without
   // this; other errors are those of tune(). Needs the library marlin::tuner and a call of its
-  // enable_tuning(): else making the Linear is Error{invalid_argument}, as it is beside a config or
-  // a target. Compiled::get() pays it no heed.
+  // enable_tuning(): else making the Linear is Error{invalid_argument}, as it is beside a config,
+  // a target or batch_invariant. Compiled::get() pays it no heed.
   bool tune_on_first_use = false;
 
   friend bool operator==(const Options&, const Options&) = default;

@@ -292,6 +292,11 @@ TEST_F(LiveTuningTest, BadInputIsRefusedBeforeAnythingIsMeasured) {
       refused(given, {.rows = {16}}),
       "invalid_argument: the kernels of one of the Linears must not be exchanged: the options "
       "name a config");
+  Options invariant = options();
+  invariant.batch_invariant = true;
+  EXPECT_EQ(refused(this->ladder(weights_of(), invariant), {.rows = {16}}),
+            "invalid_argument: the kernels of one of the Linears must not be exchanged: they are "
+            "batch-invariant, and keep their bits");
   Options prebuilt = options();
   prebuilt.disable_jit = true;
   EXPECT_EQ(refused(this->ladder(weights_of(), prebuilt), {.rows = {16}}),

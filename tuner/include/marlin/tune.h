@@ -107,9 +107,9 @@ struct TuneOptions {
 // others launch. Throws Error{invalid_argument} for a null or moved-from Linear, rows
 // outside 1..kMaxM, negative numbers, no place for the database, the legacy stream, another
 // context, a call from its own callback, and, with `swap`, for a Linear whose options fix its
-// kernels (config, target); Error{jit_disabled} where compiling is; Error{capturing}; Error{io} of
-// the database, Error{no_nvrtc}, and Error{driver_failed} when the context is lost. Whatever is
-// thrown, cells that ended before have been kept and exchanged.
+// kernels (config, target, batch_invariant); Error{jit_disabled} where compiling is;
+// Error{capturing}; Error{io} of the database, Error{no_nvrtc}, and Error{driver_failed} when the
+// context is lost. Whatever is thrown, cells that ended before have been kept and exchanged.
 std::vector<TunedCell> tune(std::span<const Linear* const> linears,
                             const TuneOptions& options = {});
 std::vector<TunedCell> tune(const Linear& linear, const TuneOptions& options = {});
