@@ -58,10 +58,14 @@ std::optional<Config> fitted_config(const TuningRecord& record, const Problem& p
     config.partition.count = config.partition.count * target.sms / record.target.sms;
   }
   constexpr int kMostStages = 8;
-  const bool lower = config.tile_m < record.config.tile_m;
-  for (int stages = lower ? kMostStages : config.stages; stages >= 2; --stages) {
-    config.stages = stages;
-    if (!why_illegal(problem, target, config)) return config;
+  // As many tiles as there, and where the family has none so high, more of them.
+  for (const int rows : {config.tile_m, record.config.tile_m}) {
+    config.tile_m = rows;
+    const bool lower = rows < record.config.tile_m;
+    for (int stages = lower ? kMostStages : record.config.stages; stages >= 2; --stages) {
+      config.stages = stages;
+      if (!why_illegal(problem, target, config)) return config;
+    }
   }
   return std::nullopt;
 }

@@ -65,7 +65,8 @@ inline void check_look_up(const std::string& text, const Problem& problem, const
       for (const TunedChoice& choice : found) {
         const TuningRecord& record = choice.record;
         const bool exact = record.problem == problem && (*gpu == '\0' || record.gpu == gpu);
-        require(!why_illegal(problem, target, record.config), "a legal choice", text);
+        require(!choice.exact || !why_illegal(problem, target, record.config), "a legal answer",
+                text);
         require(!choice.exact || (exact && &choice == &found.back()), "an answer that is the last",
                 text);
         require(chained || !record.chained, "a choice for launches of this kind", text);

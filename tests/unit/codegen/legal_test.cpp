@@ -226,7 +226,14 @@ const Refused kRefusedWgmma[] = {
     {[](Problem&, Target&, Config& c) { c.warps_k = 2; },
      "warps = 8x2 are none of 4x1, 8x1, 12x1, 16x1"},
     {[](Problem&, Target&, Config& c) { c.tile_n = 64; },
-     "tile_n = 64 does not give each warpgroup 64, 128 or 256 of at most 256 columns"},
+     "tile_n = 64 does not give each warpgroup 64, 128 or 256 of at most 512 columns"},
+    {[](Problem&, Target&, Config& c) { c.wgmma().sum_sets = 3; }, "sets = 3 is none of 1, 2"},
+    {[](Problem&, Target&, Config& c) {
+       c.wgmma().whole_stage = true, c.wgmma().k_steps_per_commit = 2;
+     },
+     "a whole stage's fragments are a commit group each, not burst = 2"},
+    {[](Problem&, Target&, Config& c) { c.wgmma().sum_sets = 2, c.scale_on = ScaleOn::weights; },
+     "two sets of sums and a whole stage's fragments are for accumulators"},
     {[](Problem&, Target&, Config& c) { c.warp_k = 32; }, "warp_k = 32 is none of 64, 128"},
     {[](Problem&, Target&, Config& c) { c.stages = 9; }, "stages = 9 is not in 2..8"},
     {[](Problem&, Target&, Config& c) { c.wgmma().k_steps_per_commit = 3; },

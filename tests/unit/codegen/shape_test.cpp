@@ -81,24 +81,26 @@ TEST(Problem, OneGroupIsTheWholeKOrAKOfOneGroup) {
 }
 
 TEST(Ladder, RungsWorkedByHand) {
-  const std::int64_t rungs[] = {1,  2,   4,   8,   16,  24,  32,  48,   64,
-                                96, 128, 192, 256, 384, 512, 768, 1024, 1536};
+  const std::int64_t rungs[] = {1,   2,   4,   8,   16,  24,  32,   40,   48,   56,   64,  72,
+                                80,  88,  96,  104, 112, 120, 128,  136,  144,  152,  160, 168,
+                                176, 184, 192, 200, 208, 216, 224,  232,  240,  248,  256, 320,
+                                384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048};
   std::int64_t m = 1;
   for (const std::int64_t rung : rungs) {
     for (; m <= rung; ++m) ASSERT_EQ(rung_for(m), rung) << m;
   }
   EXPECT_EQ(rung_for(49152), 49152);
-  EXPECT_EQ(rung_for(49153), 65536);
+  EXPECT_EQ(rung_for(49153), 57344);
+  EXPECT_EQ(rung_for(57345), 65536);
   EXPECT_EQ(rung_for(kMaxM), kMaxM);
 }
 
-TEST(Ladder, EveryMIsServedByARungLessThanTwiceIt) {
+TEST(Ladder, NoMHasEightRowsTooManyUpTo256OrAQuarterAbove) {
   std::int64_t below = 1;
   for (std::int64_t m = 1; m <= kMaxM; ++m) {
     const std::int64_t rung = rung_for(m);
     ASSERT_GE(rung, m);
-    ASSERT_LT(rung, 2 * m);
-    ASSERT_TRUE(m < 16 || 2 * rung <= 3 * m) << m;
+    ASSERT_LT(rung, m <= 4 ? 2 * m : m <= 256 ? m + 8 : m + m / 4) << m;
     ASSERT_EQ(rung_for(rung), rung);
     ASSERT_GE(rung, below);
     below = rung;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -195,26 +196,27 @@ TEST_F(LinearTest, ManyThreadsCompileEachRungOnce) {
   EXPECT_EQ(compiles_, rung_index(kMostM) + 1);
   const auto& log = fake_cuda()->log;
   EXPECT_EQ(log.size() - before, kThreads * kMostM);
-  std::set<std::pair<CUstream, const void*>> used;
+  std::map<const void*, std::set<CUstream>> streams_of;
   for (std::size_t i = before; i < log.size(); ++i) {
     EXPECT_EQ(shape_in(log[i].entry), shape_of(rung_for(log[i].m)));
-    if (log[i].pointers[4] != nullptr) used.emplace(log[i].config.hStream, log[i].pointers[4]);
+    if (log[i].pointers[4] != nullptr) streams_of[log[i].pointers[4]].insert(log[i].config.hStream);
   }
-  std::set<const void*> buffers;  // of no two streams
-  for (const auto& [stream, buffer] : used) EXPECT_TRUE(buffers.insert(buffer).second);
+  const auto shared = std::count_if(streams_of.begin(), streams_of.end(),
+                                    [](const auto& buffer) { return buffer.second.size() > 1; });
+  EXPECT_LE(shared, static_cast<std::ptrdiff_t>(Workspaces::kShared));
 }
 
 TEST_F(LinearTest, WarmUpFillsTheRungsUpToMAndNoMore) {
   const Ladder ladder = this->ladder();
   const Ladder* const one = &ladder;
   Ladder::warm_up({&one, 1}, 40, 4);
-  EXPECT_EQ(compiles_, 8);  // 1, 2, 4, 8, 16, 24, 32, 48
+  EXPECT_EQ(compiles_, 8);  // 1, 2, 4, 8, 16, 24, 32, 40
   for (int rung = 0; rung < kRungs; ++rung) {
     EXPECT_EQ(ladder.kernel_at(rung) != nullptr, rung < 8) << rung;
   }
-  for (std::int64_t m = 1; m <= 48; ++m) call(ladder, m);
+  for (std::int64_t m = 1; m <= 40; ++m) call(ladder, m);
   EXPECT_EQ(compiles_, 8);
-  call(ladder, 49);
+  call(ladder, 41);
   EXPECT_EQ(compiles_, 9);
 }
 

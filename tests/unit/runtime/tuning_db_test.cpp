@@ -143,29 +143,25 @@ TEST(TuningLayers, ElseThoseWithinAFactorOfTwoTheNearestFirst) {
   EXPECT_FALSE(other[0].exact);
 }
 
-TEST(TuningLayers, OtherWeightsGroupsAndSmCountsAreNoNeighbours) {
+TEST(TuningLayers, OtherWeightsAndArchitecturesAreNoNeighbours) {
   const TuningRecord record = choice_for(shape_of(16), plain_config(), 16);
   EXPECT_EQ(times_of({record}, problem_of(16, 4096, 8192, 128, false)), Times{});
   EXPECT_EQ(times_of({record}, problem_of(16, 8192, 4096, 128, false)), Times{});
-  for (const int group : {64, 32, -1}) {
-    EXPECT_EQ(times_of({record}, problem_of(16, 4096, 4096, group, false)), Times{}) << group;
-  }
   const TuningLayers layers({file_of({record})});
-  for (const Target& target : {Target{"sm_90a", 114}, Target{"sm_90", 132}}) {
-    EXPECT_TRUE(layers.candidates(shape_of(16), target, kH200Name).empty()) << to_string(target);
-  }
+  EXPECT_TRUE(layers.candidates(shape_of(16), {"sm_90", 132}, kH200Name).empty());
 }
 
-TEST(TuningLayers, ANeighbourThatIsNotLegalForTheShapeIsPassedOver) {
-  Config wide = plain_config();
-  wide.tile_m = 24;
-  const Problem small = shape_of(16), large = shape_of(24);
-  ASSERT_FALSE(why_illegal(large, kH200, wide));
-  ASSERT_TRUE(why_illegal(small, kH200, wide)) << "the test needs another config";
-  const std::vector<TuningRecord> records = {choice_for(large, wide, 24),
-                                             choice_for(shape_of(8), plain_config(), 8)};
-  EXPECT_EQ(times_of(records, small), Times{8}) << "24 is nearer, but its tile is too large";
-  EXPECT_EQ(times_of({records[0]}, small), Times{});
+TEST(TuningLayers, OtherGroupsAndSmCountsAreNeighboursAfterOtherRowCounts) {
+  const TuningRecord here = choice_for(shape_of(16), plain_config(), 16);
+  for (const int group : {64, 32, -1}) {
+    EXPECT_EQ(times_of({here}, problem_of(16, 4096, 4096, group, false)), Times{16}) << group;
+  }
+  TuningRecord smaller = choice_for(shape_of(24), plain_config(), 1);
+  smaller.target.sms = 114;
+  TuningRecord group64 = choice_for(problem_of(24, 4096, 4096, 64, false), plain_config(), 2);
+  EXPECT_EQ(times_of({smaller, group64, here}, shape_of(24)), (Times{16, 2, 1}));
+  EXPECT_FALSE(candidates_in({smaller}, shape_of(24)).at(0).exact);
+  EXPECT_FALSE(candidates_in({group64}, shape_of(24)).at(0).exact);
 }
 
 TEST(TuningLayers, LayersComeInOrder) {
