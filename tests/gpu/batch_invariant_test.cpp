@@ -95,7 +95,7 @@ TEST_P(BatchInvariantGpu, ARowHasTheSameBitsForEveryM) {
 // Whose NaNs every other row gets.
 TEST_P(BatchInvariantGpu, RowsAreNotTouchedByNansBesideThem) {
   const Linear layer = linear(options());
-  constexpr std::int64_t kRows[] = {2, 7, 16, 33, 64, 100, 256, kMostRows};
+  constexpr std::int64_t kRows[] = {7, 33, 100, kMostRows};
   const Halves expected = run(layer, kMostRows);
   for (std::int64_t row = 1; row < kMostRows; row += 2) {
     check(driver().cuMemsetD16Async(a_.address() + row * sizes().k * 2, 0x7E00,
@@ -110,7 +110,7 @@ TEST_P(BatchInvariantGpu, RowsAreNotTouchedByNansBesideThem) {
 // The kernels that launches get are right, too, and not only alike.
 TEST_P(BatchInvariantGpu, KernelsAreRight) {
   CheckedProduct product(checker(), problem(), kSeed);
-  for (const std::int64_t m : {1, 8, 24, 64, 128, 300}) {
+  for (const std::int64_t m : {1, 24, 64, 300}) {
     const Compiled kernel = Compiled::get(problem(m), options());
     EXPECT_EQ(product.run(kernel, m).findings(kTolerance), "") << kernel.config() << " m " << m;
   }
@@ -122,7 +122,7 @@ TEST_P(BatchInvariantGpu, ChainedLaunchesHaveTheBitsOfIsolatedOnes) {
   chained.chained = true;
   const Halves expected = run(linear(options()), kMostRows);
   const Linear layer = linear(chained);
-  for (const std::int64_t m : {1, 16, 64, 300}) {
+  for (const std::int64_t m : {16, 300}) {
     EXPECT_EQ(differing(run(layer, m), expected), -1) << "m " << m;
   }
 }

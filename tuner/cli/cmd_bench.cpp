@@ -483,6 +483,7 @@ void add_bench(CLI::App& app, Exit& exit) {
       "  marlin bench --shapes llama3-8b --m 1,16,64 --plot\n"
       "  marlin bench --shapes llama3-8b,llama3-70b --m 1,16,32,64,128 --anchors h200.json --json\n"
       "  marlin bench --shapes llama3-8b --m 1,8,16 --chained\n"
+      "  marlin bench --shapes llama3-8b --m 1,16,256 --batch-invariant\n"
       "  marlin bench --shapes llama3-70b --m 512,2048,8192 --pace burst\n"
       "  marlin bench --shape 16x4096x4096 --configs all --out sweep.jsonl\n"
       "  marlin bench --shapes llama3-8b --compare tuned,model,worst --plot\n");

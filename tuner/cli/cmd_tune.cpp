@@ -350,6 +350,7 @@ void add_tune(CLI::App& app, Exit& exit) {
       "\nExamples:\n"
       "  marlin tune --shapes llama3-8b\n"
       "  marlin tune --shapes llama3-8b --m 1,2,4,8,16 --chained\n"
+      "  marlin tune --shapes llama3-8b --batch-invariant\n"
       "  marlin tune --shapes llama3-70b --m 1,2,4,8,16 --devices 0,1 --budget 3m\n"
       "  marlin tune --shapes shapes.txt --shard 2/3 --db part2.jsonl\n"
       "  marlin db merge part1.jsonl part2.jsonl part3.jsonl --out tuning.jsonl\n");
