@@ -20,8 +20,8 @@
 namespace marlin {
 namespace {
 
-// What no kernel goes beyond: the partial sums of two tiles of 64 x 256 for each SM, and counters.
-constexpr std::size_t kWorkspaceOfAnSm = std::size_t{132} << 10;
+// What no kernel goes beyond: the partial sums of a tile of 192 x 256 for each SM, and counters.
+constexpr std::size_t kWorkspaceOfAnSm = std::size_t{196} << 10;
 
 CUcontext current_context() {
   CUcontext context = nullptr;
