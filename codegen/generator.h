@@ -73,7 +73,8 @@ std::optional<SumOrder> sum_order(const Problem& problem, const Target& target,
 // those that all m can have the one whose kernels take the least time by the estimate, in the
 // geometric mean over rows from decoding to prefill. It depends on n, k, the scheme and the target
 // alone, and may change with a release of the library. The first time it takes about
-// a tenth of a second; after that it is known. Safe to call from many threads. Throws as rank_configs().
+// a tenth of a second; after that it is known. Safe to call from many threads. Throws as
+// rank_configs().
 SumOrder invariant_order(const Problem& problem, const Target& target);
 
 // Every legal config of every family that an NVRTC of this version compiles (0: the newest), the

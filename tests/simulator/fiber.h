@@ -251,7 +251,7 @@ class Fiber {
   BankCounts& banks_;
   int first_thread_, threads_;
   std::vector<bool> active_;
-  std::vector<bool> left_;  // a loop's round or a lambda before its end
+  std::vector<bool> left_;        // a loop's round or a lambda before its end
   std::vector<bool> broken_out_;  // of the innermost loop
   int line_ = 0;
   std::vector<std::unordered_map<std::string, std::shared_ptr<Variable>>> scopes_;
