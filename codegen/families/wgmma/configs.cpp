@@ -321,6 +321,7 @@ void add_blocks(const Problem& problem, const Target& target, Config config,
   constexpr int kFewTokens = 64, kFewest = 24;  // for two blocks, for three
   config.wgmma().multicast = 1;
   for (int blocks : {1, 2, 3}) {
+    if (blocks == 3 && config.wgmma().sum_sets == 2) break;  // which spills
     config.blocks_per_sm = blocks;
     if (blocks == 1 || config.tile_m <= (blocks == 2 ? kFewTokens : kFewest)) {
       add_partitions(problem, target, config, configs);
