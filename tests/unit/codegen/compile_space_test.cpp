@@ -136,8 +136,8 @@ INSTANTIATE_TEST_SUITE_P(Small, CompileSpace,
                          testing::Values(Space{problem_of(16, 512, 1024, 128, false), 5},
                                          Space{problem_of(16, 512, 1024, -1, true), 9},
                                          Space{problem_of(32, 512, 1024, 128, true), 23},
-                                         Space{problem_of(64, 512, 1024, -1, false), 9},
-                                         Space{problem_of(200, 512, 1024, 128, false), 13}));
+                                         Space{problem_of(64, 512, 1024, -1, false), 5},
+                                         Space{problem_of(200, 512, 1024, 128, false), 5}));
 
 // A kernel held to the registers of the estimate, by a bound of more blocks for each SM, needs no
 // more: what legality lets pass on the strength of the estimate does not spill.
