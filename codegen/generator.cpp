@@ -19,12 +19,10 @@ namespace marlin {
 namespace {
 
 // Of all families, in their order.
-std::vector<Config> proposed(std::vector<Config> (*KernelFamily::*of_family)(const Problem&,
-                                                                             const Target&),
-                             const Problem& problem, const Target& target) {
+std::vector<Config> proposed(const Problem& problem, const Target& target) {
   std::vector<Config> configs;
   for (const KernelFamily& family : families()) {
-    const std::vector<Config> more = (family.*of_family)(problem, target);
+    const std::vector<Config> more = family.configs(problem, target);
     configs.insert(configs.end(), more.begin(), more.end());
   }
   return configs;
@@ -69,9 +67,9 @@ std::optional<std::string> why_illegal(const Problem& problem, const Target& tar
 std::vector<Config> legal_configs(const Problem& problem, const Target& target) {
   require_valid(problem);
   require_valid(target);
-  if (!problem.batch_invariant) return proposed(&KernelFamily::configs, problem, target);
+  std::vector<Config> configs = proposed(problem, target);
+  if (!problem.batch_invariant) return configs;
   const SumOrder order = invariant_order(problem, target);
-  std::vector<Config> configs = proposed(&KernelFamily::invariant_configs, problem, target);
   std::erase_if(configs,
                 [&](const Config& config) { return sum_order(problem, target, config) != order; });
   return configs;
@@ -163,10 +161,12 @@ SumOrder find_invariant_order(Problem problem, const Target& target) {
   for (int i = 0; i < static_cast<int>(kRows.size()); ++i) {
     problem.shape.m = kRows.at(static_cast<std::size_t>(i));
     require_valid(problem);
-    const auto best = ranked(proposed(&KernelFamily::invariant_configs, problem, target), problem,
-                             target, gpu_model_of(target), false, 0);
+    const auto best =
+        ranked(proposed(problem, target), problem, target, gpu_model_of(target), false, 0);
     for (const Estimate& estimate : best) {
-      OrderTime& time = of_order(orders, *sum_order(problem, target, estimate.config));
+      const auto order = sum_order(problem, target, estimate.config);
+      if (!order) continue;
+      OrderTime& time = of_order(orders, *order);
       if (time.rows != i) continue;  // a faster one was first, or a row count has none
       time.log_us += std::log(estimate.us);
       ++time.rows;

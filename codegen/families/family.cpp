@@ -9,12 +9,12 @@ namespace marlin {
 
 const std::vector<KernelFamily>& families() {
   static const std::vector<KernelFamily> all = {
-      {Family::stripe, 1, stripe_configs, stripe_invariant_configs, stripe_sum_order, stripe_rule,
-       stripe_plan, stripe_source, stripe_cost},
-      {Family::decode, 1, decode_configs, decode_invariant_configs, decode_sum_order, decode_rule,
-       decode_plan, decode_source, decode_cost},
-      {Family::wgmma, 1, wgmma_configs, wgmma_invariant_configs, wgmma_sum_order, wgmma_rule,
-       wgmma_plan, wgmma_source, wgmma_cost},
+      {Family::stripe, 1, stripe_configs, stripe_sum_order, stripe_rule, stripe_plan, stripe_source,
+       stripe_cost},
+      {Family::decode, 1, decode_configs, decode_sum_order, decode_rule, decode_plan, decode_source,
+       decode_cost},
+      {Family::wgmma, 1, wgmma_configs, wgmma_sum_order, wgmma_rule, wgmma_plan, wgmma_source,
+       wgmma_cost},
   };
   return all;
 }

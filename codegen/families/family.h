@@ -17,11 +17,9 @@ namespace marlin {
 struct KernelFamily {
   Family id;
   int schema;  // as generator.h says
-  // The legal configs worth considering, in a fixed order; valid shapes and targets only.
+  // The legal configs worth considering, in a fixed order; valid shapes and targets only. Of a
+  // batch-invariant problem also some whose order of summation is not the one it has.
   std::vector<Config> (*configs)(const Problem&, const Target&);
-  // Those whose order of summation kernels for every m can have; none where a family is for few
-  // rows.
-  std::vector<Config> (*invariant_configs)(const Problem&, const Target&);
   // The order in which a plan's kernel adds up K; nothing where it depends on the tile.
   std::optional<SumOrder> (*sum_order)(const Plan&);
   // The rule against a config; valid shapes and targets only.

@@ -6,7 +6,6 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <cmath>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -16,18 +15,16 @@
 #include <vector>
 
 #include "tests/gpu/captured_stream.h"
+#include "tests/gpu/halves.h"
 #include "tests/reference/model.h"
 #include "tuner/measure/gpu.h"
 
 namespace marlin {
 namespace {
 
-using Halves = std::vector<std::uint16_t>;
-
 constexpr std::int64_t kMostRows = 200;
 constexpr std::int64_t kRowCounts[] = {1,  2,  3,  4,  5,  8,  9,   16,  17,  24, 25,
                                        40, 48, 64, 65, 96, 97, 128, 129, 192, 200};
-constexpr std::uint16_t kPoison = 0xFFFF;  // an FP16 NaN
 
 // The copy may return before its data has arrived, and our streams do not wait for it.
 void upload(const void* values, const DeviceBuffer& to) {
@@ -73,34 +70,14 @@ struct Layer {
   std::vector<double> product() const { return reference::gemm(kMostRows, activations, weights); }
 };
 
-// ||out - product|| / ||product|| over the first `count` elements.
-double relative_error(const Halves& out, const std::vector<double>& product, std::size_t count) {
-  double error = 0, norm = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    const double difference = reference::half_value(out[i]) - product[i];
-    error += difference * difference;
-    norm += product[i] * product[i];
-  }
-  return std::sqrt(error / norm);
-}
-
 // Where one stream's results go: room for one row more than any call writes.
 class Output {
  public:
   explicit Output(std::int64_t n) : c_(static_cast<std::size_t>((kMostRows + 1) * n) * 2) {}
 
-  void poison(CUstream stream) const {
-    check(driver().cuMemsetD16Async(c_.address(), kPoison, c_.bytes() / 2, stream),
-          "cuMemsetD16Async");
-  }
+  void poison(CUstream stream) const { poison_halves(c_, stream); }
   // What the stream left there.
-  Halves read(CUstream stream) const {
-    Halves out(c_.bytes() / 2);
-    check(driver().cuMemcpyDtoHAsync(out.data(), c_.address(), c_.bytes(), stream),
-          "cuMemcpyDtoHAsync");
-    check(driver().cuStreamSynchronize(stream), "cuStreamSynchronize");
-    return out;
-  }
+  Halves read(CUstream stream) const { return read_halves(c_, stream); }
   Halves run(const Layer& layer, CUstream stream, std::int64_t m) const {
     poison(stream);
     layer.linear(stream, layer.a.pointer(), m, c_.pointer());

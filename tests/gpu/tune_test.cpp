@@ -17,6 +17,7 @@
 
 #include "runtime/choose/tuning_db.h"
 #include "tests/gpu/captured_stream.h"
+#include "tests/gpu/halves.h"
 #include "tests/reference/model.h"
 #include "tests/unit/runtime/cubin_cache_fixture.h"
 #include "tuner/measure/gpu.h"
@@ -24,11 +25,9 @@
 namespace marlin {
 namespace {
 
-using Halves = std::vector<std::uint16_t>;
 using Status = TunedCell::Status;
 
 constexpr std::int64_t kN = 1024, kK = 1024, kMostRows = 64;
-constexpr std::uint16_t kPoison = 0xFFFF;  // an FP16 NaN
 
 template <typename T>
 DeviceBuffer uploaded(const std::vector<T>& values) {
@@ -65,30 +64,13 @@ class TuneGpu : public testing::Test {
                   options);
   }
 
-  void poison(CUstream stream) const {
-    check(driver().cuMemsetD16Async(c_.address(), kPoison, c_.bytes() / 2, stream),
-          "cuMemsetD16Async");
-  }
-  Halves read(CUstream stream) const {
-    Halves out(c_.bytes() / 2);
-    check(driver().cuMemcpyDtoHAsync(out.data(), c_.address(), c_.bytes(), stream),
-          "cuMemcpyDtoHAsync");
-    check(driver().cuStreamSynchronize(stream), "cuStreamSynchronize");
-    return out;
-  }
   Halves run(const Linear& linear, std::int64_t m) const {
-    poison(stream_->handle());
+    poison_halves(c_, stream_->handle());
     linear(stream_->handle(), a_.pointer(), m, c_.pointer());
-    return read(stream_->handle());
+    return read_halves(c_, stream_->handle());
   }
   double relative_error(const Halves& out, std::int64_t m) const {
-    double error = 0, norm = 0;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(m * kN); ++i) {
-      const double difference = reference::half_value(out[i]) - product_[i];
-      error += difference * difference;
-      norm += product_[i] * product_[i];
-    }
-    return std::sqrt(error / norm);
+    return marlin::relative_error(out, product_, static_cast<std::size_t>(m * kN));
   }
 
   test::ScratchDir scratch_;
@@ -132,9 +114,9 @@ TEST_F(TuneGpu, TheProductIsRightBeforeAndAfterAndAGraphKeepsItsKernel) {
     EXPECT_EQ(run(linear, m), run(linear, m)) << m;
   }
   // With the bits of its own kernel, whichever the Linear has now.
-  poison(captured.handle());
+  poison_halves(c_, captured.handle());
   captured.replay();
-  EXPECT_EQ(read(captured.handle()), before);
+  EXPECT_EQ(read_halves(c_, captured.handle()), before);
   // What get() gives from now on.
   for (const TunedCell& cell : cells) {
     EXPECT_EQ(Compiled::get(cell.problem, options()).config(), cell.config_after);
@@ -178,9 +160,9 @@ TEST_F(TuneGpu, LaunchesAndCapturesGoOnMeanwhile) {
       captured.begin();
       linear(captured.handle(), a_.pointer(), 24, c_.pointer());
       if (captured.end() != 1U) ++wrong;
-      poison(captured.handle());
+      poison_halves(c_, captured.handle());
       captured.replay();
-      if (relative_error(read(captured.handle()), 24) >= 1e-3) ++wrong;
+      if (relative_error(read_halves(c_, captured.handle()), 24) >= 1e-3) ++wrong;
       ++rounds;
     }
   });

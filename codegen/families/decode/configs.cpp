@@ -142,9 +142,7 @@ std::vector<Config> decode_configs(const Problem& problem, const Target& target)
   return configs;
 }
 
-// No tile of this family has many rows.
-std::vector<Config> decode_invariant_configs(const Problem&, const Target&) { return {}; }
-
+// No tile of this family has many rows, so that no order of it serves every m.
 std::optional<SumOrder> decode_sum_order(const Plan&) { return std::nullopt; }
 
 }  // namespace marlin

@@ -19,7 +19,6 @@ SharedMap decode_shared_map(const Plan& plan);
 
 // As KernelFamily's members of the same names.
 std::vector<Config> decode_configs(const Problem& problem, const Target& target);
-std::vector<Config> decode_invariant_configs(const Problem& problem, const Target& target);
 std::optional<SumOrder> decode_sum_order(const Plan& plan);
 std::optional<std::string> decode_rule(const Problem& problem, const Target& target,
                                        const Config& config);

@@ -170,8 +170,10 @@ std::vector<int> tile_ms(const Shape& shape) {
   return all;
 }
 
-std::vector<ScaleOn> scale_places(const Problem& problem, int tile_m, bool invariant) {
-  if (invariant) return {one_group(problem) ? ScaleOn::accumulators : ScaleOn::weights};
+std::vector<ScaleOn> scale_places(const Problem& problem, int tile_m) {
+  if (problem.batch_invariant) {
+    return {one_group(problem) ? ScaleOn::accumulators : ScaleOn::weights};
+  }
   if (one_group(problem) || tile_m <= 16) return {ScaleOn::accumulators};
   if (tile_m <= 32) return {ScaleOn::accumulators, ScaleOn::weights};
   return {ScaleOn::weights};
@@ -212,7 +214,7 @@ void add_legal(const Problem& problem, const Target& target, Config config,
   }
 }
 
-void add_tiling(const Problem& problem, const Target& target, const Tiling& tiling, bool invariant,
+void add_tiling(const Problem& problem, const Target& target, const Tiling& tiling,
                 std::vector<Config>& configs) {
   Config config;
   config.tile_n = tiling.tile_n;
@@ -221,7 +223,7 @@ void add_tiling(const Problem& problem, const Target& target, const Tiling& tili
   config.warp_k = tiling.warp_k;
   for (int tile_m : tile_ms(problem.shape)) {
     config.tile_m = tile_m;
-    for (ScaleOn scale_on : scale_places(problem, tile_m, invariant)) {
+    for (ScaleOn scale_on : scale_places(problem, tile_m)) {
       config.scale_on = scale_on;
       for (int stages : tiling.stages) {
         config.stages = stages;
@@ -231,27 +233,15 @@ void add_tiling(const Problem& problem, const Target& target, const Tiling& tili
   }
 }
 
-std::vector<Config> proposals(const Problem& problem, const Target& target, bool invariant) {
+}  // namespace
+
+std::vector<Config> stripe_configs(const Problem& problem, const Target& target) {
   std::vector<Config> configs;
   for (const Tiling& tiling : tilings()) {
     // The smallest tiling is for shapes that no other fits.
     if (&tiling == &tilings().back() && !configs.empty()) break;
-    add_tiling(problem, target, tiling, invariant, configs);
+    add_tiling(problem, target, tiling, configs);
   }
-  return configs;
-}
-
-}  // namespace
-
-std::vector<Config> stripe_configs(const Problem& problem, const Target& target) {
-  return proposals(problem, target, false);
-}
-
-std::vector<Config> stripe_invariant_configs(const Problem& problem, const Target& target) {
-  std::vector<Config> configs = proposals(problem, target, true);
-  std::erase_if(configs, [&](const Config& config) {
-    return !stripe_sum_order(stripe_plan(problem, target, config));
-  });
   return configs;
 }
 

@@ -17,7 +17,6 @@ SharedMap stripe_shared_map(const Plan& plan);
 
 // As KernelFamily's members of the same names.
 std::vector<Config> stripe_configs(const Problem& problem, const Target& target);
-std::vector<Config> stripe_invariant_configs(const Problem& problem, const Target& target);
 std::optional<SumOrder> stripe_sum_order(const Plan& plan);
 std::optional<std::string> stripe_rule(const Problem& problem, const Target& target,
                                        const Config& config);

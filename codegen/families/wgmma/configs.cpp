@@ -353,10 +353,14 @@ void add_loops(const Problem& problem, const Target& target, Config config,
   }
 }
 
-std::vector<Config> proposals(const Problem& problem, const Target& target) {
+}  // namespace
+
+std::vector<Config> wgmma_configs(const Problem& problem, const Target& target) {
+  constexpr int kFewest = 9;  // rows; below, the other families are faster
   constexpr int kRaster = 8;  // rows of tiles
   std::vector<Config> configs;
   if (target.arch != "sm_90a") return configs;
+  if (problem.shape.m < kFewest && !problem.batch_invariant) return configs;
   Config config;
   config.options = WgmmaOptions{};
   config.warps_k = 1;
@@ -371,22 +375,6 @@ std::vector<Config> proposals(const Problem& problem, const Target& target) {
       add_loops(problem, target, config, configs);
     }
   }
-  return configs;
-}
-
-}  // namespace
-
-std::vector<Config> wgmma_configs(const Problem& problem, const Target& target) {
-  constexpr int kFewest = 9;  // rows; below, the other families are faster
-  if (problem.shape.m < kFewest) return {};
-  return proposals(problem, target);
-}
-
-std::vector<Config> wgmma_invariant_configs(const Problem& problem, const Target& target) {
-  std::vector<Config> configs = proposals(problem, target);
-  std::erase_if(configs, [&](const Config& config) {
-    return !wgmma_sum_order(wgmma_plan(problem, target, config));
-  });
   return configs;
 }
 

@@ -22,7 +22,6 @@ SharedMap wgmma_shared_map(const Plan& plan);
 
 // As KernelFamily's members of the same names.
 std::vector<Config> wgmma_configs(const Problem& problem, const Target& target);
-std::vector<Config> wgmma_invariant_configs(const Problem& problem, const Target& target);
 std::optional<SumOrder> wgmma_sum_order(const Plan& plan);
 std::optional<std::string> wgmma_rule(const Problem& problem, const Target& target,
                                       const Config& config);
