@@ -8,9 +8,9 @@ namespace marlin {
 
 namespace {
 
-// What the parts of a kernel cost, in clocks of one SM unless said otherwise, fitted to 4379
-// kernels of 144 products of 24 to 8192 tokens timed on an H200 and then to 2000 more of up to 512
-// tokens (tuner/NOTES.md). Only the order of the estimates matters.
+// What the parts of a kernel cost, in clocks of one SM unless said otherwise, fitted with the other
+// families to 11,000 timings on an H200 (tuner/NOTES.md, 18). Only the order of the estimates
+// matters.
 constexpr double kTensor = 0.597;        // of what the products take at the gpu's sustained clock
 constexpr double kScaled = 35.79;        // making 64 columns of a k16 step, of a scheduler
 constexpr double kUnscaled = 14.18;      // the same where sums are scaled instead of weights
