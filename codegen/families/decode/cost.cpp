@@ -10,8 +10,8 @@ namespace marlin {
 namespace {
 
 // What the parts of a kernel cost, in clocks of one SM unless said otherwise, fitted with the
-// other families to 11,000 timings alone on an H200 and 3,000 in chains (tuner/NOTES.md, 18). Only the order of
-// the estimates matters.
+// other families to 11,000 timings alone on an H200 and 3,000 in chains (tuner/NOTES.md, 18). Only
+// the order of the estimates matters.
 struct Constants {
   double dequantise;   // one word a lane: 16 columns of a k16 step, of a scheduler
   double tensor;       // its product with eight tokens

@@ -10,7 +10,8 @@ namespace marlin {
 namespace {
 
 // What the parts of a kernel cost, in clocks of one SM, fitted with the other
-// families to 11,000 timings on an H200 (tuner/NOTES.md, 18). Only the order of the estimates matters.
+// families to 11,000 timings on an H200 (tuner/NOTES.md, 18). Only the order of the estimates
+// matters.
 constexpr double kDequantise = 5.449;  // one word a lane: 16 columns of a k16 step, of a scheduler
 constexpr double kTensor = 4.912;      // its product with eight tokens
 constexpr double kScaleWeights = 9.341;  // scaling the weights of one word
